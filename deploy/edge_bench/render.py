@@ -1,0 +1,145 @@
+"""Measurements and diagnoses as plain ASCII text: a board's terminal may have no other locale than C."""
+
+from typing import Any, Dict, List, Optional
+
+
+def format_seconds(seconds: Optional[float]) -> str:
+    """A time with a unit that suits it; 'n too small' where there were too few samples."""
+    if seconds is None:
+        return "n too small"
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
+        if seconds * factor >= 1.0:
+            return "%.4g %s" % (seconds * factor, unit)
+    return "%.4g ns" % (seconds * 1e9)
+
+
+def _mebibytes(num_bytes: Optional[float]) -> str:
+    return "not readable" if num_bytes is None else "%.1f MiB" % (num_bytes / 1048576.0)
+
+
+def render_measurement(record: Dict[str, Any]) -> str:
+    """The measurement for a person: verdict first, then figures with their board state, then what is missing."""
+    bundle, board = record["bundle"], record.get("board", {})
+    verdict = record["status"]
+    if verdict == "complete":
+        verdict = "valid" if not record["invalid"] else "INVALID"
+    rows = [
+        ("model", "%s (%s)" % (bundle["name"], bundle["role"])),
+        ("bundle", bundle["id"]),
+        ("board", "%s, %s" % (board.get("model") or "unknown model", board.get("cpu") or "unknown CPU")),
+        ("state", _state_line(record["state_before"])),
+        ("run", "%s, started %s" % (verdict, record["started_at"])),
+    ]
+    backend = record.get("backend")
+    if backend:
+        ran = "%s %s, %s" % (backend["name"], backend["version"], ", ".join(backend["providers"]))
+        rows.append(("runtime", "%s, %d thread(s)" % (ran, backend["num_threads"])))
+    if "check" in record:
+        rows.append(("outputs", _check_line(record["check"])))
+    if "latency" in record:
+        rows.extend(_latency_rows(record["latency"]))
+    if "process_peak_rss_bytes" in record.get("memory", {}):
+        peak = _mebibytes(record["memory"]["process_peak_rss_bytes"])
+        rows.append(("peak memory", "%s (this process, VmHWM)" % peak))
+    if "energy" in record:
+        rows.extend(_energy_rows(record["energy"]))
+    lines = ["%-12s %s" % row for row in rows]
+    lines.extend("INVALID      %s" % reason for reason in record["invalid"])
+    lines.extend("warning      %s; %s" % (entry["message"], entry["fix"]) for entry in record["warnings"])
+    lines.extend(_missing_lines(record["unavailable"]))
+    return "\n".join(to_ascii(line) for line in lines)
+
+
+def _state_line(state: Dict[str, Any]) -> str:
+    parts = []
+    if state.get("power_mode"):
+        parts.append("power mode %s" % state["power_mode"])
+    governors = sorted(set((state.get("governors") or {}).values()))
+    parts.append("governor %s" % (", ".join(governors) or "not readable"))
+    temperatures = state.get("temperatures_c") or {}
+    if temperatures:
+        parts.append("hottest %.1f C" % max(temperatures.values()))
+    if state.get("load_average") is not None:
+        parts.append("load %.2f" % state["load_average"])
+    return ", ".join(parts)
+
+
+def _check_line(check: Dict[str, Any]) -> str:
+    error = "not finite" if check.get("max_abs_error") is None else "%.3g" % check["max_abs_error"]
+    return "%s: largest error %s over %d reference case(s), allowed %g + %g relative" % (
+        "match" if check["passed"] else "DO NOT MATCH",
+        error,
+        check["num_cases"],
+        check["atol"],
+        check["rtol"],
+    )
+
+
+def _latency_rows(latency: Dict[str, Any]) -> List[Any]:
+    summary = latency["summary"]
+    rows = [
+        ("median", "%s  (MAD %s)" % (format_seconds(summary["median_s"]), format_seconds(summary["mad_s"]))),
+        ("p90 / p99", "%s / %s" % (format_seconds(summary.get("p90_s")), format_seconds(summary.get("p99_s")))),
+        ("min / max", "%s / %s" % (format_seconds(summary["min_s"]), format_seconds(summary["max_s"]))),
+        ("samples", "%d" % summary["num_samples"]),
+    ]
+    if latency.get("other_load") is not None:
+        rows.append(("other load", "%.0f %% of all processor time" % (100 * latency["other_load"])))
+    return rows
+
+
+def _energy_rows(energy: Dict[str, Any]) -> List[Any]:
+    return [
+        (
+            "energy",
+            "%.4g mJ gross, %.4g mJ net of idle, per inference"
+            % (1e3 * energy["gross_energy_j"], 1e3 * energy["net_energy_j"]),
+        ),
+        ("power", "%.3g W idle, %.3g W under load" % (energy["idle_power_w"], energy["load_power_w"])),
+        ("scope", "%s (%s, %s)" % (energy["scope"], energy["source"], " + ".join(energy["rails"]))),
+    ]
+
+
+def _missing_lines(entries: List[Dict[str, str]]) -> List[str]:
+    return ["not measured %s: %s; %s" % (entry["what"], entry["reason"], entry["fix"]) for entry in entries]
+
+
+def render_diagnosis(diagnosis: Dict[str, Any]) -> str:
+    """What the board is and can do, a line each, and every problem with its fix."""
+    board = diagnosis["board"]
+    lines = [
+        "%-12s %s" % (key, value)
+        for key, value in (
+            ("board", board["model"] or "unknown model"),
+            ("cpu", "%s, %s core(s), %s" % (board["cpu"] or "unknown", board["num_cpus"], board["machine"])),
+            ("memory", _mebibytes(board["memory_bytes"])),
+            ("system", "%s, kernel %s" % (board["system"] or "unknown", board["kernel"])),
+            ("python", "%s (%s)" % (board["python"], board["python_path"])),
+            ("state", _state_line(diagnosis["state"])),
+        )
+    ]
+    if board["l4t"]:
+        lines.append("%-12s %s" % ("L4T", board["l4t"]))
+    for row in diagnosis["runtimes"]:
+        if row["works"]:
+            detail = "%s %s" % (row["version"] or "", ", ".join(row.get("providers", [])))
+        else:
+            detail = "does not work: %s" % row["reason"]
+        lines.append("%-12s %s" % (row["name"], detail))
+    energy = diagnosis["energy"]
+    lines.append(
+        "%-12s %s"
+        % (
+            "energy",
+            "not measurable"
+            if energy is None
+            else "%s: %s (%s)" % (energy["source"], " + ".join(energy["rails"]), energy["scope"]),
+        )
+    )
+    lines.extend("problem      %s: %s; fix: %s" % (p["what"], p["reason"], p["fix"]) for p in diagnosis["problems"])
+    return "\n".join(to_ascii(line) for line in lines)
+
+
+def to_ascii(text: str) -> str:
+    """One line of printable ASCII: names from a bundle may not steer the terminal or add lines of their own."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)

@@ -1,0 +1,221 @@
+"""The measurement file: what its keys mean, and the one check that both sides use.
+
+Units end the key names and are SI. Raw samples are kept. What could not be read stands in `unavailable` with the
+reason and the fix, and is null or absent elsewhere: it is never a zero.
+
+schema, version      identify the format
+status               "complete", "partial" (it did not come to its end), or "failed" (wrong outputs, nothing timed)
+invalid              reasons why the numbers must not be compared; empty for a valid run
+started_at           UTC, ISO 8601
+bundle               id, name, role, model, num_labels, stats and accuracy, copied from the bundle's manifest
+agent, backend       versions; the providers that the session reports, not the ones asked for
+settings             what the user asked for
+check                outputs against the bundle's reference: max_abs_error, atol, rtol, passed, num_cases
+load_s, first_inference_s
+latency              samples_s, duration_s, other_load, summary (num_samples, median_s, mean_s, min_s, max_s, mad_s,
+                     p90_s, p99_s, p99_9_s)
+memory               named figures in bytes: process_peak_rss_bytes, process_rss_before_load_bytes
+energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference), num_inferences, ...
+state_before/after   the board's state: power mode, clocks, governors, temperatures, throttling
+warnings             code, message, fix
+unavailable          what, reason, fix
+"""
+
+import os
+import sys
+from typing import Any, Callable, Dict, List
+
+from edge_bench.atomic import parse_json
+from edge_bench.errors import MeasurementError
+
+SCHEMA = "edge-dendrite.measurement"
+VERSION = 1
+STATUSES = ("complete", "partial", "failed")
+MAX_BYTES = 256 << 20
+# So many samples fit into a file of MAX_BYTES.
+MAX_SAMPLES = 5000000
+
+_REQUIRED_KEYS = {
+    "status": str,
+    "invalid": list,
+    "started_at": str,
+    "bundle": dict,
+    "agent": dict,
+    "settings": dict,
+    "state_before": dict,
+    "warnings": list,
+    "unavailable": list,
+}
+
+
+def read_measurement(path: str) -> Dict[str, Any]:
+    """Read and check a measurement file. Raises MeasurementError saying what is wrong with it."""
+    try:
+        if os.path.getsize(path) > MAX_BYTES:
+            raise MeasurementError("measurement %s: larger than %d bytes" % (path, MAX_BYTES))
+        with open(path, "rb") as stream:
+            data = stream.read(MAX_BYTES)
+    except OSError as error:
+        raise MeasurementError("measurement %s: cannot be read: %s" % (path, error)) from error
+    return parse_measurement(data, path)
+
+
+def parse_measurement(data: bytes, origin: str) -> Dict[str, Any]:
+    """Parse and check the bytes of a measurement that came from `origin`. Raises MeasurementError."""
+    try:
+        measurement = parse_json(data)
+    except ValueError as error:
+        raise MeasurementError("measurement %s: not JSON: %s" % (origin, error)) from error
+    problem = measurement_problem(measurement)
+    if problem:
+        raise MeasurementError("measurement %s: %s" % (origin, problem))
+    return measurement
+
+
+def measurement_problem(measurement: Any) -> str:
+    """What keeps a parsed JSON value from being a measurement; empty when nothing does."""
+    if not isinstance(measurement, dict) or measurement.get("schema") != SCHEMA:
+        return "schema is not %r: this file was not written by edge-bench run" % SCHEMA
+    if type(measurement.get("version")) is not int or measurement["version"] != VERSION:
+        return "version %r; this program reads version %d" % (measurement.get("version"), VERSION)
+    for key, kind in sorted(_REQUIRED_KEYS.items()):
+        if not isinstance(measurement.get(key), kind):
+            return "%r is missing or not a %s" % (key, kind.__name__)
+    if measurement["status"] not in STATUSES:
+        return "status %r is not one of %s" % (measurement["status"], ", ".join(STATUSES))
+    for key in ("id", "name", "role"):
+        if not isinstance(measurement["bundle"].get(key), str):
+            return "bundle.%s is missing or not a str" % key
+    for key in ("model", "stats"):
+        if not isinstance(measurement["bundle"].get(key), dict):
+            return "bundle.%s is missing or not a dict" % key
+    if not all(isinstance(reason, str) for reason in measurement["invalid"]):
+        return "a reason in 'invalid' is not a text"
+    for key, parts in (("warnings", ("code", "message", "fix")), ("unavailable", ("what", "reason", "fix"))):
+        for entry in measurement[key]:
+            if not isinstance(entry, dict) or not all(isinstance(entry.get(part), str) for part in parts):
+                return "an entry of %r does not have the texts %s" % (key, ", ".join(parts))
+    if measurement["status"] == "complete" and "latency" not in measurement:
+        return "a complete run without 'latency'"
+    for part, fields in sorted(_PARTS.items()):
+        if part in measurement:
+            problem = _part_problem(part, measurement[part], fields)
+            if problem:
+                return problem
+    return _latency_problem(measurement["latency"]) if "latency" in measurement else ""
+
+
+def _part_problem(part: str, value: Any, fields: Dict[str, Callable[[Any], bool]]) -> str:
+    if not isinstance(value, dict):
+        return "%r is not a dict" % part
+    for key, is_right in sorted(fields.items()):
+        if not is_right(value.get(key)):
+            return "%s.%s is missing or not what it should be" % (part, key)
+    return ""
+
+
+def _latency_problem(latency: Dict[str, Any]) -> str:
+    samples = latency.get("samples_s")
+    if not isinstance(samples, list) or not 0 < len(samples) <= MAX_SAMPLES:
+        return "latency.samples_s is missing, empty or too long"
+    if not all(_is_duration(sample) for sample in samples):
+        return "latency.samples_s holds something that is not a positive number of seconds"
+    return _part_problem("latency.summary", latency.get("summary"), _SUMMARY)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    # A JSON integer may be too large for a float.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def _is_duration(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _or_none(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_right(value)
+
+
+def _list_of(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(is_right, value))
+
+
+def _dict_of(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(is_right, value.values()))
+
+
+_STATE = {
+    "power_mode": _or_none(_is_text),
+    "governors": _or_none(_dict_of(_is_text)),
+    "temperatures_c": _or_none(_dict_of(_is_number)),
+    "load_average": _or_none(_is_number),
+}
+_SUMMARY = dict(
+    {key: _is_number for key in ("median_s", "mean_s", "min_s", "max_s", "mad_s")},
+    num_samples=_is_count,
+    p90_s=_or_none(_is_number),
+    p99_s=_or_none(_is_number),
+    p99_9_s=_or_none(_is_number),
+)
+# What the parts hold that their readers rely on; a part may be absent.
+_PARTS = {
+    "board": {"model": _or_none(_is_text), "cpu": _or_none(_is_text)},
+    "backend": {"name": _is_text, "version": _is_text, "providers": _list_of(_is_text), "num_threads": _is_count},
+    "check": {
+        "passed": lambda value: isinstance(value, bool),
+        "max_abs_error": _or_none(_is_number),
+        "atol": _is_number,
+        "rtol": _is_number,
+        "num_cases": _is_count,
+    },
+    "latency": {"other_load": _or_none(_is_number)},
+    "memory": {"process_peak_rss_bytes": _or_none(_is_number)},
+    "energy": {
+        "source": _is_text,
+        "rails": _list_of(_is_text),
+        "scope": _is_text,
+        "idle_power_w": _is_number,
+        "load_power_w": _is_number,
+        "gross_energy_j": _is_number,
+        "net_energy_j": _is_number,
+    },
+    "state_before": _STATE,
+    "state_after": _STATE,
+}  # type: Dict[str, Dict[str, Callable[[Any], bool]]]
+
+
+def bundle_summary(bundle_id: str, manifest: Dict[str, Any]) -> Dict[str, Any]:
+    """What a measurement keeps of the bundle that it measured: all that a report needs, not the files."""
+    kept = ("name", "role", "model", "stats", "accuracy", "target", "tools")
+    summary = {key: manifest[key] for key in kept if key in manifest}  # type: Dict[str, Any]
+    summary["id"] = bundle_id
+    summary["num_labels"] = len(manifest["labels"])
+    return summary
+
+
+def unavailable(what: str, reason: str, fix: str) -> Dict[str, str]:
+    """An entry for a figure that could not be read."""
+    return {"what": what, "reason": reason, "fix": fix}
+
+
+def warning(code: str, message: str, fix: str) -> Dict[str, str]:
+    """An entry for something that makes the numbers less certain."""
+    return {"code": code, "message": message, "fix": fix}
+
+
+def merge_unavailable(lists: List[List[Dict[str, str]]]) -> List[Dict[str, str]]:
+    """All entries, each once, in order."""
+    merged = []  # type: List[Dict[str, str]]
+    for entries in lists:
+        for entry in entries:
+            if entry not in merged:
+                merged.append(entry)
+    return merged

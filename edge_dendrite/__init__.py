@@ -1,0 +1,60 @@
+"""edge-dendrite: compress with dendritic methods, export, ship to a board, measure there, report with controls.
+
+The public names are loaded when they are first used: importing this package imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Budget",
+    "Bundle",
+    "CompressConfig",
+    "CompressedModel",
+    "DataSet",
+    "DistilConfig",
+    "ExportConfig",
+    "FitConfig",
+    "Plan",
+    "PruneConfig",
+    "build_report",
+    "compress_with_controls",
+    "deploy",
+    "distillation_loss",
+    "export_bundle",
+    "load",
+    "load_data",
+    "prune",
+]
+
+
+def _home(name: str) -> str:
+    """The module in which a public name lives."""
+    homes = {
+        "config": "Budget CompressConfig DistilConfig ExportConfig FitConfig PruneConfig",
+        "compress.model": "CompressedModel load",
+        "compress.pipeline": "compress_with_controls",
+        "compress.plan": "Plan",
+        "compress.prune": "prune",
+        "data.dataset": "DataSet",
+        "data.source": "load_data",
+        "export.bundle": "Bundle export_bundle",
+        "report.rows": "build_report",
+        "ship.deploy": "deploy",
+        "train.losses": "distillation_loss",
+    }
+    return next(module for module, names in homes.items() if name in names.split())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_home(name)}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,559 @@
+"""edge-dendrite: compress a network, export it, ship it to a board, measure it there, report what was gained.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings
+under --strict, 4 an invalid run, 130 interrupted (what was finished is kept).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from edge_dendrite import __version__
+from edge_dendrite.config import CompressConfig
+from edge_dendrite.errors import ConfigError, EdgeDendriteError, ModelError
+from edge_dendrite.terminal import TerminalProgress, print_report, print_table, say
+
+if TYPE_CHECKING:
+    from edge_dendrite.data.dataset import DataSet
+    from edge_dendrite.train.evaluate import Metric
+
+# Imports of torch stay inside the commands that need it, so that help and `boards` answer at once.
+
+EXIT_FAILED, EXIT_WARNINGS, EXIT_INVALID, EXIT_INTERRUPTED = 1, 3, 4, 130
+
+app = typer.Typer(
+    help=__doc__.partition("\n\n")[0],
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="built-in name, package.module:factory, folder of a saved model, .onnx file"),
+]
+DataOption = Annotated[
+    str,
+    typer.Option("--data", help="digits, mnist:DIR, cifar10:DIR, images:DIR or package.module:function (a DataSet)"),
+]
+MetricOption = Annotated[str, typer.Option("--metric", help="accuracy, or package.module:function(outputs, targets)")]
+ImageSizeOption = Annotated[
+    str | None,
+    typer.Option("--image-size", metavar="HxW", help="resize images of a folder; default: size of the first"),
+]
+FactoryOption = Annotated[
+    str | None, typer.Option("--factory", help="package.module:factory of a saved model's own class")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON on stdout instead of text")]
+RatioOption = Annotated[
+    float | None, typer.Option("--pruning-ratio", help="fraction of parameters to remove  [default: 0.6]")
+]
+ParametersOption = Annotated[int | None, typer.Option("--max-parameters", help="instead: parameters that may stay")]
+RoundToOption = Annotated[
+    int | None, typer.Option("--round-to", help="layer widths become multiples of this  [default: 8]", min=1)
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="training of the baseline  [default: by --data]")]
+FinetuneOption = Annotated[
+    int | None, typer.Option("--finetune-epochs", help="distillation after pruning  [default: by --data]")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="of weights and order of the data")]
+SshConfigOption = Annotated[Path | None, typer.Option("--ssh-config", help="ssh_config file instead of your own")]
+PythonOption = Annotated[str, typer.Option("--python", help="Python 3.6 or newer on the board")]
+RemoteDirOption = Annotated[
+    str, typer.Option("--remote-dir", help="folder on the board  [default: ~/.cache/edge-dendrite]")
+]
+DurationOption = Annotated[float, typer.Option("--duration", help="latency phase in seconds", min=0.01)]
+OtherLoadOption = Annotated[
+    float, typer.Option("--max-other-load", help="share of processor time that others may use", min=0.001)
+]
+ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads", min=1)]
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="edge-dendrite")
+
+
+def guarded(command: Command) -> Command:
+    """One clear line and the right exit code for everything that a user can cause."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            say("interrupted: what was finished is kept; the same command goes on from there")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader of our output went away; nothing more may be written to it, at exit neither.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(EXIT_FAILED) from None
+        except (EdgeDendriteError, OSError) as error:
+            say(f"error: {error}")
+            raise typer.Exit(EXIT_FAILED) from None
+
+    return run  # type: ignore[return-value]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="print the version and end")] = False,
+) -> None:
+    if version:
+        typer.echo(f"edge-dendrite {__version__}")
+        raise typer.Exit()
+
+
+@app.command()
+@guarded
+def demo(
+    data: DataOption = "digits",
+    model: Annotated[str | None, typer.Option("--model", help="built-in name or factory  [default: by --data]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder of the results  [default: runs/demo-DATA]")] = None,
+    target: Annotated[str, typer.Option("--target", help="board: local, ssh://user@host:port or user@host")] = "local",
+    pruning_ratio: RatioOption = None,
+    max_parameters: ParametersOption = None,
+    round_to: RoundToOption = None,
+    epochs: EpochsOption = None,
+    finetune_epochs: FinetuneOption = None,
+    seed: SeedOption = 0,
+    metric: MetricOption = "accuracy",
+    image_size: ImageSizeOption = None,
+    duration: DurationOption = 1.0,
+    threads: ThreadsOption = 1,
+    max_other_load: OtherLoadOption = 0.5,
+    ssh_config: SshConfigOption = None,
+    python: PythonOption = "python3",
+    remote_dir: RemoteDirOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """The whole job: train, compress, export, measure on the board, report. Reuses what is there."""
+    from edge_dendrite.demo import run_demo
+    from edge_dendrite.models.source import find_factory
+    from edge_dendrite.ship.deploy import RunOptions, SshOptions
+    from edge_dendrite.ship.target import parse_target
+
+    parse_target(target)  # a mistyped board shows now, not after the training
+    config = _compress_config(None, data, pruning_ratio, max_parameters, round_to, epochs, finetune_epochs, seed)
+    source = model or _default_model(data)
+    out = out or Path("runs") / f"demo-{_kind(data).replace(':', '-')}"
+    _check_writable(out)
+    with TerminalProgress() as progress:
+        samples = _load_data(data, image_size, progress)
+        result = run_demo(
+            find_factory(source, len(samples.labels) or 10),
+            samples,
+            config,
+            out,
+            source=source,
+            target=target,
+            options=RunOptions(duration_s=duration, num_threads=threads, max_other_load=max_other_load),
+            ssh=SshOptions(ssh_config, python, remote_dir),
+            metric=_find_metric(metric),
+            provenance=_provenance(data, config),
+            progress=progress,
+            log=progress.agent_line,
+        )
+    if as_json:
+        typer.echo(json.dumps(result.report.to_dict(), sort_keys=True))
+    else:
+        print_report(result.report)
+        say(f"bundle for a JetPack 4.6 board: {out / 'compressed-opset13.tar'}, agent: {out / 'edge-bench.pyz'}")
+        typer.echo(str(result.files[0].absolute()))
+
+
+@app.command()
+@guarded
+def compress(
+    model: ModelArgument,
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", help="folder of the compressed model")] = Path("compressed"),
+    pruning_ratio: RatioOption = None,
+    max_parameters: ParametersOption = None,
+    round_to: RoundToOption = None,
+    epochs: EpochsOption = None,
+    finetune_epochs: FinetuneOption = None,
+    seed: SeedOption = 0,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help=".safetensors of the trained network; without, it is trained here"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="JSON with any key of CompressConfig")] = None,
+    controls: Annotated[bool, typer.Option(help="train the networks that the result is compared with")] = True,
+    metric: MetricOption = "accuracy",
+    image_size: ImageSizeOption = None,
+    factory: FactoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prune a network to a budget and distil it from the original; controls get the same epochs."""
+    from edge_dendrite.compress.pipeline import compress_with_controls
+
+    settings = _compress_config(
+        config, data, pruning_ratio, max_parameters, round_to, epochs, finetune_epochs, seed, controls
+    )
+    _check_writable(out)
+    with TerminalProgress() as progress:
+        samples = _load_data(data, image_size, progress)
+        make, source, trained = _trainable_model(model, samples, weights, factory)
+        outcome = compress_with_controls(
+            make,
+            samples,
+            settings,
+            out,
+            source=source,
+            baseline=trained,
+            metric=_find_metric(metric),
+            progress=progress,
+        )
+    models = [{"role": one.role, "val_metric": one.val_metric, **one.stats.to_dict()} for one in outcome.models]
+    if as_json:
+        typer.echo(json.dumps({"models": models, "plan": outcome.compressed.plan.to_dict(), "out": str(out)}))
+        return
+    print_table(
+        "plan",
+        ["layer", "units before", "after"],
+        [[one.layer, str(one.before), str(one.after)] for one in outcome.compressed.plan.layers],
+    )
+    print_table(
+        "validation data",
+        ["network", metric, "parameters", "MACs"],
+        [
+            [one["role"], f"{one['val_metric']:.4f}", f"{one['num_parameters']:,}", f"{one['num_macs']:,}"]
+            for one in models
+        ],
+    )
+    typer.echo(str(out))
+
+
+@app.command()
+@guarded
+def export(
+    model: ModelArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder of the bundle  [default: bundles/NAME-opsetN]")
+    ] = None,
+    opset: Annotated[
+        int | None, typer.Option("--opset", help="ONNX opset, 13 to 17  [default: the board's, else 17]")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", help="board whose limits hold; see `boards`")] = None,
+    tar: Annotated[bool, typer.Option("--tar", help="write the bundle as one .tar beside the folder too")] = False,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="measure the exported file on this test data (forms as in `compress`)"),
+    ] = None,
+    metric: MetricOption = "accuracy",
+    image_size: ImageSizeOption = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input-shape", metavar="C,H,W", help="of one input, for a network that is not saved"),
+    ] = None,
+    factory: FactoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Export to ONNX, compare with PyTorch in ONNX Runtime, and write a bundle."""
+    from edge_dendrite.config import ExportConfig
+    from edge_dendrite.export.bundle import export_bundle, export_file, write_tar
+
+    settings = ExportConfig(opset=_target_opset(opset, target), target=target)
+    name = Path(model).stem if model.endswith(".onnx") else Path(model).name.replace(":", "-")
+    out = out or Path("bundles") / f"{name}-opset{settings.opset}"
+    if model.endswith(".onnx"):
+        if data:
+            raise ConfigError("--data goes with networks that edge-dendrite knows; an .onnx file has no preprocessing")
+        bundle = export_file(model, out, settings)
+    else:
+        with TerminalProgress() as progress:
+            samples = _load_data(data, image_size, progress) if data else None
+            saved = _saved_model(model, factory, samples, input_shape)
+            progress("exporting", 0, 1)
+            bundle = export_bundle(saved, out, settings, data=samples, metric=_find_metric(metric))
+            progress("exporting", 1, 1)
+    if tar:
+        write_tar(bundle, out.with_name(out.name + ".tar"))
+    if as_json:
+        typer.echo(json.dumps({"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest}))
+    else:
+        typer.echo(f"{bundle.path}  {bundle.id}")
+
+
+@app.command()
+@guarded
+def deploy(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder or .tar that `export` wrote")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="local, ssh://user@host:port or user@host")],
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option("--beside", help="another bundle, measured in turns with the first; repeatable"),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="times that every bundle is measured")] = 1,
+    out: Annotated[Path, typer.Option("--out", help="folder of the measurements")] = Path("measurements"),
+    duration: DurationOption = 3.0,
+    runs: Annotated[
+        int | None, typer.Option("--runs", min=1, help="exactly so many timed runs, instead of by duration")
+    ] = None,
+    threads: ThreadsOption = 1,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="onnxruntime provider  [default: the board's]")
+    ] = None,
+    max_other_load: OtherLoadOption = 0.5,
+    ssh_config: SshConfigOption = None,
+    python: PythonOption = "python3",
+    remote_dir: RemoteDirOption = "",
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 3 when there are warnings")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a bundle to a board, measure it there in the agent's own process, and fetch the measurement."""
+    from edge_bench.render import render_measurement
+    from edge_bench.schema import read_measurement
+    from edge_dendrite.ship.deploy import RunOptions, SshOptions, deploy_rounds
+
+    options = RunOptions(duration, runs, threads, provider, max_other_load)
+    with TerminalProgress() as progress:
+        files = deploy_rounds(
+            [bundle, *(beside or [])],
+            target,
+            out,
+            num_rounds=rounds,
+            options=options,
+            ssh=SshOptions(ssh_config, python, remote_dir),
+            log=progress.agent_line,
+        )
+    measurements = [read_measurement(str(path)) for path in files]
+    if as_json:
+        typer.echo(json.dumps([{"file": str(p), "measurement": m} for p, m in zip(files, measurements, strict=True)]))
+    else:
+        for path, measurement in zip(files, measurements, strict=True):
+            typer.echo(f"{render_measurement(measurement)}\n{path}\n")
+    if any(measurement["invalid"] for measurement in measurements):
+        raise typer.Exit(EXIT_INVALID)
+    if strict and any(measurement["warnings"] for measurement in measurements):
+        raise typer.Exit(EXIT_WARNINGS)
+
+
+@app.command()
+@guarded
+def report(
+    measurements: Annotated[list[Path], typer.Argument(metavar="FILE|DIR...", help="measurements, or folders of them")],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", help="report file: .html, .md or .json; repeatable  [default: report.html]"),
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="headline")] = "edge-dendrite report",
+    model: Annotated[
+        Path | None, typer.Option("--model", help="folder of the compressed model, for training curves")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make one self-contained HTML page (or Markdown, JSON) from measurements."""
+    from edge_dendrite.report.files import read_measurements, write_reports
+    from edge_dendrite.report.rows import build_report
+
+    history = json.loads((model / "model.json").read_text("utf-8"))["history"] if model else []
+    made = build_report(read_measurements(measurements), title=title, history=history)
+    files = write_reports(made, out or [Path("report.html")])
+    if as_json:
+        typer.echo(json.dumps(made.to_dict(), sort_keys=True))
+    else:
+        print_report(made)
+        for path in files:
+            typer.echo(str(path.absolute()))
+
+
+@app.command()
+@guarded
+def boards(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="a board; without, all of them")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The boards that are known, and every figure with its source."""
+    from edge_dendrite.ship.boards import list_boards, load_board
+
+    found = [load_board(name)] if name else list_boards()
+    if as_json:
+        typer.echo(json.dumps([board.to_dict() for board in found], sort_keys=True))
+    elif name:
+        rows = [[key, _text(one["value"]), one["source"] or "-"] for key, one in found[0].figures.items()]
+        print_table(found[0].title, ["figure", "value", "source"], rows, num_text_columns=3)
+    else:
+        keys = ("soc", "jetpack", "python", "tensorrt", "max_opset")
+        rows = [[one.name, one.title, *(_text(one.figures[key]["value"]) for key in keys)] for one in found]
+        print_table("boards", ["name", "title", *keys], rows, num_text_columns=7)
+
+
+@app.command()
+@guarded
+def doctor(as_json: JsonOption = False) -> None:
+    """What this workstation has, and the command that fixes what is missing."""
+    from edge_dendrite.ship.doctor import diagnose_host
+
+    rows = diagnose_host()
+    if as_json:
+        typer.echo(json.dumps(rows))
+    else:
+        cells = [[row["name"], row["state"], row["purpose"], row["fix"]] for row in rows]
+        print_table("this workstation", ["part", "state", "needed for", "how to get it"], cells, num_text_columns=4)
+    if not all(row["works"] for row in rows if row["required"]):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _kind(data: str) -> str:
+    """digits, mnist, cifar10, images, or the user's function."""
+    kind = data.partition(":")[0]
+    return kind if kind in ("digits", "mnist", "cifar10", "images") else data
+
+
+def _default_model(data: str) -> str:
+    models = {"digits": "digits-cnn", "mnist": "mnist-cnn", "cifar10": "resnet8", "images": "resnet8"}
+    if _kind(data) not in models:
+        raise ConfigError(f"--data {data}: name the network for it with --model package.module:factory")
+    return models[_kind(data)]
+
+
+def _compress_config(
+    file: Path | None,
+    data: str,
+    pruning_ratio: float | None,
+    max_parameters: int | None,
+    round_to: int | None,
+    epochs: int | None,
+    finetune_epochs: int | None,
+    seed: int,
+    controls: bool = True,
+) -> CompressConfig:
+    """Defaults by data set, then the file, then the flags."""
+    values = _read_json(file) if file else {}
+    fit_epochs, more_epochs, batch_size = {"digits": (40, 30, 32), "mnist": (8, 6, 64)}.get(_kind(data), (10, 8, 128))
+    fit = {"epochs": fit_epochs, "batch_size": batch_size, **values.get("fit", {})}
+    fit |= {"seed": seed} if seed else {}
+    fit |= {"epochs": epochs} if epochs is not None else {}
+    values = {"finetune_epochs": more_epochs, "budget": {"pruning_ratio": 0.6}, **values, "fit": fit}
+    if finetune_epochs is not None:
+        values["finetune_epochs"] = finetune_epochs
+    if pruning_ratio is not None or max_parameters is not None:
+        values["budget"] = {"pruning_ratio": pruning_ratio, "max_parameters": max_parameters}
+    if round_to is not None:
+        values["prune"] = {**values.get("prune", {}), "round_to": round_to}
+    if not controls:
+        values["controls"] = False
+    return CompressConfig.from_dict(values)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: not JSON ({error})") from error
+    if not isinstance(values, dict) or not isinstance(values.get("fit", {}), dict):
+        raise ConfigError(f"{file}: expected an object with keys of CompressConfig")
+    return values
+
+
+def _load_data(source: str, image_size: str | None, progress: TerminalProgress) -> DataSet:
+    from edge_dendrite.data.source import load_data
+
+    size = None
+    if image_size is not None:
+        parts = image_size.lower().split("x")
+        if len(parts) != 2 or not all(part.isdecimal() and 0 < int(part) < 65536 for part in parts):
+            raise ConfigError(f"--image-size {image_size!r}: write it as HEIGHTxWIDTH, for instance 32x32")
+        size = (int(parts[0]), int(parts[1]))
+    return load_data(source, image_size=size, progress=progress)
+
+
+def _find_metric(name: str) -> Metric:
+    from edge_dendrite.models.source import import_object
+    from edge_dendrite.train.evaluate import accuracy
+
+    if name == "accuracy":
+        return accuracy
+    if ":" not in name:
+        raise ConfigError(f"--metric {name!r} is not known; give accuracy or package.module:function")
+    return import_object(name, "metric")
+
+
+def _trainable_model(
+    model: str, samples: DataSet, weights: Path | None, factory: str | None
+) -> tuple[Callable[[], Any], str, Any]:
+    """(factory, source, the trained network or None) behind MODEL."""
+    from edge_dendrite.compress.model import load
+    from edge_dendrite.models.source import build, find_factory, load_weights_
+
+    if model.endswith(".onnx"):
+        raise ModelError(f"{model}: an ONNX file cannot be trained; give the PyTorch network, or `export` it as it is")
+    if Path(model).is_dir():
+        saved = load(model, find_factory(factory) if factory else None)
+        if saved.plan.edits:
+            raise ModelError(f"{model}: is compressed already; give the dense network ({model}/baseline)")
+        return find_factory(factory or saved.source, len(samples.labels) or 10), saved.source, saved.module
+    make = find_factory(model, len(samples.labels) or 10)
+    return make, model, load_weights_(build(make, model), weights) if weights else None
+
+
+def _saved_model(model: str, factory: str | None, samples: DataSet | None, input_shape: str | None) -> Any:
+    from edge_dendrite.compress.model import CompressedModel, load
+    from edge_dendrite.models.source import build, find_factory
+
+    if Path(model).is_dir():
+        return load(model, find_factory(factory) if factory else None)
+    module = build(find_factory(model, len(samples.labels) if samples else 10), model)
+    if samples is not None:
+        return CompressedModel.describe(module, samples, name=model, source=model, role="as given")
+    if input_shape is None:
+        raise ConfigError(
+            f"{model}: say the shape of one input with --input-shape, for instance 1,28,28, or give --data"
+        )
+    parts = input_shape.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(f"--input-shape {input_shape!r}: write positive numbers with commas, for instance 1,28,28")
+    return CompressedModel(module, model, model, "as given", tuple(int(part) for part in parts))
+
+
+def _target_opset(opset: int | None, target: str | None) -> int:
+    if target is None:
+        return 17 if opset is None else opset
+    from edge_dendrite.ship.boards import load_board
+
+    limit = load_board(target).figures["max_opset"]["value"]
+    if opset is not None and limit is not None and opset > limit:
+        raise ConfigError(f"--opset {opset}: {target} reads at most opset {limit}; leave --opset out or lower it")
+    return opset if opset is not None else min(17, limit or 17)
+
+
+def _check_writable(out: Path) -> None:
+    """A wrong output folder shows before the training, not after it."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise ConfigError(f"{out}: cannot be written; give another --out")
+
+
+def _provenance(data: str, config: CompressConfig) -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("edge-dendrite", "torch", "onnx", "onnxruntime")
+    return {
+        "data": _kind(data),
+        "settings": json.dumps(config.to_dict(), sort_keys=True),
+        "seed": str(config.fit.seed),
+        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
+    }
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""A compressed model as a folder: JSON and safetensors, never pickle.
+
+model.json        what it is: source, plan, history, stats, labels, preprocessing, and the sha256 of the weights
+model.safetensors the weights
+
+A trained, uncompressed network has the same form with an empty plan, so baseline and controls are stored alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from edge_bench.atomic import canonical_json, write_bytes
+from edge_dendrite.compress.plan import Plan, apply_plan_
+from edge_dendrite.compress.stats import ModelStats, measure_stats
+from edge_dendrite.data.dataset import DataSet, Preprocessing
+from edge_dendrite.errors import EdgeDendriteError, ModelError
+from edge_dendrite.models.source import build, builtin_models
+
+SCHEMA = "edge-dendrite.model"
+VERSION = 1
+_MAX_JSON_BYTES = 64 << 20
+
+BASELINE, COMPRESSED = "baseline", "compressed"
+CONTROL_LONGER, CONTROL_SCRATCH = "control:dense-longer", "control:from-scratch"
+
+
+@dataclass(frozen=True)
+class CompressedModel:
+    """A network with the plan that rebuilds its shapes and the record of how it came about.
+
+    source: built-in name or `package.module:factory`; only told to the user, never imported when loading.
+    role: baseline, compressed, or control:... ; recipe: all settings that it was made with; history: one entry per
+    epoch; val_metric: on validation data, None when it was not measured. input_shape is without the batch.
+    """
+
+    module: nn.Module
+    name: str
+    source: str
+    role: str
+    input_shape: tuple[int, ...]
+    plan: Plan = field(default_factory=Plan)
+    labels: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    val_metric: float | None = None
+
+    @property
+    def stats(self) -> ModelStats:
+        """Parameters, non-zeros, multiply-accumulates; total and by layer."""
+        return measure_stats(self.module, (torch.zeros(1, *self.input_shape),))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the folder; it appears whole or not at all. Raises ModelError when it exists already."""
+        folder = Path(folder)
+        if (folder / "model.json").exists():
+            raise ModelError(f"{folder}: holds a model already; give another folder or delete it")
+        tensors = {key: value.detach().clone().contiguous() for key, value in self.module.state_dict().items()}
+        weights = save_tensors(tensors)
+        record = {**self._record(), "weights_sha256": hashlib.sha256(weights).hexdigest()}
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder.parent))
+        try:
+            write_bytes(str(temporary / "model.safetensors"), weights)
+            write_bytes(str(temporary / "model.json"), canonical_json(record))
+            temporary.chmod(0o755)
+            if folder.exists():  # a folder of ours that has other models inside (baseline/, controls/)
+                (temporary / "model.safetensors").replace(folder / "model.safetensors")
+                (temporary / "model.json").replace(folder / "model.json")
+            else:
+                temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return folder
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "name": self.name,
+            "source": self.source,
+            "role": self.role,
+            "input_shape": list(self.input_shape),
+            "plan": self.plan.to_dict(),
+            "labels": list(self.labels),
+            "preprocessing": self.preprocessing.to_dict() if self.preprocessing else None,
+            "history": self.history,
+            "recipe": self.recipe,
+            "val_metric": self.val_metric,
+            "stats": self.stats.to_dict(),
+        }
+
+    @classmethod
+    def describe(cls, module: nn.Module, data: DataSet, **rest: Any) -> CompressedModel:
+        """A model trained on `data`: takes input shape, labels and preprocessing from there."""
+        return cls(
+            module,
+            input_shape=data.input_shape,
+            labels=data.labels,
+            preprocessing=data.preprocessing,
+            **rest,
+        )
+
+
+def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> CompressedModel:
+    """Load a saved model. Built-in networks need no factory; for a user's own class give `model`, a factory.
+
+    The weights' sha256 is checked before they are read; nothing named in the file is imported.
+    Raises ModelError when the folder is not a model, is damaged, or does not fit the factory's network.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    source = record["source"]
+    factory = model or builtin_models(len(record["labels"]) or 10).get(source)
+    if factory is None:
+        raise ModelError(
+            f"{folder}: was made from {source}, a network of your own: give its factory "
+            "(ed.load(path, model=factory); on the command line --factory package.module:factory)"
+        )
+    try:
+        weights = (folder / "model.safetensors").read_bytes()
+    except OSError as error:
+        raise ModelError(f"{folder}: its weights cannot be read ({error}); copy the whole folder again") from error
+    if hashlib.sha256(weights).hexdigest() != record["weights_sha256"]:
+        raise ModelError(
+            f"{folder}: model.safetensors was changed or damaged (its sha256 does not match); copy it again"
+        )
+    module = build(factory, source)
+    plan = Plan.from_dict(record["plan"])
+    try:
+        apply_plan_(module, plan)
+        module.load_state_dict(load_tensors(weights))
+    except (EdgeDendriteError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{folder}: does not fit the network of its factory ({error})") from error
+    preprocessing = record["preprocessing"]
+    return CompressedModel(
+        module.eval(),
+        name=record["name"],
+        source=source,
+        role=record["role"],
+        input_shape=tuple(record["input_shape"]),
+        plan=plan,
+        labels=tuple(record["labels"]),
+        preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing else None,
+        history=record["history"],
+        recipe=record["recipe"],
+        val_metric=record["val_metric"],
+    )
+
+
+def read_record(folder: str | Path) -> Mapping[str, Any]:
+    """The checked content of model.json. Raises ModelError when it is missing or is not one."""
+    path = Path(folder) / "model.json"
+    try:
+        with path.open("rb") as stream:
+            record = json.loads(stream.read(_MAX_JSON_BYTES))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no model.json there: not the folder of a saved model") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); copy the folder again") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("version") != VERSION:
+        raise ModelError(f"{path}: is not a model record of version {VERSION}")
+    kinds = {
+        "source": str,
+        "name": str,
+        "role": str,
+        "plan": dict,
+        "weights_sha256": str,
+        "input_shape": list,
+    }
+    kinds |= {"labels": list, "history": list, "recipe": dict, "stats": dict}
+    for key, kind in kinds.items():
+        if not isinstance(record.get(key), kind):
+            raise ModelError(f"{path}: {key!r} is missing or not a {kind.__name__}; the file was changed")
+    return record

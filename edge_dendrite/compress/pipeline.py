@@ -1,0 +1,201 @@
+"""The whole of `edge-dendrite compress`: baseline, pruning, distillation and controls, in stages that are kept.
+
+OUT/                        the compressed model
+OUT/baseline/               the dense network that it came from
+OUT/controls/dense-longer/  the dense network with the same extra epochs and the same teacher
+OUT/controls/from-scratch/  the compressed shape with new weights, the same total epochs and the same teacher
+OUT/checkpoints/            of the stage that is being trained; a stage that is interrupted goes on from there
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edge_dendrite.compress.model import (
+    BASELINE,
+    COMPRESSED,
+    CONTROL_LONGER,
+    CONTROL_SCRATCH,
+    CompressedModel,
+    load,
+    read_record,
+)
+from edge_dendrite.compress.prune import prune
+from edge_dendrite.config import CompressConfig, FitConfig
+from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.errors import ModelError
+from edge_dendrite.models.source import build
+from edge_dendrite.progress import Progress, silent
+from edge_dendrite.train.controls import same_shape_from_scratch
+from edge_dendrite.train.evaluate import Metric, accuracy, evaluate
+from edge_dendrite.train.fit import Teacher, fit
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `compress_with_controls` made: the compressed model beside what it has to be compared with."""
+
+    baseline: CompressedModel
+    compressed: CompressedModel
+    controls: tuple[CompressedModel, ...]
+
+    @property
+    def models(self) -> tuple[CompressedModel, ...]:
+        """All of them, baseline first."""
+        return (self.baseline, self.compressed, *self.controls)
+
+
+def compress_with_controls(
+    factory: Callable[[], nn.Module],
+    data: DataSet,
+    config: CompressConfig,
+    out: str | Path,
+    *,
+    source: str = "",
+    baseline: nn.Module | None = None,
+    metric: Metric = accuracy,
+    progress: Progress = silent,
+) -> Outcome:
+    """Train a baseline (or take the trained `baseline`), prune it to the budget, distil, and train the controls.
+
+    Everything is kept in the folder `out`; a stage that is there with the same settings and data is reused, an
+    interrupted one goes on after its last finished epoch. Raises ModelError when `out` holds the result of other
+    settings, PruneError and TrainError as `prune` and `fit` do.
+    """
+    run = _Run(factory, data, config, Path(out), source or getattr(factory, "__name__", "model"), metric, progress)
+    return run.outcome(baseline)
+
+
+class _Run:
+    """The stages of one call of `compress_with_controls`."""
+
+    def __init__(
+        self,
+        factory: Callable[[], nn.Module],
+        data: DataSet,
+        config: CompressConfig,
+        out: Path,
+        source: str,
+        metric: Metric,
+        progress: Progress,
+    ) -> None:
+        self._factory, self._data, self._config, self._out = factory, data, config, out
+        self._source, self._metric, self._progress = source, metric, progress
+        self._fingerprint = data.fingerprint()
+
+    def outcome(self, given: nn.Module | None) -> Outcome:
+        baseline = self._baseline(given)
+        teacher = Teacher(baseline.module, self._config.distil)
+        compressed = self._compressed(baseline, teacher)
+        controls = (
+            (self._longer(baseline, teacher), self._scratch(compressed, teacher)) if self._config.controls else ()
+        )
+        return Outcome(baseline, compressed, controls)
+
+    def _baseline(self, given: nn.Module | None) -> CompressedModel:
+        def make() -> CompressedModel:
+            if given is not None:
+                return self._finished(copy.deepcopy(given).eval(), BASELINE, [])
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self._config.fit.seed)
+                module = build(self._factory, self._source)
+            return self._trained(module, BASELINE, self._config.fit, None)
+
+        recipe = {"fit": self._config.fit.to_dict()} if given is None else {"weights": _digest(given)}
+        return self._stage(self._out / "baseline", recipe, make)
+
+    def _compressed(self, baseline: CompressedModel, teacher: Teacher) -> CompressedModel:
+        def make() -> CompressedModel:
+            generator = torch.Generator().manual_seed(self._config.fit.seed)
+            batches = list(self._data.batches(self._data.train, self._config.fit.batch_size, generator))
+            pruned = prune(baseline.module, batches, self._config.budget, self._config.prune, progress=self._progress)
+            model = self._trained(pruned.module, COMPRESSED, self._finetune_config(), teacher)
+            return replace(model, plan=pruned.plan, history=[*baseline.history, *model.history])
+
+        return self._stage(self._out, self._full_recipe(baseline), make)
+
+    def _longer(self, baseline: CompressedModel, teacher: Teacher) -> CompressedModel:
+        def make() -> CompressedModel:
+            module = copy.deepcopy(baseline.module)
+            return self._trained(module, CONTROL_LONGER, self._finetune_config(), teacher)
+
+        return self._stage(self._out / "controls" / "dense-longer", self._full_recipe(baseline), make)
+
+    def _scratch(self, compressed: CompressedModel, teacher: Teacher) -> CompressedModel:
+        total = replace(self._config.fit, epochs=self._config.fit.epochs + self._config.finetune_epochs)
+
+        def make() -> CompressedModel:
+            module = same_shape_from_scratch(
+                lambda: build(self._factory, self._source), compressed.plan, self._config.fit.seed
+            )
+            model = self._trained(module, CONTROL_SCRATCH, total, teacher)
+            return replace(model, plan=compressed.plan)
+
+        recipe = {**compressed.recipe, "plan": compressed.plan.to_dict()}
+        return self._stage(self._out / "controls" / "from-scratch", recipe, make)
+
+    def _stage(self, folder: Path, recipe: dict[str, Any], make: Callable[[], CompressedModel]) -> CompressedModel:
+        """Reuse the model in `folder` when it has this recipe, else make and save it."""
+        recipe = {"data": self._fingerprint, "source": self._source, **recipe}
+        if (folder / "model.json").exists():
+            if read_record(folder)["recipe"] != recipe:
+                raise ModelError(
+                    f"{folder}: holds a model of other settings or data; give another --out, or delete the folder"
+                )
+            return load(folder, model=self._factory)
+        model = replace(make(), recipe=recipe)
+        model.save(folder)
+        return model
+
+    def _trained(self, module: nn.Module, role: str, config: FitConfig, teacher: Teacher | None) -> CompressedModel:
+        stage = "distil" if role == COMPRESSED else role
+        checkpoint = self._out / "checkpoints" / f"{stage.replace(':', '-')}.safetensors"
+        history = fit(
+            module,
+            self._data,
+            config,
+            stage=stage,
+            teacher=teacher,
+            metric=self._metric,
+            checkpoint=checkpoint,
+            progress=self._progress,
+        )
+        return self._finished(module, role, history)
+
+    def _finished(self, module: nn.Module, role: str, history: list[dict[str, Any]]) -> CompressedModel:
+        val_metric = history[-1]["val_metric"] if history else self._validate(module)
+        name = f"{self._source} {role.removeprefix('control:')}"
+        return CompressedModel.describe(
+            module,
+            self._data,
+            name=name,
+            source=self._source,
+            role=role,
+            history=history,
+            val_metric=val_metric,
+        )
+
+    def _validate(self, module: nn.Module) -> float:
+        return evaluate(module, self._data, self._data.validation, self._metric)
+
+    def _finetune_config(self) -> FitConfig:
+        return replace(self._config.fit, epochs=self._config.finetune_epochs)
+
+    def _full_recipe(self, baseline: CompressedModel) -> dict[str, Any]:
+        settings = {key: value for key, value in self._config.to_dict().items() if key != "controls"}
+        return {"config": settings, "baseline": baseline.recipe}
+
+
+def _digest(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()

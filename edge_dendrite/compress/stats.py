@@ -1,0 +1,92 @@
+"""Size and work of a network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+NOT_COUNTED = (
+    "num_macs counts convolutions, linear layers, matrix products and attention; "
+    "not biases, activations, pooling, normalisation"
+)
+
+
+@dataclass(frozen=True)
+class LayerStats:
+    """One layer with a weight matrix or kernel. num_inputs and num_units are channels or features."""
+
+    name: str
+    kind: str
+    num_inputs: int
+    num_units: int
+    num_parameters: int
+    num_macs: int
+
+
+@dataclass(frozen=True)
+class ModelStats:
+    """Totals and the layers. num_macs is for one input; onnx_bytes is None before the export."""
+
+    num_parameters: int
+    num_nonzero: int
+    num_macs: int
+    layers: tuple[LayerStats, ...]
+    onnx_bytes: int | None = None
+    not_counted: str = NOT_COUNTED
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "layers": [asdict(layer) for layer in self.layers]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelStats:
+        """The inverse of `to_dict`."""
+        return cls(**{**values, "layers": tuple(LayerStats(**layer) for layer in values["layers"])})
+
+
+@torch.no_grad()
+def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ModelStats:
+    """Count parameters (shared ones once) and multiply-accumulates for one input: `example_inputs` have batch 1."""
+    was_training = module.training
+    module.eval()
+    counter = FlopCounterMode(display=False)
+    with counter:
+        module(*example_inputs)
+    module.train(was_training)
+    by_module = {
+        name.partition(".")[2]: sum(counts.values()) // 2
+        for name, counts in counter.get_flop_counts().items()
+        if "." in name
+    }
+    parameters = list(module.parameters())
+    return ModelStats(
+        num_parameters=sum(parameter.numel() for parameter in parameters),
+        num_nonzero=sum(int(torch.count_nonzero(parameter)) for parameter in parameters),
+        num_macs=counter.get_total_flops() // 2,
+        layers=tuple(_layers(module, by_module)),
+    )
+
+
+def _layers(module: nn.Module, macs: dict[str, int]) -> list[LayerStats]:
+    layers = []
+    for name, part in module.named_modules():
+        own = dict(part.named_parameters(recurse=False))
+        weight = own.get("weight")
+        if weight is None or weight.dim() < 2:
+            continue
+        groups = getattr(part, "groups", 1)
+        layers.append(
+            LayerStats(
+                name=name,
+                kind=type(part).__name__.lower(),
+                num_inputs=weight.shape[1] * (groups if isinstance(groups, int) else 1),
+                num_units=weight.shape[0],
+                num_parameters=sum(parameter.numel() for parameter in own.values()),
+                num_macs=macs.get(name, 0),
+            )
+        )
+    return layers

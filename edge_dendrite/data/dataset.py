@@ -1,0 +1,154 @@
+"""A data set: training and validation data, and test data that are read only when asked for.
+
+Shape suffixes: n samples, c channels, h height, w width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from edge_dendrite.errors import DataError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns a raw 8-bit image into the network's input: resize, scale to 0..1, subtract mean, divide by std.
+
+    mean and std are per channel and refer to values from 0 to 1.
+    """
+
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    layout: str = "NCHW"
+    resize: str = "bilinear"
+    scale: float = 1.0 / 255.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, as it stands in the bundle's manifest."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """The inverse of `to_dict`."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+    def apply(self, images_nchw: torch.Tensor) -> torch.Tensor:
+        """uint8 (n, c, h, w) to float32 of the same shape."""
+        mean = torch.tensor(self.mean).view(1, -1, 1, 1)
+        std = torch.tensor(self.std).view(1, -1, 1, 1)
+        return (images_nchw.float() * self.scale - mean) / std
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs (n, ...) and targets (n, ...); inputs are raw (uint8 images) where the data set has a preprocessing."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.targets):
+            raise DataError(f"{len(self.inputs)} inputs but {len(self.targets)} targets")
+        if len(self.inputs) == 0:
+            raise DataError("a split without a sample")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def subset(self, indices: torch.Tensor) -> Split:
+        """The samples at `indices`."""
+        return Split(self.inputs[indices], self.targets[indices])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Training and validation data. `read_test` is called once, at the end, when nothing is left to choose."""
+
+    name: str
+    train: Split
+    validation: Split
+    read_test: Callable[[], Split]
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch dimension."""
+        return tuple(self.train.inputs.shape[1:])
+
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Raw inputs of this data set as the network takes them."""
+        return self.preprocessing.apply(inputs) if self.preprocessing else inputs
+
+    def batches(
+        self, split: Split, batch_size: int, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(inputs, targets) in batches; shuffled by `generator`, in order without one."""
+        order = torch.randperm(len(split), generator=generator) if generator else torch.arange(len(split))
+        for indices in order.split(batch_size):
+            yield self.prepare(split.inputs[indices]), split.targets[indices]
+
+    def fingerprint(self) -> str:
+        """sha256 over the training and validation data: results made from other data are never taken for these."""
+        digest = hashlib.sha256(repr((self.name, self.labels, self.preprocessing)).encode())
+        for split in (self.train, self.validation):
+            for tensor in (split.inputs, split.targets):
+                digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
+                digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @classmethod
+    def from_tensors(
+        cls,
+        name: str,
+        *,
+        train: tuple[torch.Tensor, torch.Tensor],
+        test: tuple[torch.Tensor, torch.Tensor],
+        validation: tuple[torch.Tensor, torch.Tensor] | None = None,
+        labels: tuple[str, ...] = (),
+    ) -> DataSet:
+        """A data set of the user's own, inputs (n, ...) ready for the network, targets (n,) class numbers.
+
+        Without validation data a tenth of the training data is set apart. Raises DataError on unequal lengths.
+        """
+        whole = Split(*train)
+        kept, held_out = (whole, Split(*validation)) if validation else hold_out(whole)
+        return cls(name, kept, held_out, lambda: Split(*test), labels or _numbered_labels(whole))
+
+
+def hold_out(split: Split, share: float = 0.1, seed: int = 0) -> tuple[Split, Split]:
+    """(training, validation): a fixed random share is set apart. Raises DataError with too few samples."""
+    num_held_out = max(1, round(len(split) * share))
+    if num_held_out >= len(split):
+        raise DataError(f"{len(split)} training sample(s) are too few to set validation data apart")
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+    return split.subset(order[num_held_out:]), split.subset(order[:num_held_out])
+
+
+def image_preprocessing(images_nchw: torch.Tensor) -> Preprocessing:
+    """Preprocessing with mean and standard deviation per channel over uint8 training images (n, c, h, w)."""
+    # By histogram: exact, and without a float copy of all images.
+    channels, levels = images_nchw.shape[1], torch.arange(256, dtype=torch.float64) / 255.0
+    means, stds = [], []
+    for channel in range(channels):
+        counts = torch.bincount(images_nchw[:, channel].flatten(), minlength=256).double()
+        mean = float((counts * levels).sum() / counts.sum())
+        variance = float((counts * (levels - mean) ** 2).sum() / counts.sum())
+        means.append(round(mean, 6))
+        stds.append(round(max(variance**0.5, 1e-3), 6))
+    height, width = images_nchw.shape[2:]
+    return Preprocessing(channels, int(height), int(width), tuple(means), tuple(stds))
+
+
+def _numbered_labels(split: Split) -> tuple[str, ...]:
+    if split.targets.is_floating_point() or split.targets.dim() != 1:
+        return ()
+    return tuple(str(number) for number in range(int(split.targets.max()) + 1))

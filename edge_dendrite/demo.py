@@ -1,0 +1,115 @@
+"""The main job from end to end: train, compress, export, ship to a board, measure there, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edge_bench.schema import read_measurement
+from edge_dendrite.compress.model import COMPRESSED, CompressedModel
+from edge_dendrite.compress.pipeline import Outcome, compress_with_controls
+from edge_dendrite.config import CompressConfig, ExportConfig
+from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.export.bundle import Bundle, export_bundle, write_tar
+from edge_dendrite.progress import Progress, silent
+from edge_dendrite.report.files import write_reports
+from edge_dendrite.report.rows import Report, build_report
+from edge_dendrite.ship.agent import build_agent
+from edge_dendrite.ship.deploy import RunOptions, SshOptions, deploy_rounds
+from edge_dendrite.train.evaluate import Metric, accuracy
+
+# Every network is measured at this opset; the compressed one is also exported at the lower one, which the software of
+# a JetPack 4.6 board reads.
+MEASURED_OPSET, PORTABLE_OPSET = 17, 13
+NUM_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where everything is, and the report."""
+
+    report: Report
+    files: tuple[Path, ...]
+    bundles: tuple[Path, ...]
+
+
+def run_demo(
+    factory: Callable[[], nn.Module],
+    data: DataSet,
+    config: CompressConfig,
+    out: Path,
+    *,
+    source: str,
+    target: str = "local",
+    options: RunOptions | None = None,
+    ssh: SshOptions | None = None,
+    metric: Metric = accuracy,
+    provenance: dict[str, str] | None = None,
+    progress: Progress = silent,
+    log: Callable[[str], None] = lambda line: None,
+) -> DemoResult:
+    """Run all steps into the folder `out`; what is there already and still fits is reused.
+
+    OUT/model, OUT/bundles, OUT/measurements, OUT/edge-bench.pyz and OUT/report.{html,md,json}. Raises the errors of
+    the steps; what was finished before stays in `out`.
+    """
+    outcome = compress_with_controls(
+        factory, data, config, out / "model", source=source, metric=metric, progress=progress
+    )
+    bundles = _export_all(outcome.models, data, out / "bundles", metric, progress)
+    portable = _export_one(
+        outcome.compressed,
+        PORTABLE_OPSET,
+        data,
+        out / "bundles" / f"compressed-opset{PORTABLE_OPSET}",
+        metric,
+    )
+    write_tar(portable, out / f"compressed-opset{PORTABLE_OPSET}.tar")
+    build_agent(out / "edge-bench.pyz")
+    measured = deploy_rounds(
+        [bundle.path for bundle in bundles],
+        target,
+        out / "measurements",
+        num_rounds=NUM_ROUNDS,
+        options=options,
+        ssh=ssh,
+        log=log,
+    )
+    report = build_report(
+        [read_measurement(str(path)) for path in measured],
+        title=f"{source} on {data.name}",
+        history=_history(outcome),
+        provenance=provenance,
+    )
+    files = write_reports(report, [out / "report.html", out / "report.md", out / "report.json"])
+    return DemoResult(report, tuple(files), (*(bundle.path for bundle in bundles), portable.path))
+
+
+def _export_all(
+    models: Sequence[CompressedModel], data: DataSet, folder: Path, metric: Metric, progress: Progress
+) -> list[Bundle]:
+    bundles = []
+    for number, model in enumerate(models):
+        progress("exporting and testing", number, len(models))
+        name = model.role.removeprefix("control:")
+        bundles.append(_export_one(model, MEASURED_OPSET, data, folder / name, metric))
+    progress("exporting and testing", len(models), len(models))
+    return bundles
+
+
+def _export_one(model: CompressedModel, opset: int, data: DataSet, path: Path, metric: Metric) -> Bundle:
+    if (path / "manifest.json").exists():
+        bundle = Bundle.open(path)
+        if bundle.manifest.get("recipe") == model.recipe and bundle.manifest["role"] == model.role:
+            return bundle
+    return export_bundle(model, path, ExportConfig(opset=opset), data=data, metric=metric)
+
+
+def _history(outcome: Outcome) -> list[dict[str, Any]]:
+    """Every stage once: the compressed model's history begins with the baseline's."""
+    controls = [entry for model in outcome.controls for entry in model.history if model.role != COMPRESSED]
+    return [*outcome.compressed.history, *controls]

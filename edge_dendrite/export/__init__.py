@@ -1,0 +1,1 @@
+"""ONNX files that were checked, and the bundles around them."""

@@ -1,0 +1,231 @@
+"""Writing bundles. Their reader and verifier are the agent's (edge_bench.bundle): one format, one verifier."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from edge_bench import bundle as reader
+from edge_bench.atomic import canonical_json, write_bytes
+from edge_bench.errors import EdgeBenchError
+from edge_dendrite import __version__
+from edge_dendrite.compress.model import CompressedModel
+from edge_dendrite.config import ExportConfig
+from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.errors import ExportError
+from edge_dendrite.export.onnx import (
+    OnnxModel,
+    check_onnx,
+    check_parity,
+    export_onnx,
+    open_session,
+    run_onnx,
+    tensor_names,
+)
+from edge_dendrite.train.evaluate import Metric, accuracy
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A metric of the exported file, measured through ONNX Runtime on data that nothing was chosen on."""
+
+    metric: str
+    split: str
+    value: float
+    num_samples: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the manifest."""
+        return {
+            "metric": self.metric,
+            "split": self.split,
+            "value": self.value,
+            "num_samples": self.num_samples,
+            "runtime": f"onnxruntime {onnxruntime.__version__}",
+        }
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk; `id` is the sha256 of its manifest."""
+
+    path: Path
+    id: str
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Open and verify a folder or .tar. Raises ExportError naming what is wrong with it."""
+        try:
+            found = reader.open_bundle(str(path))
+        except EdgeBenchError as error:
+            raise ExportError(str(error)) from error
+        return cls(Path(path), found.id, found.manifest)
+
+
+def export_bundle(
+    model: CompressedModel,
+    path: str | Path,
+    config: ExportConfig | None = None,
+    *,
+    data: DataSet | None = None,
+    metric: Metric = accuracy,
+) -> Bundle:
+    """Export a model to ONNX, compare it with PyTorch, and write the bundle folder `path`.
+
+    With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
+    data; without, the inputs are random and the manifest has no accuracy. Raises ExportError when the export, the
+    comparison or the verification of what was written fails; nothing is then left at `path`.
+    """
+    config = config or ExportConfig()
+    onnx_model = export_onnx(model.module, model.input_shape, config.opset)
+    inputs = _reference_inputs(model, config.num_reference_cases, data)
+    error = check_parity(onnx_model, model.module, inputs, config.atol, config.rtol)
+    evaluation = evaluate_onnx(onnx_model, data, metric) if data else None
+    manifest = {
+        "name": model.name,
+        "role": model.role,
+        "labels": list(model.labels),
+        "preprocessing": model.preprocessing.to_dict() if model.preprocessing else {},
+        "stats": replace(model.stats, onnx_bytes=len(onnx_model.content)).to_dict(),
+        "target": config.target,
+        "recipe": model.recipe,
+        "parity": {"max_abs_error": error, "against": f"torch {torch.__version__}"},
+    }
+    if evaluation:
+        manifest["accuracy"] = evaluation.to_dict()
+    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config)
+
+
+def export_file(file: str | Path, path: str | Path, config: ExportConfig | None = None) -> Bundle:
+    """Bundle a user's own ONNX file (one float32 input and output, fixed shapes, batch 1). Raises ExportError.
+
+    Its reference outputs are those of ONNX Runtime here. Parameters and MACs are not known of such a file.
+    """
+    config = config or ExportConfig()
+    try:
+        onnx_model = check_onnx(Path(file).read_bytes())
+    except OSError as error:
+        raise ExportError(f"{file}: cannot be read ({error})") from error
+    generator = np.random.default_rng(0)
+    inputs = generator.standard_normal((config.num_reference_cases, *onnx_model.input_shape[1:]), np.float32)
+    manifest: dict[str, Any] = {
+        "name": Path(file).stem,
+        "role": "onnx file",
+        "labels": [],
+        "preprocessing": {},
+        "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
+        "target": config.target,
+    }
+    return write_bundle(path, onnx_model, inputs, manifest, config)
+
+
+def evaluate_onnx(onnx_model: OnnxModel, data: DataSet, metric: Metric) -> Evaluation:
+    """The metric of the exported file over the test data, which are read here."""
+    test = data.read_test()
+    session = open_session(onnx_model.content)
+    outputs = [run_onnx(session, inputs.numpy()) for inputs, _ in data.batches(test, 512)]
+    value = float(metric(torch.from_numpy(np.concatenate(outputs)), test.targets))
+    name = "accuracy" if metric is accuracy else getattr(metric, "__qualname__", "metric")
+    return Evaluation(name, "test", value, len(test))
+
+
+def _reference_inputs(model: CompressedModel, count: int, data: DataSet | None) -> torch.Tensor:
+    if data is not None:
+        return data.prepare(data.validation.inputs[:count])
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, *model.input_shape, generator=generator)
+
+
+def write_bundle(
+    path: str | Path,
+    onnx_model: OnnxModel,
+    inputs: np.ndarray,
+    manifest: dict[str, Any],
+    config: ExportConfig,
+) -> Bundle:
+    """Write and verify a bundle folder; it appears whole or not at all. Raises ExportError when it exists already."""
+    path = Path(path)
+    if path.exists():
+        raise ExportError(f"{path}: exists already; give another place or delete it")
+    input_name, output_name = tensor_names(onnx_model.content)
+    session = open_session(onnx_model.content)
+    files = {"model.onnx": onnx_model.content}
+    cases = []
+    for number, one in enumerate(inputs):
+        names = (f"reference/{number}_input.bin", f"reference/{number}_output.bin")
+        files[names[0]] = one.astype("<f4").tobytes()
+        files[names[1]] = run_onnx(session, one[None]).astype("<f4").tobytes()
+        cases.append({"inputs": [names[0]], "outputs": [names[1]]})
+    manifest = {
+        **manifest,
+        "schema": reader.SCHEMA,
+        "version": reader.VERSION,
+        "model": {
+            "path": "model.onnx",
+            "num_bytes": len(onnx_model.content),
+            "opset": onnx_model.opset,
+            "ir_version": onnx_model.ir_version,
+            "precision": "fp32",
+            "inputs": [_tensor(input_name, onnx_model.input_shape)],
+            "outputs": [_tensor(output_name, onnx_model.output_shape)],
+        },
+        "reference": {"cases": cases, "atol": config.atol, "rtol": config.rtol},
+        "files": {
+            name: {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+        },
+        "tools": {
+            "edge-dendrite": __version__,
+            "torch": torch.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    return _write_folder(path, files, manifest)
+
+
+def _tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"name": name, "dtype": "float32", "shape": list(shape)}
+
+
+def _write_folder(path: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> Bundle:
+    manifest_bytes = canonical_json(manifest)
+    files = {
+        **files,
+        reader.MANIFEST: manifest_bytes,
+        reader.MANIFEST_DIGEST: reader.digest_line(hashlib.sha256(manifest_bytes).hexdigest()),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".exporting-", dir=path.parent))
+    try:
+        for name, data in files.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
+            write_bytes(str(temporary / name), data)
+        Bundle.open(temporary)  # what is not accepted here must not reach a board
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return Bundle.open(path)
+
+
+def write_tar(bundle: Bundle, path: str | Path) -> Path:
+    """The bundle as one file: the same bundle gives the same bytes. Raises ExportError when it was changed on disk."""
+    stream = io.BytesIO()
+    try:
+        reader.write_tar(reader.open_bundle(str(bundle.path)), stream)
+    except EdgeBenchError as error:
+        raise ExportError(str(error)) from error
+    write_bytes(str(path), stream.getvalue())
+    return Path(path)

@@ -1,0 +1,132 @@
+"""Export to ONNX with the TorchScript exporter, and the checks without which no file leaves this module."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from edge_dendrite.errors import ExportError
+
+INPUT, OUTPUT = "input", "output"
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A checked ONNX file in memory. Shapes include the batch of 1."""
+
+    content: bytes
+    opset: int
+    ir_version: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+
+def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> OnnxModel:
+    """Export for one input of `input_shape` (without batch), float32, batch 1, as one file without external data.
+
+    Raises ExportError when the exporter fails, or wrote another opset than was asked for.
+    """
+    module.eval()
+    example = torch.zeros(1, *input_shape)
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            # The exporter announces its own deprecation at every call; it is the only one that writes opset 13.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (example,),
+                buffer,
+                dynamo=False,
+                opset_version=opset,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+            )
+    except Exception as error:  # torch.onnx raises many kinds; its first line names the operator
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ExportError(f"the network cannot be exported at opset {opset}: {first_line}") from error
+    return check_onnx(buffer.getvalue(), opset)
+
+
+def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
+    """Check an ONNX file with one float32 input and output of fixed shape and batch 1.
+
+    Raises ExportError when it is no valid ONNX, has external data, another opset than `opset`, or other tensors.
+    """
+    try:
+        model = onnx.load_model_from_string(content)
+        onnx.checker.check_model(model)
+    except Exception as error:  # the checker and protobuf raise several kinds
+        raise ExportError(f"not a valid ONNX file: {error}") from error
+    opsets = {one.domain or "ai.onnx": one.version for one in model.opset_import}
+    if opset is not None and opsets != {"ai.onnx": opset}:
+        raise ExportError(f"asked for opset {opset}, the file has {opsets}: the exporter does not support it here")
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ExportError("the file keeps its weights in a second file; save it as one file below 2 GB")
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [_shape(one) for one in model.graph.input if one.name not in initializers]
+    outputs = [_shape(one) for one in model.graph.output]
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ExportError(
+            f"the file has {len(inputs)} inputs and {len(outputs)} outputs; so far one of each is supported"
+        )
+    return OnnxModel(content, opsets.get("ai.onnx", 0), model.ir_version, inputs[0], outputs[0])
+
+
+def tensor_names(content: bytes) -> tuple[str, str]:
+    """(input name, output name) of a checked file."""
+    session = open_session(content)
+    return session.get_inputs()[0].name, session.get_outputs()[0].name
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    tensor = value.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        raise ExportError(
+            f"{value.name}: its type is not float32; so far only float32 inputs and outputs are supported"
+        )
+    shape = tuple(one.dim_value for one in tensor.shape.dim)
+    if not shape or any(size <= 0 for size in shape):
+        raise ExportError(f"{value.name}: its shape {shape} is not fixed; export it with batch 1 and fixed sizes")
+    return shape
+
+
+def open_session(content: bytes) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU with one thread. Raises ExportError when the runtime refuses the file."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's classes have no common base
+        raise ExportError(f"ONNX Runtime {onnxruntime.__version__} cannot load the file: {error}") from error
+
+
+def run_onnx(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
+    """Outputs (n, ...) for inputs (n, ...), one at a time: the file has batch 1."""
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: one[None]})[0] for one in inputs])
+
+
+def check_parity(model: OnnxModel, module: nn.Module, inputs: torch.Tensor, atol: float, rtol: float) -> float:
+    """Largest absolute error of ONNX Runtime against PyTorch over `inputs` (n, ...).
+
+    Raises ExportError when any value is further off than atol + rtol * |PyTorch's value|.
+    """
+    with torch.no_grad():
+        wanted = torch.cat([module.eval()(one[None]) for one in inputs]).numpy()
+    seen = run_onnx(open_session(model.content), inputs.numpy())
+    error = float(np.abs(seen - wanted).max())
+    if not np.allclose(seen, wanted, rtol=rtol, atol=atol):
+        raise ExportError(
+            f"the exported file differs from PyTorch by {error:.3g} (allowed {atol:g} + {rtol:g} relative): not written"
+        )
+    return error

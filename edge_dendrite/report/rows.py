@@ -1,0 +1,150 @@
+"""The content of a report, apart from how it looks: a row per network, pooled over its valid runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edge_dendrite.report import fields, pool
+from edge_dendrite.report.format import clean_text
+from edge_dendrite.report.method import describe_method
+from edge_dendrite.report.notices import Notice, collect_notices
+from edge_dendrite.report.pool import Accuracy, Energy, Latency, Layer
+from edge_dendrite.report.runs import Condition, Measurement, Run, examine_runs
+
+SCHEMA = "edge-dendrite.report"
+VERSION = 1
+BASELINE, COMPRESSED = "baseline", "compressed"
+DENSE_LONGER, FROM_SCRATCH = "control:dense-longer", "control:from-scratch"
+_ROLE_ORDER = (BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network. A figure that is None has its reason in `missing`, under the figure's name."""
+
+    id: str
+    name: str
+    role: str
+    precision: str | None
+    num_parameters: int | None
+    num_nonzero: int | None
+    num_macs: int | None
+    onnx_bytes: int | None
+    layers: tuple[Layer, ...]
+    accuracy: Accuracy | None
+    latency: Latency | None
+    peak_memory_bytes: int | None
+    energy: Energy | None
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of training history."""
+
+    stage: str
+    epoch: int
+    train_loss: float
+    val_metric: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the renderers show. `condition` is None when no run was valid; `method` is prose, a point each."""
+
+    title: str
+    rows: tuple[Row, ...]
+    runs: tuple[Run, ...]
+    condition: Condition | None
+    method: tuple[str, ...]
+    warnings: tuple[Notice, ...]
+    unavailable: tuple[Notice, ...]
+    history: tuple[Epoch, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def with_role(self, role: str) -> tuple[Row, ...]:
+        """The rows of one role, in order."""
+        return tuple(row for row in self.rows if row.role == role)
+
+    def left_out(self) -> tuple[Run, ...]:
+        """The runs that enter no figure."""
+        return tuple(run for run in self.runs if run.reasons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, SI units in the key names; raw samples stay in the measurement files."""
+        return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
+
+
+def build_report(
+    measurements: Sequence[Measurement],
+    *,
+    title: str,
+    history: Sequence[Mapping[str, Any]] = (),
+    provenance: Mapping[str, str] | None = None,
+) -> Report:
+    """Pool measurements that `edge_bench.schema.read_measurement` accepted.
+
+    Invalid, partial and failed runs, and runs under other conditions than the rest, enter no figure; they stay in
+    `runs` with their reasons. Raises ValueError when there is no measurement at all.
+    """
+    if not measurements:
+        raise ValueError("no measurements to report: run `edge-bench run BUNDLE` on the board and pass its files")
+    examined = examine_runs(measurements)
+    ids = dict.fromkeys(run.bundle_id for run, _ in examined)
+    rows = [_build_row([(run, made) for run, made in examined if run.bundle_id == id_]) for id_ in ids]
+    runs = tuple(run for run, _ in examined)
+    return Report(
+        title=clean_text(title),
+        rows=tuple(sorted(rows, key=_role_rank)),
+        runs=runs,
+        condition=next((run.condition for run in runs if not run.reasons), None),
+        method=describe_method(examined),
+        warnings=collect_notices(examined, "warnings"),
+        unavailable=collect_notices(examined, "unavailable"),
+        history=_read_history(history),
+        provenance={clean_text(key): clean_text(value, 1000) for key, value in (provenance or {}).items()},
+    )
+
+
+def _role_rank(row: Row) -> tuple[int, str]:
+    if row.role in _ROLE_ORDER:
+        return _ROLE_ORDER.index(row.role), ""
+    return len(_ROLE_ORDER) + (not row.role.startswith("control:")), row.role
+
+
+def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
+    run, measurement = examined[0]
+    bundle = measurement["bundle"]
+    valid = [(run, measurement) for run, measurement in examined if not run.reasons]
+    sizes = {key: fields.whole(bundle["stats"], key) for key in ("num_parameters", "num_nonzero", "num_macs")}
+    sizes["onnx_bytes"] = fields.whole(bundle["stats"], "onnx_bytes") or fields.whole(bundle["model"], "num_bytes")
+    missing = {key: "the bundle does not state it" for key, value in sizes.items() if value is None}
+    accuracy = pool.read_accuracy(fields.mapping(bundle, "accuracy"))
+    if accuracy is None:
+        missing["accuracy"] = "the bundle holds no accuracy: it was exported without test data"
+    return Row(
+        id=run.bundle_id,
+        name=run.name,
+        role=run.role,
+        precision=fields.text(bundle["model"], "precision"),
+        layers=pool.read_layers(bundle["stats"].get("layers")),
+        accuracy=accuracy,
+        latency=pool.pool_latency(valid, missing),
+        peak_memory_bytes=pool.peak_memory(valid, missing),
+        energy=pool.pool_energy(valid, missing),
+        missing=missing,
+        **sizes,
+    )
+
+
+def _read_history(history: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
+    """The epochs whose figures are finite numbers; others cannot be drawn."""
+    epochs = []
+    for entry in history:
+        stage, epoch = fields.text(entry, "stage"), fields.whole(entry, "epoch")
+        loss, metric = fields.number(entry, "train_loss"), fields.number(entry, "val_metric")
+        if stage is not None and epoch is not None and loss is not None and metric is not None:
+            epochs.append(Epoch(stage, epoch, loss, metric))
+    return tuple(epochs)

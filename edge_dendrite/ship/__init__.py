@@ -1,0 +1,1 @@
+"""Getting a bundle to a board and the measurement back. Runs without torch."""

@@ -1,0 +1,108 @@
+"""What people see on a terminal: progress and messages on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from edge_dendrite.report.format import count, file_size, percent, seconds
+from edge_dendrite.report.rows import Report, Row
+
+_AGENT_PROGRESS = re.compile(r"edge-bench: (?P<phase>[a-z ]+?) +(?P<percent>\d+) %$")
+
+
+class TerminalProgress:
+    """Bars on a terminal; elsewhere a line when a piece of work begins. Implements edge_dendrite.progress.Progress."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._agent_task: TaskID | None = None
+        self._measuring = ""
+
+    def __enter__(self) -> TerminalProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, description: str, done: int, total: int, /) -> None:
+        if description not in self._tasks:
+            self._tasks[description] = self._bars.add_task(description, total=total)
+            if not self._console.is_terminal:
+                self._console.print(f"{description} ...", markup=False)
+        self._bars.update(self._tasks[description], completed=done, total=total)
+
+    def agent_line(self, line: str) -> None:
+        """A line of the agent's stderr, or of ours about it: its progress becomes a bar, the rest is shown."""
+        found = _AGENT_PROGRESS.match(line)
+        if found:
+            self._show_agent(f"{self._measuring}: {found['phase']}", int(found["percent"]))
+        elif line.startswith("measuring ") and self._console.is_terminal:
+            self._measuring = line.partition(", on ")[0]
+        else:
+            self._console.print(line, markup=False)
+
+    def _show_agent(self, description: str, percent_done: int) -> None:
+        """One bar for all runs of the agent: a demo makes a dozen of them."""
+        if self._agent_task is None:
+            self._agent_task = self._bars.add_task(description, total=100)
+        self._bars.update(self._agent_task, description=description, completed=percent_done)
+
+
+def say(message: str) -> None:
+    """One line for people, on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], num_text_columns: int = 1) -> None:
+    """A table on stdout; all but the first columns are right-aligned numbers."""
+    table = Table(title=Text(title), title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < num_text_columns else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    # Wide enough for every column when stdout is a file.
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def print_report(report: Report) -> None:
+    """The rows of a report: baseline, compressed and controls with sizes, accuracy and latency."""
+    columns = ["network", "accuracy", "parameters", "MACs", "ONNX", "median", "p99", "energy"]
+    print_table(report.title, columns, [_cells(row) for row in report.rows])
+    left_out = report.left_out()
+    if left_out:
+        reasons = sorted({reason for run in left_out for reason in run.reasons})
+        say(f"{len(left_out)} of {len(report.runs)} runs were left out: {'; '.join(reasons[:3])}")
+
+
+def _cells(row: Row) -> list[str]:
+    accuracy, latency, energy = row.accuracy, row.latency, row.energy
+    return [
+        row.role,
+        "-" if accuracy is None else percent(accuracy.value, 2) if accuracy.interval else f"{accuracy.value:.4g}",
+        "-" if row.num_parameters is None else count(row.num_parameters),
+        "-" if row.num_macs is None else count(row.num_macs),
+        "-" if row.onnx_bytes is None else file_size(row.onnx_bytes),
+        "-" if latency is None else seconds(latency.median_s),
+        "-" if latency is None or latency.p99_s is None else seconds(latency.p99_s),
+        "not measured" if energy is None else f"{1e3 * energy.gross_j:.3g} mJ",
+    ]

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from edge_dendrite.compress.model import load
+from edge_dendrite.compress.pipeline import compress_with_controls
+from edge_dendrite.config import Budget, CompressConfig, FitConfig
+from edge_dendrite.errors import ModelError
+from edge_dendrite.models.convnets import DigitsCNN
+
+CONFIG = CompressConfig(Budget(pruning_ratio=0.5), FitConfig(epochs=3, batch_size=64), finetune_epochs=2)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory, digits):
+    folder = tmp_path_factory.mktemp("pipeline") / "out"
+    compress_with_controls(DigitsCNN, digits, CONFIG, folder, source="digits-cnn")
+    return folder
+
+
+def test_every_arm_gets_its_epochs_and_its_shape(out):
+    baseline, compressed = load(out / "baseline"), load(out)
+    longer, scratch = load(out / "controls/dense-longer"), load(out / "controls/from-scratch")
+    assert compressed.stats.num_parameters <= 13_706 // 2
+    assert longer.stats.num_parameters == baseline.stats.num_parameters == 13_706
+    assert {n: t.shape for n, t in scratch.module.state_dict().items()} == {
+        n: t.shape for n, t in compressed.module.state_dict().items()
+    }
+    epochs = [len(model.history) for model in (baseline, compressed, longer, scratch)]
+    assert epochs == [3, 3 + 2, 2, 3 + 2]
+    assert compressed.val_metric > 0.5
+    assert [model.role for model in (longer, scratch)] == ["control:dense-longer", "control:from-scratch"]
+
+
+def test_a_second_call_reuses_everything(out, digits):
+    calls = []
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}
+    compress_with_controls(
+        DigitsCNN, digits, CONFIG, out, source="digits-cnn", progress=lambda *call: calls.append(call)
+    )
+    assert calls == []
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json")} == before
+
+
+def test_other_settings_or_data_never_pass_for_these(out, digits):
+    others = [
+        replace(CONFIG, budget=Budget(pruning_ratio=0.4)),
+        replace(CONFIG, fit=FitConfig(epochs=4, batch_size=64)),
+    ]
+    for other in others:
+        with pytest.raises(ModelError, match="other settings or data"):
+            compress_with_controls(DigitsCNN, digits, other, out, source="digits-cnn")
+    with pytest.raises(ModelError, match="other settings or data"):
+        compress_with_controls(DigitsCNN, replace(digits, name="x"), CONFIG, out, source="digits-cnn")
+
+
+def test_a_trained_network_is_taken_as_baseline(tmp_path, digits, trained):
+    quick = replace(CONFIG, finetune_epochs=1, controls=False)
+    outcome = compress_with_controls(DigitsCNN, digits, quick, tmp_path / "o", source="digits-cnn", baseline=trained)
+    assert outcome.controls == ()
+    wanted = trained.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in outcome.baseline.module.state_dict().items())
+    assert outcome.baseline.history == []
+
+
+class Stop(Exception):
+    pass
+
+
+def test_an_interrupted_run_goes_on_and_ends_bit_identical(out, digits, tmp_path):
+    """Stopped in the middle of an epoch of every stage in turn; what comes out is what the whole run gave."""
+
+    def stopping_in(stage, share):
+        def progress(description, done, total):
+            if description == f"training {stage}" and done >= share * total:
+                raise Stop
+
+        return progress
+
+    folder = tmp_path / "out"
+    for stage in ("baseline", "distil", "control:dense-longer", "control:from-scratch"):
+        with pytest.raises(Stop):
+            compress_with_controls(
+                DigitsCNN, digits, CONFIG, folder, source="digits-cnn", progress=stopping_in(stage, 0.75)
+            )
+    compress_with_controls(DigitsCNN, digits, CONFIG, folder, source="digits-cnn")
+    for part in ("", "baseline", "controls/dense-longer", "controls/from-scratch"):
+        assert (folder / part / "model.safetensors").read_bytes() == (out / part / "model.safetensors").read_bytes()

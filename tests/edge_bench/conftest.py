@@ -1,0 +1,366 @@
+"""Fixtures: valid bundles to damage, folders that look like a board, and the agent as a child process.
+
+Everything here and beside it runs under Python 3.6 with nothing but pytest and, where a model runs, onnxruntime.
+"""
+
+import copy
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import types
+
+import pytest
+
+import edge_bench
+from edge_bench import atomic
+from edge_bench import bundle as bundles
+
+DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
+# Nothing here waits on purpose; a child that does not end by then hangs.
+CHILD_LIMIT_S = 240
+
+
+def read_data(name):
+    with open(os.path.join(DATA, name), "rb") as stream:
+        return stream.read()
+
+
+class BundleMaker:
+    """Writes bundles of the stored tiny model into a scratch folder; a test damages what it gets."""
+
+    def __init__(self, scratch):
+        self._scratch = str(scratch)
+        self._count = 0
+
+    def files(self):
+        """The files of a valid bundle, by name."""
+        return {
+            "model.onnx": read_data("tiny.onnx"),
+            "reference/input.bin": read_data("tiny_input.bin"),
+            "reference/output.bin": read_data("tiny_output.bin"),
+        }
+
+    def manifest(self, files):
+        """The manifest that fits `files`, as a dict to change."""
+        return {
+            "schema": bundles.SCHEMA,
+            "version": bundles.VERSION,
+            "name": "tiny",
+            "role": "baseline",
+            "files": {name: self.entry(data) for name, data in files.items()},
+            "model": {
+                "path": "model.onnx",
+                "inputs": [{"name": "input", "dtype": "float32", "shape": [1, 1, 8, 8]}],
+                "outputs": [{"name": "logits", "dtype": "float32", "shape": [1, 10]}],
+            },
+            "reference": {
+                "atol": 1e-5,
+                "rtol": 1e-4,
+                "cases": [{"inputs": ["reference/input.bin"], "outputs": ["reference/output.bin"]}],
+            },
+            "labels": ["label %d" % number for number in range(10)],
+            "preprocessing": {"layout": "NCHW"},
+            "stats": {"num_parameters": 1490},
+            "tools": {"exporter": "make_tiny"},
+        }
+
+    def entry(self, data):
+        return {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def other_model(self, model, inputs, outputs):
+        """Files and manifest of a bundle of another stored model; tensors as {name: (shape, reference bytes)}."""
+        files = {"model.onnx": read_data(model)}
+        tensors, case = {}, {}
+        for direction, group in (("inputs", inputs), ("outputs", outputs)):
+            tensors[direction], case[direction] = [], []
+            for name, (shape, content) in group:
+                files["reference/%s.bin" % name] = content
+                case[direction].append("reference/%s.bin" % name)
+                tensors[direction].append({"name": name, "dtype": "float32", "shape": shape})
+        manifest = self.manifest(files)
+        manifest["model"].update(tensors)
+        manifest["reference"]["cases"] = [case]
+        return files, manifest
+
+    def folder(self, files=None, manifest=None):
+        """Write a bundle folder and return its path. `manifest` may be a dict or the very bytes to write."""
+        files = self.files() if files is None else files
+        manifest = self.manifest(files) if manifest is None else manifest
+        manifest_bytes = manifest if isinstance(manifest, bytes) else atomic.canonical_json(manifest)
+        path = self.path("bundle")
+        self.write(os.path.join(path, bundles.MANIFEST), manifest_bytes)
+        digest = hashlib.sha256(manifest_bytes).hexdigest()
+        self.write(os.path.join(path, bundles.MANIFEST_DIGEST), bundles.digest_line(digest))
+        for name, data in files.items():
+            self.write(os.path.join(path, *name.split("/")), data)
+        return path
+
+    def tar(self, folder=None):
+        """Write the tar of a valid folder and return its path."""
+        bundle = bundles.open_bundle(folder or self.folder())
+        path = self.path("bundle.tar")
+        with open(path, "wb") as stream:
+            bundles.write_tar(bundle, stream)
+        return path
+
+    def members(self, files=None, manifest=None):
+        """(name, content) of the members of a tar, in the right order; for tars that `tar()` would not write."""
+        files = self.files() if files is None else files
+        manifest = self.manifest(files) if manifest is None else manifest
+        manifest_bytes = manifest if isinstance(manifest, bytes) else atomic.canonical_json(manifest)
+        digest = hashlib.sha256(manifest_bytes).hexdigest()
+        first = [(bundles.MANIFEST, manifest_bytes), (bundles.MANIFEST_DIGEST, bundles.digest_line(digest))]
+        return first + sorted(files.items())
+
+    def pack(self, members, header=bundles.tar_header):
+        """Write a tar of (name, content) members with the given function for headers; returns its path."""
+        parts = []
+        for name, data in members:
+            parts += [header(name, len(data)), data, bytes(-len(data) % 512)]
+        return self.write(self.path("packed.tar"), b"".join(parts) + bytes(1024))
+
+    def path(self, name):
+        """A path in the scratch folder that no earlier call gave."""
+        self._count += 1
+        return os.path.join(self._scratch, "%03d-%s" % (self._count, name))
+
+    def write(self, path, data):
+        if not os.path.isdir(os.path.dirname(path)):
+            os.makedirs(os.path.dirname(path))
+        with open(path, "wb") as stream:
+            stream.write(data)
+        return path
+
+
+@pytest.fixture
+def maker(tmp_path):
+    return BundleMaker(tmp_path / "bundles")
+
+
+@pytest.fixture
+def board_tree(tmp_path):
+    """A function that writes {path: text} below one root and returns the root; a None removes the path."""
+    root = str(tmp_path / "root")
+    os.mkdir(root)
+
+    def write(files):
+        for name, text in files.items():
+            path = os.path.join(root, name)
+            if text is None:
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                continue
+            if not os.path.isdir(os.path.dirname(path)):
+                os.makedirs(os.path.dirname(path))
+            with open(path, "wb") as stream:
+                stream.write(text if isinstance(text, bytes) else text.encode("utf-8"))
+        return root
+
+    return write
+
+
+# What an ignorant or malicious author may put in the place of any value of a JSON file; ... means: remove it.
+HOSTILE = [
+    ...,
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    1.0,
+    1.5,
+    -0.0,
+    1e308,
+    1 << 31,
+    1 << 64,
+    10**400,
+    "",
+    "..",
+    "/etc/passwd",
+    "model.onnx",
+    "manifest.json",
+    "complete",
+    "\ud800\x1b[31m\n",
+    "x" * 5000,
+    [],
+    [None],
+    [[]],
+    [{}],
+    [1e-3, "x"],
+    ["model.onnx"],
+    [1] * 40,
+    {},
+    {"": None},
+    {"a": [], "b": {}},
+    {"a": "x", "b": 1},
+    {"sha256": "0" * 64, "num_bytes": 0},
+    [{"inputs": [], "outputs": []}],
+    [{"inputs": ["model.onnx"], "outputs": [["x"]]}],
+    [{"name": "x", "dtype": "float32", "shape": [(1 << 31) - 1] * 200}],
+]
+
+
+def paths_into(value, here=()):
+    """The place of every value in a JSON document, as keys and indexes from the top."""
+    yield here
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        for path in paths_into(part, here + (key,)):
+            yield path
+
+
+def replace_at(document, path, value):
+    """A copy of the document with another value at `path`, or without it if the value is `...`."""
+    if not path:
+        return value
+    copied = copy.copy(document)
+    if value is ... and len(path) == 1:
+        del copied[path[0]]
+    else:
+        copied[path[0]] = replace_at(document[path[0]], path[1:], value)
+    return copied
+
+
+@pytest.fixture
+def replaced():
+    return replace_at
+
+
+@pytest.fixture
+def hostile_variants():
+    """A function that gives copies of a document with each hostile value at each of its places."""
+
+    def variants(document):
+        for path in paths_into(document):
+            for value in HOSTILE:
+                if path or value is not ...:
+                    yield replace_at(document, path, value)
+
+    return variants
+
+
+class Agent:
+    """`python -m edge_bench` as a child process in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def start(self, *arguments, **options):
+        """Popen with stdin at the null device; `environment` adds variables, `path` import folders; `python` runs another program."""
+        environment = dict(os.environ)
+        package = os.path.dirname(os.path.dirname(os.path.abspath(edge_bench.__file__)))
+        environment["PYTHONPATH"] = os.pathsep.join(options.pop("path", []) + [package])
+        environment.update(options.pop("environment", {}))
+        for stream in ("stdout", "stderr"):
+            options.setdefault(stream, subprocess.PIPE)
+        command = [sys.executable] + options.pop("python", ["-m", "edge_bench"]) + list(arguments)
+        return subprocess.Popen(command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, **options)
+
+    def run(self, *arguments, **options):
+        """Run to the end; gives code, out and err (texts)."""
+        return self.finish(self.start(*arguments, **options))
+
+    def finish(self, child):
+        try:
+            out, err = child.communicate(timeout=CHILD_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+            raise
+        out, err = (b"" if text is None else text for text in (out, err))
+        return types.SimpleNamespace(
+            code=child.returncode, out=out.decode("utf-8", "replace"), err=err.decode("utf-8", "replace")
+        )
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+
+@pytest.fixture
+def agent(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Agent(folder)
+
+
+@pytest.fixture
+def measurement():
+    """A complete, valid measurement with every part that a measurement may have."""
+    state = {
+        "power_mode": "MAXN",
+        "governors": {"cpu0": "performance", "cpu1": "performance"},
+        "cpu_clock_limits_hz": {"cpu0": [1e9, 1e9]},
+        "cpu_clocks_hz": {"cpu0": 1e9},
+        "online_cpus": "0-1",
+        "devfreq": {"gpu": {"cur_freq_hz": 9e8, "min_freq_hz": 9e8, "max_freq_hz": None}},
+        "temperatures_c": {"CPU-therm": 41.5, "GPU-therm": 39.0},
+        "throttle_counts": {"oc1_event_cnt": 0},
+        "memory_available_bytes": 2 << 30,
+        "load_average": 0.25,
+    }
+    summary = {
+        "num_samples": 3,
+        "median_s": 2e-3,
+        "mean_s": 2e-3,
+        "min_s": 1e-3,
+        "max_s": 3e-3,
+        "mad_s": 1e-3,
+    }
+    summary.update({"p90_s": None, "p99_s": None, "p99_9_s": None})
+    window = {"mean_power_w": 6.0, "duration_s": 10.0, "power_samples_s_w": [[0.0, 6.0], [10.0, 6.0]]}
+    return {
+        "schema": "edge-dendrite.measurement",
+        "version": 1,
+        "status": "complete",
+        "invalid": [],
+        "started_at": "2026-01-02T03:04:05Z",
+        "bundle": {
+            "id": "0" * 64,
+            "name": "tiny",
+            "role": "baseline",
+            "model": {},
+            "stats": {},
+            "tools": {},
+            "num_labels": 10,
+        },
+        "agent": {"version": "0.1.0", "python": "3.6.15"},
+        "backend": {
+            "name": "onnxruntime",
+            "version": "1.10.0",
+            "providers": ["CPUExecutionProvider"],
+            "num_threads": 1,
+        },
+        "board": {"model": "NVIDIA Jetson Nano", "cpu": "ARMv8", "num_cpus": 4, "l4t": None},
+        "settings": {"num_runs": None},
+        "check": {"passed": True, "max_abs_error": 1e-7, "atol": 1e-5, "rtol": 1e-4, "num_cases": 1},
+        "load_s": 0.1,
+        "first_inference_s": 0.01,
+        "num_warmup_runs": 10,
+        "latency": {
+            "samples_s": [1e-3, 2e-3, 3e-3],
+            "duration_s": 6e-3,
+            "summary": summary,
+            "other_load": 0.05,
+        },
+        "memory": {"process_peak_rss_bytes": 60 << 20, "process_rss_before_load_bytes": None},
+        "energy": {
+            "source": "ina3221",
+            "rails": ["POM_5V_IN"],
+            "scope": "module input",
+            "idle_power_w": 2.0,
+            "load_power_w": 6.0,
+            "num_inferences": 5000,
+            "duration_s": 10.0,
+            "gross_energy_j": 0.012,
+            "net_energy_j": 0.008,
+            "idle": dict(window, mean_power_w=2.0),
+            "load": window,
+            "latency_ratio_while_sampling": 1.01,
+        },
+        "state_before": state,
+        "state_after": dict(state),
+        "warnings": [{"code": "other-load", "message": "busy", "fix": "end it"}],
+        "unavailable": [{"what": "fan", "reason": "none", "fix": "buy one"}],
+    }

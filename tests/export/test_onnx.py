@@ -1,0 +1,108 @@
+"""Export with real ONNX Runtime on this side; the Python 3.6 side is in tests/test_python36.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from edge_dendrite.compress.prune import prune
+from edge_dendrite.config import Budget
+from edge_dendrite.errors import ExportError
+from edge_dendrite.export.onnx import check_onnx, check_parity, export_onnx, open_session, run_onnx
+from edge_dendrite.models.convnets import DigitsCNN, MnistCNN, ResNet8
+
+SHAPES = {DigitsCNN: (1, 8, 8), MnistCNN: (1, 28, 28), ResNet8: (3, 32, 32)}
+
+
+@pytest.mark.parametrize(("opset", "ir"), [(13, 7), (17, 8)])
+@pytest.mark.parametrize("network", SHAPES, ids=lambda network: network.__name__)
+def test_pruned_networks_match_pytorch(network, opset, ir):
+    torch.manual_seed(0)
+    shape = SHAPES[network]
+    batch = [(torch.randn(16, *shape), torch.randint(0, 10, (16,)))]
+    module = prune(network(), batch, Budget(pruning_ratio=0.5)).module
+    model = export_onnx(module, shape, opset)
+    assert (model.opset, model.ir_version) == (opset, ir)
+    assert (model.input_shape, model.output_shape) == ((1, *shape), (1, 10))
+    inputs = 3 * torch.randn(4, *shape)
+    assert check_parity(model, module, inputs, atol=1e-4, rtol=1e-4) < 1e-4
+    outputs = run_onnx(open_session(model.content), inputs.numpy())
+    assert outputs.std() > 1e-2, "a check about zeros would prove nothing"
+    # Not only against ourselves: the file's own weights, run by PyTorch from the file's parameters.
+    stored = sum(np.prod(one.dims) for one in onnx.load_from_string(model.content).graph.initializer)
+    folded = sum(p.numel() for name, p in module.named_parameters() if "bn" not in name)
+    assert stored >= folded
+
+
+def test_a_file_that_computes_something_else_is_refused():
+    module = nn.Linear(4, 2)
+    model = export_onnx(module, (4,), 13)
+    with torch.no_grad():
+        module.weight[0, 0] += 0.01
+    with pytest.raises(ExportError, match="differs from PyTorch by"):
+        check_parity(model, module, torch.ones(2, 4), atol=1e-4, rtol=1e-4)
+
+
+def test_nan_is_never_parity():
+    class Root(nn.Module):
+        def forward(self, x):
+            return x.sqrt()
+
+    with pytest.raises(ExportError, match="differs"):
+        check_parity(export_onnx(Root(), (2,), 13), Root(), -torch.ones(1, 2), atol=1.0, rtol=1.0)
+
+
+def test_what_cannot_be_exported_is_said_in_one_line():
+    class Sorting(nn.Module):
+        def forward(self, x):
+            return torch.linalg.svd(x)[1]
+
+    with pytest.raises(ExportError, match="cannot be exported at opset 13") as caught:
+        export_onnx(Sorting(), (3, 3), 13)
+    assert "\n" not in str(caught.value)
+
+
+def change(content: bytes, edit) -> bytes:
+    model = onnx.load_from_string(content)
+    edit(model)
+    return model.SerializeToString()
+
+
+def dynamic(model):
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+def integer(model):
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+
+
+def external(model):
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "weights.bin"
+
+
+def two_outputs(model):
+    model.graph.output.append(model.graph.output[0])
+
+
+@pytest.mark.parametrize("edit", [dynamic, integer, external, two_outputs], ids=lambda edit: edit.__name__)
+def test_files_of_unsupported_form_are_refused(edit):
+    content = export_onnx(nn.Linear(4, 2), (4,), 13).content
+    check_onnx(content, 13)
+    with pytest.raises(ExportError):
+        check_onnx(change(content, edit))
+
+
+def test_another_opset_than_asked_is_never_passed_on():
+    content = export_onnx(nn.Linear(4, 2), (4,), 13).content
+    with pytest.raises(ExportError, match="asked for opset 17"):
+        check_onnx(content, 17)
+    for garbage in (b"", b"garbage", content[: len(content) // 2]):
+        with pytest.raises(ExportError):
+            check_onnx(garbage)

@@ -1,0 +1,179 @@
+"""The page: complete, escaped, self-contained, bounded and the same every time."""
+
+from __future__ import annotations
+
+import copy
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from edge_dendrite.report.html import render_html
+from edge_dendrite.report.markdown import render_markdown
+from edge_dendrite.report.rows import build_report
+from edge_dendrite.report.table import build_table
+
+HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; --x: red } * { }</style>", "{{ 7*7 }}"]
+MATH = "$\\frac{1}{0}$ \u4f60\u597d \U0001f9e0 \x00\x1b[31m\ud800"
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the visible text."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def page(study, history):
+    return render_html(build_report(study, title="Digits", history=history, provenance={"seed": "0"}))
+
+
+def test_the_verdict_comes_before_the_table_and_the_table_before_the_pictures(page):
+    places = [page.index(f'id="{name}"') for name in ("verdict", "networks", "pictures", "method", "state")]
+    assert places == sorted(places)
+    assert page.index("It is not better than the same shape trained from scratch") < places[0]
+
+
+def test_a_row_per_network_with_exact_values_in_tooltips(page, study):
+    report = build_report(study, title="t")
+    parsed = Page(page)
+    assert len([tag for tag, attributes in parsed.tags if tag == "th" and attributes.get("scope") == "row"]) == 4
+    titles = {attributes.get("title") for _, attributes in parsed.tags}
+    assert "56,624 bytes" in titles
+    assert f"bundle {report.rows[0].id}" in titles
+
+
+def test_precision_is_named_where_networks_differ_in_it(study):
+    assert "fp32" not in Page(render_html(build_report(study, title="t"))).text
+    for run in study:
+        if run["bundle"]["role"] == "compressed":
+            run["bundle"]["model"]["precision"] = "int8"
+    text = Page(render_html(build_report(study, title="t"))).text
+    assert "compressed, int8" in text
+    assert "baseline, fp32" in text
+
+
+def test_missing_figures_are_dashes_with_footnotes_and_never_zero(study):
+    study = study[:4]
+    study[1]["invalid"] = ["throttled"]
+    report = build_report(study, title="t")
+    table = build_table(report)
+    dashes = [cell for row in table.rows for cell in row if cell.note]
+    assert {cell.text for cell in dashes} == {"-"}
+    assert not any(re.fullmatch(r"0(\.0*)?( \w+)?", cell.text) for row in table.rows for cell in row)
+    assert table.notes[1] == "no valid run: see the runs left out"
+    parsed = Page(render_html(report))
+    links = {attributes["href"] for tag, attributes in parsed.tags if tag == "a"}
+    ids = {f"#{attributes['id']}" for _, attributes in parsed.tags if "id" in attributes}
+    assert links == {"#note-1", "#note-2"}
+    assert links <= ids
+
+
+def test_left_out_runs_warnings_and_fixes_are_shown(study):
+    study[3]["status"] = "partial"
+    parsed = Page(render_html(build_report(study, title="t")))
+    assert "interrupted before it was complete" in parsed.text
+    assert "Fix: use a board with a sensor" in parsed.text
+    assert "Fix: end them" in parsed.text
+
+
+def test_nothing_is_loaded_and_nothing_runs(page):
+    parsed = Page(page)
+    assert not {tag for tag, _ in parsed.tags} & {"script", "img", "iframe", "object", "embed", "base", "form"}
+    for tag, attributes in parsed.tags:
+        assert not any(key.startswith("on") for key in attributes)
+        assert "src" not in attributes
+        if "href" in attributes:
+            assert attributes["href"].startswith("#") or (tag, attributes["href"]) == ("link", "data:,")
+    assert set(re.findall(r"url\((.)", page)) <= {"#"}
+    assert "@import" not in page
+    (policy,) = (a["content"] for _, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+
+
+@pytest.mark.parametrize("hostile", [*HOSTILE, MATH])
+def test_foreign_text_stays_text(study, history, hostile):
+    clean = Page(render_html(build_report(study, title="t", history=history, provenance={"k": "v"})))
+    for run in study:
+        run["bundle"]["name"] += hostile
+        run["bundle"]["stats"]["layers"][0]["name"] = hostile
+        run["bundle"]["stats"]["not_counted"] = hostile
+        run["bundle"]["accuracy"].update(split=hostile, runtime=hostile)
+        run["board"].update(model=hostile, cpu=hostile)
+        run["backend"].update(name=hostile, version=hostile, providers=[hostile])
+        run["state_before"].update(power_mode=hostile, governors={"cpu0": hostile}, online_cpus=hostile)
+        run["warnings"] = [{"code": hostile, "message": hostile, "fix": hostile}]
+        run["unavailable"] = [{"what": hostile, "reason": hostile, "fix": hostile}]
+    study[1]["invalid"] = [hostile]
+    for epoch in history:
+        epoch["stage"] += hostile
+    report = build_report(study, title=hostile, history=history, provenance={hostile: hostile})
+    page = render_html(report)
+    page.encode("utf-8")
+    parsed = Page(page)
+    assert {tag for tag, _ in parsed.tags} == {tag for tag, _ in clean.tags}
+    assert {key for _, attributes in parsed.tags for key in attributes} == {k for _, a in clean.tags for k in a}
+    assert hostile not in HOSTILE or hostile in parsed.text
+    render_markdown(report).encode("utf-8")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE[:2])
+def test_foreign_roles_stay_text(study, hostile):
+    for run in study:
+        run["bundle"]["role"] += hostile
+    parsed = Page(render_html(build_report(study, title="t")))
+    assert not {tag for tag, _ in parsed.tags} & {"script", "img"}
+    assert hostile in parsed.text
+
+
+def test_the_same_input_gives_the_same_bytes(study, history):
+    pages = [render_html(build_report(copy.deepcopy(study), title="t", history=history)) for _ in range(2)]
+    assert pages[0] == pages[1]
+    assert pages[0] == render_html(build_report(study[::-1], title="t", history=history))
+
+
+def test_large_studies_stay_under_two_megabytes(study, history):
+    for run in study[:12]:
+        run["latency"]["samples_s"] = [sample + 1e-9 * n for n in range(100) for sample in run["latency"]["samples_s"]]
+        run["latency"]["samples_s"] = run["latency"]["samples_s"][:100_000]
+        assert len(run["latency"]["samples_s"]) == 100_000
+    report = build_report(study[:12], title="t", history=history)
+    assert report.rows[0].latency is not None
+    assert report.rows[0].latency.num_samples == 300_000
+    assert len(render_html(report).encode()) < 2_000_000
+
+
+def test_many_networks_with_long_texts_stay_under_two_megabytes(bundle, measurement):
+    runs = []
+    for number in range(300):
+        role = ("baseline", "compressed", "control:from-scratch", "other")[number % 4]
+        made = bundle(f"{number} " + "<&>" * 5000, role, (16, 32, 64, 10), 300)
+        run = measurement(made, minute=number % 60, num=400)
+        run["invalid"] = ["&" * 100_000] if number % 7 == 0 else []
+        run["warnings"] = [{"code": "x", "message": f"{number}" + "<" * 9000, "fix": "&" * 9000}]
+        runs.append(run)
+    history = [
+        {"stage": f"s{stage}", "epoch": epoch, "train_loss": 1.0, "val_metric": 0.5}
+        for stage in range(20)
+        for epoch in range(1, 400)
+    ]
+    provenance = {f"{number}{'&' * 1000}": "<" * 5000 for number in range(300)}
+    page = render_html(build_report(runs, title="<" * 10_000, history=history, provenance=provenance))
+    assert len(page.encode()) < 2_000_000
+
+
+def test_a_page_without_any_valid_run_is_still_a_page(study):
+    for run in study:
+        run["status"] = "partial"
+    parsed = Page(render_html(build_report(study, title="t")))
+    assert "No run was valid" in parsed.text

@@ -1,0 +1,173 @@
+"""The sentences that come first: they may not promise more than the measurements hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_dendrite.report.rows import build_report
+from edge_dendrite.report.verdict import judge
+
+DENSE, SMALL = (16, 32, 64, 10), (9, 14, 22, 10)
+
+
+@pytest.fixture
+def verdict(bundle, measurement):
+    """The verdict on four networks with given correct answers of 10,000 and latencies per round in us."""
+
+    def make(compressed=9880, scratch=9700, rounds=((28.0, 14.0), (28.5, 14.1)), drop=(), control_units=SMALL):
+        networks = {
+            "baseline": bundle("dense", "baseline", DENSE, 9892, 10_000),
+            "compressed": bundle("small", "compressed", SMALL, compressed, 10_000),
+            "control:from-scratch": bundle("scratch", "control:from-scratch", control_units, scratch, 10_000),
+        }
+        runs = [
+            measurement(made, 1e-6 * (times[0] if role == "baseline" else times[1]), minute)
+            for minute, times in enumerate(rounds)
+            for role, made in networks.items()
+            if role not in drop
+        ]
+        return judge(build_report(runs, title="t"))
+
+    return make
+
+
+def findings_of(verdict):
+    ((_, findings),) = verdict.groups
+    return {finding.topic: finding for finding in findings}
+
+
+def test_sizes_in_percent_with_both_counts(verdict):
+    found = findings_of(verdict())
+    assert (found["Parameters"].figure, found["Parameters"].tone) == ("-80.1 %", "gain")
+    assert found["Parameters"].text == "2,722 instead of 13,706 parameters."
+    assert found["Work per inference"].text == "24,780 instead of 91,776 MACs."
+    assert found["ONNX file"].text == "12.7 kB instead of 56.6 kB."
+
+
+def test_clearly_better_than_the_control_is_said_with_its_limit(verdict):
+    made = verdict(compressed=9880, scratch=9700)
+    found = findings_of(made)["From-scratch control"]
+    assert (found.tone, found.tag, found.figure) == ("gain", "beats it", "+1.80 points")
+    assert "small is better than the same shape trained from scratch" in found.text
+    assert found.text.endswith("One seed: not a claim.")
+    assert "It is better than the same shape trained from scratch (one seed: not a claim)." in made.lead
+
+
+def test_worse_than_the_control_is_said_first(verdict):
+    made = verdict(compressed=9700, scratch=9880)
+    found = findings_of(made)["From-scratch control"]
+    assert (found.tone, found.tag) == ("cost", "loses to it")
+    assert "It is worse than the same shape trained from scratch" in made.lead
+
+
+def test_a_little_better_than_the_control_is_not_better(verdict):
+    made = verdict(compressed=9880, scratch=9875)
+    found = findings_of(made)["From-scratch control"]
+    assert (found.tone, found.tag) == ("even", "does not beat it")
+    assert "is not better than the same shape trained from scratch" in found.text
+    assert "It is not better than the same shape trained from scratch" in made.lead
+
+
+def test_accuracy_names_both_intervals_and_the_samples(verdict):
+    found = findings_of(verdict(compressed=9880))["Accuracy"]
+    assert found.text == (
+        "98.80 % (95 % interval 98.57 to 99.00 %) instead of 98.92 % (98.70 to 99.10 %) on 10,000 test samples. "
+        "95 % interval of the difference: -0.42 to +0.18 points."
+    )
+    assert (found.figure, found.tag, found.tone) == ("-0.12 points", "not distinguishable", "even")
+
+
+def test_a_loss_of_accuracy_is_a_cost(verdict):
+    made = verdict(compressed=9600)
+    assert findings_of(made)["Accuracy"].tone == "cost"
+    assert "it costs 2.92 points of accuracy" in made.lead
+
+
+def test_latency_ratio_with_range_rounds_board_and_state(verdict):
+    found = findings_of(verdict())["Latency"]
+    assert (found.figure, found.tag, found.tone) == ("2.01 times as fast", "faster", "gain")
+    assert "(2.00 to 2.02 over 2 rounds)" in found.text
+    assert "equal networks would agree like this in 50.0 % of cases" in found.text
+    assert found.text.endswith(
+        "Measured on Testboard 1, Test CPU 2.0 GHz, 1 thread, CPUExecutionProvider, governor not readable."
+    )
+
+
+def test_slower_is_said_as_such(verdict):
+    found = findings_of(verdict(rounds=((10, 12), (10, 12))))["Latency"]
+    assert (found.figure, found.tag, found.tone) == ("1.20 times as slow", "slower", "cost")
+
+
+def test_rounds_that_disagree_are_not_distinguishable(verdict):
+    found = findings_of(verdict(rounds=((28, 27), (28, 29), (28, 26))))["Latency"]
+    assert (found.tag, found.tone) == ("not distinguishable", "even")
+    assert "0.93 to 1.04 times the baseline's over 3 rounds" in found.text
+
+
+def test_one_round_is_not_enough_however_large_the_difference(verdict):
+    found = findings_of(verdict(rounds=((28, 2),)))["Latency"]
+    assert (found.tag, found.tone) == ("one round only", "even")
+    assert "One round only, at 0.07 times the baseline's: repeat it." in found.text
+
+
+def test_six_rounds_need_no_word_about_chance(verdict):
+    assert "equal networks" not in findings_of(verdict(rounds=((28, 14),) * 6))["Latency"].text
+
+
+def test_without_a_baseline_the_figures_stand_alone(verdict):
+    made = verdict(drop=("baseline",))
+    assert made.lead.startswith("No baseline was measured")
+    findings = dict(made.groups)["small"]
+    assert {finding.tone for finding in findings} == {"open"}
+    latency = next(finding for finding in findings if finding.topic == "Latency")
+    assert "Test CPU 2.0 GHz" in latency.text
+
+
+def test_without_a_compressed_network_the_figures_stand_alone(verdict):
+    assert verdict(drop=("compressed",)).lead.startswith("No compressed network was measured")
+
+
+def test_a_missing_control_is_an_open_question(verdict):
+    made = verdict(drop=("control:from-scratch",))
+    assert findings_of(made)["From-scratch control"].tone == "open"
+    assert "Whether it beats the same shape trained from scratch was not measured." in made.lead
+
+
+def test_a_from_scratch_network_of_another_shape_is_no_control(verdict):
+    made = verdict(control_units=(9, 14, 23, 10))
+    assert "scratch does not have the shape of small" in findings_of(made)["From-scratch control"].text
+    assert "was not measured" in made.lead
+
+
+def test_another_metric_is_shown_but_not_judged(study):
+    for run in study:
+        run["bundle"]["accuracy"]["metric"] = "rmse"
+    found = findings_of(judge(build_report(study, title="t")))
+    assert found["Accuracy"].tag == "not judged"
+    assert "No interval is computed for this metric" in found["Accuracy"].text
+    assert "is not judged against" in found["From-scratch control"].text
+
+
+def test_a_network_whose_outputs_are_wrong_says_so_in_the_lead(study):
+    for run in study:
+        if run["bundle"]["role"] == "compressed":
+            run["check"]["passed"] = False
+    made = judge(build_report(study, title="t"))
+    assert "none of its runs is valid" in made.lead
+    assert findings_of(made)["Latency"].tag == "not measured"
+
+
+def test_energy_is_compared_by_rounds_too(study):
+    for run in study:
+        joules = 2e-4 if run["bundle"]["role"] == "compressed" else 5e-4
+        run["energy"] = {"gross_energy_j": joules, "net_energy_j": joules / 2, "scope": "module input"}
+    found = findings_of(judge(build_report(study, title="t")))["Energy"]
+    assert (found.figure, found.tone) == ("-60.0 %", "gain")
+    assert "200 uJ instead of 500 uJ gross per inference (module input)" in found.text
+
+
+def test_several_compressed_networks_get_a_group_each(study, bundle, measurement):
+    more = [measurement(bundle(f"small-{n}", "compressed", SMALL, 350), 12e-6, 40 + n) for n in range(6)]
+    made = judge(build_report([*study, *more], title="t"))
+    assert len(made.groups) == 4
+    assert "3 more compressed networks are in the table." in made.lead

@@ -1,0 +1,282 @@
+"""Deploying for real: the agent in its own process, and a real sshd on loopback with generated keys."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_dendrite.errors import DeployError
+from edge_dendrite.export.bundle import write_tar
+from edge_dendrite.ship.deploy import RunOptions, SshOptions, deploy, deploy_rounds
+from parts import find_part
+
+# A busy machine must not turn these runs invalid: nothing here is about times.
+QUICK = RunOptions(num_runs=50, max_other_load=1000)
+SECRET_DIR = "odd folder; it's $HOME"
+
+
+def test_local(bundle13, tmp_path):
+    lines = []
+    record = deploy(bundle13.path, "local", tmp_path / "m.json", options=QUICK, log=lines.append)
+    assert record == json.loads((tmp_path / "m.json").read_text())
+    assert (record["status"], record["invalid"], record["bundle"]["id"]) == ("complete", [], bundle13.id)
+    assert any("latency" in line for line in lines)
+
+
+def test_tar_and_folder_are_one_bundle(bundle13, tmp_path):
+    tar = write_tar(bundle13, tmp_path / "b.tar")
+    assert deploy(tar, "local", tmp_path / "m.json", options=QUICK)["bundle"]["id"] == bundle13.id
+
+
+def test_a_damaged_bundle_never_leaves(bundle13, tmp_path):
+    shutil.copytree(bundle13.path, tmp_path / "b")
+    model = tmp_path / "b" / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    with pytest.raises(DeployError, match="model.onnx was changed or damaged"):
+        deploy(tmp_path / "b", "local", tmp_path / "m.json")
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_a_run_that_fails_there_says_why(bundle13, tmp_path):
+    options = RunOptions(provider="NoSuchProvider")
+    with pytest.raises(DeployError, match="has no NoSuchProvider; it has .*CPUExecutionProvider"):
+        deploy(bundle13.path, "local", tmp_path / "m.json", options=options)
+
+
+def test_rounds_go_forwards_and_backwards_and_are_kept(bundle13, tmp_path):
+    shutil.copytree(bundle13.path, tmp_path / "other")
+    bundles = [bundle13.path, tmp_path / "other"]
+    lines = []
+    files = deploy_rounds(bundles, "local", tmp_path / "m", num_rounds=2, options=QUICK, log=lines.append)
+    assert [path.name for path in files] == ["digits-1.json", "other-1.json", "other-2.json", "digits-2.json"]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    files[1].write_text("{}")
+    deploy_rounds(bundles, "local", tmp_path / "m", num_rounds=2, options=QUICK)
+    after = {path: path.stat().st_mtime_ns for path in files}
+    assert [path for path in files if before[path] != after[path]] == [files[1]]
+
+
+def test_bundles_of_one_name_are_refused(bundle13, tmp_path):
+    with pytest.raises(DeployError, match="different file names"):
+        deploy_rounds([bundle13.path, bundle13.path], "local", tmp_path)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Board:
+    """A real sshd for this user on loopback, with keys of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        for name in ("host_key", "user_key"):
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+        (folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile {folder}/sshd.pid\n"
+            f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nUseDNS no\n"
+            "PasswordAuthentication no\nPermitRootLogin yes\n"
+        )
+        host_key = (folder / "host_key.pub").read_text()
+        (folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {host_key}")
+        self.ssh_config = folder / "ssh_config"
+        self.ssh_config.write_text(
+            f"Host *\n  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n"
+            f"  UserKnownHostsFile {folder}/known_hosts\n  StrictHostKeyChecking yes\n  BatchMode yes\n"
+        )
+        self.target = f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation wants it
+        with (self.folder / "sshd.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(find_part("sshd")), "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log
+            )
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError((self.folder / "sshd.log").read_text())
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def options(self, **changes) -> SshOptions:
+        return SshOptions(self.ssh_config, changes.get("python", sys.executable), str(self.folder / SECRET_DIR))
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    made = Board(tmp_path_factory.mktemp("board"))
+    made.start()
+    yield made
+    made.stop()
+
+
+needs_sshd = pytest.mark.needs("sshd")
+
+
+@needs_sshd
+def test_over_ssh_into_a_folder_with_an_odd_name(board, bundle13, tmp_path):
+    lines = []
+    record = deploy(
+        bundle13.path, board.target, tmp_path / "m.json", options=QUICK, ssh=board.options(), log=lines.append
+    )
+    assert (record["status"], record["bundle"]["id"]) == ("complete", bundle13.id)
+    there = board.folder / SECRET_DIR
+    assert stat.S_IMODE(there.stat().st_mode) == 0o700
+    names = sorted(path.name.partition("-")[0] for path in there.iterdir())
+    assert names == ["bundle", "edge"], "results are fetched and removed, nothing half copied stays"
+    assert sum("copying" in line for line in lines) == 2
+
+
+@needs_sshd
+def test_what_is_there_already_is_not_sent_again_and_what_is_damaged_is(board, bundle13, tmp_path):
+    def copies():
+        lines = []
+        deploy(bundle13.path, board.target, tmp_path / "m.json", options=QUICK, ssh=board.options(), log=lines.append)
+        return [line for line in lines if "copying" in line]
+
+    copies()
+    assert copies() == []
+    agent = next((board.folder / SECRET_DIR).glob("edge-bench-*.pyz"))
+    agent.write_text("print('not the agent')")
+    assert len(copies()) == 1
+
+
+@needs_sshd
+@pytest.mark.needs("python3.6 + onnxruntime 1.10")
+def test_a_board_with_python36_and_its_onnxruntime(board, bundle13, tmp_path, python36):
+    options = board.options(python=str(python36))
+    record = deploy(bundle13.path, board.target, tmp_path / "m.json", options=QUICK, ssh=options)
+    assert record["agent"]["python"].startswith("3.6.")
+    assert record["backend"]["version"] == "1.10.0"
+    assert record["check"]["passed"] is True
+
+
+@needs_sshd
+def test_a_board_without_python_is_said(board, bundle13, tmp_path):
+    with pytest.raises(DeployError, match="no Python 3.6 or newer as 'nopython'"):
+        deploy(bundle13.path, board.target, tmp_path / "m.json", ssh=board.options(python="nopython"))
+
+
+@needs_sshd
+def test_a_failing_run_brings_its_reason_back(board, bundle13, tmp_path):
+    options = RunOptions(provider="NoSuchProvider")
+    with pytest.raises(DeployError, match="has no NoSuchProvider"):
+        deploy(bundle13.path, board.target, tmp_path / "m.json", options=options, ssh=board.options())
+
+
+@needs_sshd
+def test_an_unknown_host_key_is_refused(board, bundle13, tmp_path):
+    config = tmp_path / "ssh_config"
+    config.write_text(board.ssh_config.read_text().replace("known_hosts", "empty_hosts"))
+    with pytest.raises(DeployError, match="does not answer: .*[Hh]ost key verification failed"):
+        deploy(bundle13.path, board.target, tmp_path / "m.json", ssh=SshOptions(config))
+
+
+@needs_sshd
+def test_a_board_that_does_not_answer(board, bundle13, tmp_path):
+    target = f"ssh://127.0.0.1:{free_port()}"
+    with pytest.raises(DeployError, match=r"does not answer: .*refused.*ssh -p"):
+        deploy(bundle13.path, target, tmp_path / "m.json", ssh=board.options())
+    assert list(tmp_path.iterdir()) == []
+
+
+class HostileBoard(Board):
+    """A board whose Python answers something of the test's choice when it is asked to run the agent."""
+
+    def hostile_python(self, answer: str) -> str:
+        program = self.folder / "hostile-python"
+        program.write_text(
+            f"#!{sys.executable}\nimport sys, os\nargs = sys.argv[1:]\n"
+            f"if args[0] == '-c':\n    os.execv({sys.executable!r}, [{sys.executable!r}, *args])\n"
+            f"output = args[args.index('--output') + 1]\n{answer}\n"
+        )
+        program.chmod(0o755)
+        return str(program)
+
+
+@needs_sshd
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("open(output, 'w').write('{}')", "no measurement"),
+        ("open(output, 'w').write('[' * 100000)", "no measurement"),
+        ("open(output, 'wb').write(bytes(range(256)))", "no measurement"),
+        (r"sys.stderr.write('\x1b]0;owned\x07\x1b[2J\n'); sys.exit(1)", "run failed"),
+        ("sys.stderr.write('x' * 10_000_000); sys.exit(1)", "run failed"),
+        ("pass", "run failed"),
+    ],
+)
+def test_hostile_answers_are_data(board, bundle13, tmp_path, answer, message):
+    python = HostileBoard.hostile_python(board, answer)
+    lines = []
+    with pytest.raises(DeployError, match=message) as caught:
+        deploy(bundle13.path, board.target, tmp_path / "m.json", ssh=board.options(python=python), log=lines.append)
+    assert not (tmp_path / "m.json").exists()
+    assert all(line.isprintable() and len(line) <= 4096 for line in lines)
+    assert "\x1b" not in str(caught.value)
+
+
+def wait_for_the_latency_phase(folder: Path) -> None:
+    """The agent writes its file when it begins; a little later it is in the middle of a long phase."""
+    for _ in range(300):
+        if any(path.suffix == ".json" for path in folder.rglob("*.json")):
+            time.sleep(3.0)
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no run began in {folder}")
+
+
+@needs_sshd
+@pytest.mark.parametrize("where", ["local", "ssh"])
+def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
+    target = "local" if where == "local" else board.target
+    options = board.options()
+    arguments = [
+        "--ssh-config",
+        str(options.ssh_config),
+        "--python",
+        options.python,
+        "--remote-dir",
+        options.remote_dir,
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge_dendrite.cli", "deploy", str(bundle13.path), target, "--out", str(tmp_path / "m"),
+         "--duration", "30", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+    wait_for_the_latency_phase(tmp_path if where == "local" else board.folder / SECRET_DIR)
+    process.send_signal(signal.SIGINT)
+    _, seen = process.communicate(timeout=60)
+    assert process.returncode == 130, seen
+    assert "interrupted" in seen
+    assert "Traceback" not in seen
+    record = json.loads((tmp_path / "m" / "digits-1.json").read_text())
+    assert record["status"] == "partial"
+    assert len(record["latency"]["samples_s"]) > 10
+    assert not list((board.folder / SECRET_DIR).glob("result-*"))

@@ -1,0 +1,41 @@
+"""System parts that tests use, and where they are on this machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+AGENT_PYTHONS = ("3.8", "3.10", "3.12", "3.13")
+PARTS = ("sshd", "chromium", "python3.6 + onnxruntime 1.10", *(f"python{version}" for version in AGENT_PYTHONS))
+
+
+@functools.cache
+def find_part(part: str) -> Path | None:
+    """The program behind a part, or None when it is missing or does not run."""
+    if part == "sshd":
+        # Not on the PATH of ordinary users.
+        found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        return Path(found) if found and shutil.which("ssh") and shutil.which("ssh-keygen") else None
+    if part == "chromium":
+        found = shutil.which("chromium")
+        return Path(found) if found and shutil.which("chromedriver") else None
+    if part.startswith("python3.6"):
+        python = ROOT / ".venv36" / "bin" / "python"
+        return python if python.exists() else None
+    return _find_python(part.removeprefix("python"))
+
+
+def _find_python(version: str) -> Path | None:
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [shutil.which(f"python{version}"), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))]
+    for candidate in filter(None, candidates):
+        # pyenv's shims exist for versions that are not chosen, so it has to run to count.
+        program = "import sys; print('%d.%d' % sys.version_info[:2])"
+        result = subprocess.run([candidate, "-c", program], capture_output=True, text=True, check=False)
+        if result.stdout.strip() == version:
+            return Path(candidate)
+    return None

@@ -1,0 +1,125 @@
+"""Who may import what (the house rules of edge_dendrite/README.md), checked on the code and in real interpreters."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HOST = ROOT / "edge_dendrite"
+AGENT = ROOT / "deploy" / "edge_bench"
+TORCH_FREE = [HOST / name for name in ("__init__.py", "errors.py", "config.py", "progress.py", "terminal.py")]
+
+
+def imports_of(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """Full names of the modules that a file imports; those under TYPE_CHECKING do not count."""
+    tree = ast.parse(path.read_text("utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def roots(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after a statement."""
+    program = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize("path", sorted(AGENT.glob("*.py")), ids=lambda path: path.name)
+def test_agent_imports_only_the_standard_library_at_import_time(path):
+    allowed = set(sys.stdlib_module_names) | {"edge_bench"}
+    assert roots(imports_of(path, top_level_only=True)) <= allowed
+
+
+@pytest.mark.parametrize("path", sorted(AGENT.glob("*.py")), ids=lambda path: path.name)
+def test_agent_never_imports_the_host(path):
+    assert not roots(imports_of(path)) & {"edge_dendrite", "edge_profiles"}
+
+
+@pytest.mark.parametrize("path", sorted(HOST.rglob("*.py")), ids=lambda path: str(path.relative_to(HOST)))
+def test_host_uses_only_the_shared_parts_of_the_agent(path):
+    shared = {"edge_bench", "edge_bench.atomic", "edge_bench.bundle", "edge_bench.errors", "edge_bench.schema"}
+    shared |= {"edge_bench.stats", "edge_bench.render", "edge_bench.doctor"}
+    used = {name for name in imports_of(path) if name.partition(".")[0] == "edge_bench"}
+    assert used <= shared
+
+
+@pytest.mark.parametrize("path", sorted(HOST.rglob("*.py")), ids=lambda path: str(path.relative_to(HOST)))
+def test_onnx_stays_in_export_and_heavy_runtimes_stay_out(path):
+    names = roots(imports_of(path))
+    if path.parent.name != "export":
+        assert not names & {"onnx", "onnxruntime"}
+    assert not names & {"tensorrt", "pycuda", "cuda", "jtop", "torchvision", "timm", "pickle", "perforatedbp"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*TORCH_FREE, *sorted((HOST / "ship").glob("*.py")), *sorted((HOST / "report").glob("*.py"))],
+    ids=lambda path: str(path.relative_to(HOST)),
+)
+def test_ship_and_report_do_not_name_torch(path):
+    assert "torch" not in roots(imports_of(path))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import edge_dendrite",
+        "import edge_dendrite; edge_dendrite.deploy",
+        "import edge_dendrite; edge_dendrite.build_report",
+        "import edge_dendrite.cli, edge_dendrite.ship.boards, edge_dendrite.ship.doctor, edge_dendrite.report.files",
+    ],
+)
+def test_no_torch_and_no_onnx_is_loaded(statement):
+    assert not modules_after(statement) & {"torch", "onnx", "onnxruntime"}
+
+
+def test_public_names_all_exist():
+    import edge_dendrite as ed
+
+    assert sorted(ed.__all__) == ed.__all__
+    assert all(callable(getattr(ed, name)) for name in ed.__all__)
+    # Subpackages that are loaded along the way must not hide a public function.
+    assert all(callable(getattr(ed, name)) for name in ed.__all__)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        getattr(ed, "no_such_" + "name")
+
+
+def test_only_the_command_line_and_renderers_print():
+    printers = set()
+    for path in HOST.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "typer.echo", "sys.stdout.write"):
+                printers.add(path.relative_to(HOST).as_posix())
+    assert printers <= {"cli.py", "ship/agent.py"}
+
+
+def test_torchvision_and_timm_are_not_installed():
+    from importlib.util import find_spec
+
+    assert find_spec("torchvision") is None
+    assert find_spec("timm") is None
+
+
+def test_agent_has_python36_syntax_and_library():
+    result = subprocess.run(
+        [Path(sys.executable).parent / "vermin", "-q", "-t=3.6-", "--eval-annotations", "--violations", str(AGENT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
