@@ -159,7 +159,7 @@ _STATE = {
     "load_average": _or_none(_is_number),
 }
 _SUMMARY = dict(
-    {key: _is_number for key in ("median_s", "mean_s", "min_s", "max_s", "mad_s")},
+    dict.fromkeys(("median_s", "mean_s", "min_s", "max_s", "mad_s"), _is_number),
     num_samples=_is_count,
     p90_s=_or_none(_is_number),
     p99_s=_or_none(_is_number),

@@ -70,8 +70,26 @@ def compress_with_controls(
     interrupted one goes on after its last finished epoch. Raises ModelError when `out` holds the result of other
     settings, PruneError and TrainError as `prune` and `fit` do.
     """
+    _check_fits(factory, data, source)
     run = _Run(factory, data, config, Path(out), source or getattr(factory, "__name__", "model"), metric, progress)
     return run.outcome(baseline)
+
+
+def _check_fits(factory: Callable[[], nn.Module], data: DataSet, source: str) -> None:
+    """A network that cannot take the data is said before anything is trained."""
+    module = build(factory, source).eval()
+    try:
+        with torch.no_grad():
+            outputs = module(data.prepare(data.train.inputs[:2]))
+    except Exception as error:  # whatever the user's forward raises
+        raise ModelError(
+            f"{source}: cannot take inputs of shape {data.input_shape} of {data.name} ({error}); "
+            "choose a network for this data, or other data"
+        ) from error
+    if not isinstance(outputs, torch.Tensor):
+        raise ModelError(
+            f"{source}: returns {type(outputs).__name__}; so far networks with one output tensor are supported"
+        )
 
 
 class _Run:

@@ -209,9 +209,7 @@ def _remove_cheapest(selection: Selection, scores: list[np.ndarray], target: int
     return removed
 
 
-def _give_back(
-    selection: Selection, removed: dict[tuple[int, int], float], target: int
-) -> list[tuple[int, int]]:
+def _give_back(selection: Selection, removed: dict[tuple[int, int], float], target: int) -> list[tuple[int, int]]:
     """Put back the most valuable blocks for which the budget has room: the last block may have gone far below it."""
     returned: list[tuple[int, int]] = []
     while True:

@@ -248,8 +248,14 @@ class Agent:
         self.folder = str(folder)
 
     def start(self, *arguments, **options):
-        """Popen with stdin at the null device; `environment` adds variables, `path` import folders; `python` runs another program."""
+        """Popen with stdin at the null device.
+
+        `environment` adds variables, `path` adds import folders, `python` runs another program than the agent.
+        """
         environment = dict(os.environ)
+        # What a developer's shell may set and a board's does not: unbuffered output hides failures at the end.
+        for name in ("PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONWARNINGS"):
+            environment.pop(name, None)
         package = os.path.dirname(os.path.dirname(os.path.abspath(edge_bench.__file__)))
         environment["PYTHONPATH"] = os.pathsep.join(options.pop("path", []) + [package])
         environment.update(options.pop("environment", {}))

@@ -171,7 +171,7 @@ GARBAGE = [
 def test_garbage_in_any_file_never_raises_and_can_be_stored(board_tree, content):
     files = dict(JETSON_NANO, **ORIN_THROTTLING)
     files["sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"] = "0"
-    root = board_tree({name: content for name in files})
+    root = board_tree(dict.fromkeys(files, content))
     state = board.read_state(root)
     canonical_json([state, board.describe_board(root), board.process_memory(root), board.busy_seconds(root)])
     assert board.state_changes(state, state) == []

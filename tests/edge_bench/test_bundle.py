@@ -521,6 +521,14 @@ def test_what_the_manifest_must_hold(maker, replaced, path, values):
         assert refusal(maker.folder(files, atomic.canonical_json(replaced(valid, path, value))))
 
 
+@pytest.mark.parametrize("num_bytes", [True, 1.0, "1"])
+def test_a_size_is_a_whole_number_even_where_it_equals_one(maker, num_bytes):
+    files = dict(maker.files(), tiny=b"x")
+    manifest = maker.manifest(files)
+    manifest["files"]["tiny"]["num_bytes"] = num_bytes
+    assert "num_bytes" in refusal(maker.folder(files, manifest))
+
+
 def test_the_digest_file_must_be_exact(maker):
     folder = maker.folder()
     line = read_bytes(folder + "/manifest.sha256")

@@ -178,7 +178,7 @@ def test_an_output_that_is_a_folder(maker, agent):
 
 
 def make_device(agent, minor):
-    """A device of its own to write into: /dev/full is minor 7, /dev/null 3. Not the real one: a defect would ruin it."""
+    """A device to write into: minor 7 is /dev/full, 3 is /dev/null. Never the real one: a defect would ruin it."""
     path = agent.path("device")
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, minor))

@@ -35,6 +35,12 @@ def test_a_module_that_is_not_there():
     assert "no_such_module_anywhere" in row["reason"] and "\n" not in row["reason"]
 
 
+def test_a_file_in_the_current_folder_is_not_taken_for_the_runtime(tmp_path, monkeypatch):
+    (tmp_path / "strange_runtime.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert doctor.probe_runtime("strange_runtime", "purpose", "install it")["works"] is False
+
+
 @pytest.mark.parametrize(
     "text, reason",
     [

@@ -80,8 +80,8 @@ def test_numpy_on_a_jetson_gets_the_variable_that_it_needs(no_runtime, tmp_path,
 def fake_runtime(**functions):
     session = types.SimpleNamespace(
         get_providers=lambda: ["AzureExecutionProvider", "CPUExecutionProvider"],
-        get_inputs=lambda: [],
-        get_outputs=lambda: [],
+        get_inputs=list,
+        get_outputs=list,
     )
     parts = {
         "__version__": "9",
@@ -110,7 +110,7 @@ def test_the_threads_are_those_asked_for(monkeypatch):
 
     def session(_model, sess_options, providers):
         seen.append((sess_options.intra_op_num_threads, sess_options.inter_op_num_threads))
-        return types.SimpleNamespace(get_providers=lambda: [])
+        return types.SimpleNamespace(get_providers=list)
 
     monkeypatch.setattr(onnxrt, "import_runtime", lambda: fake_runtime(InferenceSession=session))
     onnxrt.OnnxRuntimeBackend(b"", 3)

@@ -1,0 +1,137 @@
+"""What is known of each board: a JSON file per board in `profiles/`, every figure with its source, or null."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.resources
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edge_dendrite.errors import ConfigError, EdgeDendriteError
+
+_SCHEMA = "edge-dendrite.board"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class BoardProfile:
+    """One board.
+
+    title: its name for people. match: texts, one of which is in the board's device-tree model; empty for a family.
+    figures: by name, each {"value": ..., "source": ...}; a value that nobody has looked up is None, as is its source.
+    """
+
+    name: str
+    title: str
+    match: tuple[str, ...]
+    figures: Mapping[str, Mapping[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the profile's file."""
+        return {"schema": _SCHEMA, "version": _VERSION, **dataclasses.asdict(self), "match": list(self.match)}
+
+
+def load_board(name: str) -> BoardProfile:
+    """The profile of that name.
+
+    Raises ConfigError, naming the closest and all known names, when there is none; EdgeDendriteError, naming file
+    and key, when its file is not what it should be.
+    """
+    known = _board_names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ConfigError(f"board {name!r} is not known; {hint}known boards: {', '.join(known)}")
+    content = importlib.resources.files("edge_profiles").joinpath(f"{name}.json").read_bytes()
+    return parse_board(content, f"{name}.json")
+
+
+def list_boards() -> list[BoardProfile]:
+    """All profiles, by name. Raises EdgeDendriteError when a file is not what it should be."""
+    return [load_board(name) for name in _board_names()]
+
+
+def parse_board(content: bytes, file_name: str) -> BoardProfile:
+    """Check and build a profile from the bytes of its file. Raises EdgeDendriteError naming file and key."""
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise EdgeDendriteError(f"profile {file_name}: not JSON: {error}") from error
+    _check_keys(file_name, "", fields, ("schema", "version", "name", "title", "match", "figures"))
+    if fields["schema"] != _SCHEMA or type(fields["version"]) is not int or fields["version"] != _VERSION:
+        raise EdgeDendriteError(f"profile {file_name}: schema and version are not {_SCHEMA!r} and {_VERSION}")
+    if fields["name"] != file_name.removesuffix(".json"):
+        raise EdgeDendriteError(f"profile {file_name}: name is {fields['name']!r}, the file is called otherwise")
+    for key, is_right in (("title", _is_text), ("match", _is_texts)):
+        if not is_right(fields[key]):
+            raise EdgeDendriteError(f"profile {file_name}: {key} is {fields[key]!r}, not what it should be")
+    _check_figures(file_name, fields["figures"])
+    return BoardProfile(fields["name"], fields["title"], tuple(fields["match"]), fields["figures"])
+
+
+def _board_names() -> list[str]:
+    files = importlib.resources.files("edge_profiles").iterdir()
+    return sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
+
+
+def _check_keys(file_name: str, place: str, value: Any, keys: tuple[str, ...]) -> None:
+    """Exactly these keys: a misspelt one would otherwise be a figure that silently is not there."""
+    if not isinstance(value, dict):
+        raise EdgeDendriteError(f"profile {file_name}: {place.rstrip('.') or 'the whole'} is not an object")
+    for key in value:
+        if key not in keys:
+            raise EdgeDendriteError(f"profile {file_name}: unknown key {place + key!r}; known: {', '.join(keys)}")
+    for key in keys:
+        if key not in value:
+            raise EdgeDendriteError(f"profile {file_name}: key {place + key!r} is missing")
+
+
+def _check_figures(file_name: str, figures: Any) -> None:
+    kinds = _figure_kinds()
+    _check_keys(file_name, "figures.", figures, tuple(kinds))
+    for key, is_right in kinds.items():
+        _check_keys(file_name, f"figures.{key}.", figures[key], ("value", "source"))
+        value, source = figures[key]["value"], figures[key]["source"]
+        if value is not None and not is_right(value):
+            raise EdgeDendriteError(f"profile {file_name}: figures.{key}.value is {value!r}, not what it should be")
+        if (source is not None) != (value is not None) or (source is not None and not _is_text(source)):
+            raise EdgeDendriteError(
+                f"profile {file_name}: figures.{key} needs a source if it has a value, else neither"
+            )
+
+
+def _figure_kinds() -> dict[str, Callable[[Any], bool]]:
+    """Every figure that a profile has, and what its value must be. Versions are texts; rails are names."""
+    return {
+        "soc": _is_text,
+        "compute_capability": _is_text,
+        "memory_bytes": _is_count,
+        "jetpack": _is_text,
+        "l4t": _is_text,
+        "python": _is_text,
+        "glibc": _is_text,
+        "cuda": _is_text,
+        "tensorrt": _is_text,
+        "onnxruntime": _is_text,  # the last wheel for the system's Python
+        "max_opset": _is_count,
+        "max_ir_version": _is_count,
+        "precisions": _is_texts,
+        "power_rails": _is_texts,
+        "total_power_rail": _is_texts,  # the rails whose sum is the whole
+        "power_modes": _is_texts,
+    }
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_text(text) for text in value)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
