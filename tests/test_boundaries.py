@@ -123,3 +123,12 @@ def test_agent_has_python36_syntax_and_library():
         check=False,
     )
     assert result.returncode == 0, result.stdout
+
+
+def test_training_knows_nothing_of_compressing_and_the_floors_only_look_down():
+    floors = ["models", "data", "train", "compress", "export"]
+    for path in HOST.rglob("*.py"):
+        room = path.parent.name
+        if room in floors:
+            above = {f"edge_dendrite.{name}" for name in floors[floors.index(room) + 1 :]}
+            assert not {name for name in imports_of(path) if ".".join(name.split(".")[:2]) in above}, path

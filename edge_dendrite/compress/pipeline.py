@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.model import (
     BASELINE,
     COMPRESSED,
@@ -34,7 +36,6 @@ from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ModelError
 from edge_dendrite.models.source import build
 from edge_dendrite.progress import Progress, silent
-from edge_dendrite.train.controls import same_shape_from_scratch
 from edge_dendrite.train.evaluate import Metric, accuracy, evaluate
 from edge_dendrite.train.fit import Teacher, fit
 
@@ -133,7 +134,8 @@ class _Run:
     def _compressed(self, baseline: CompressedModel, teacher: Teacher) -> CompressedModel:
         def make() -> CompressedModel:
             generator = torch.Generator().manual_seed(self._config.fit.seed)
-            batches = list(self._data.batches(self._data.train, self._config.fit.batch_size, generator))
+            shuffled = self._data.batches(self._data.train, self._config.fit.batch_size, generator)
+            batches = list(itertools.islice(shuffled, self._config.prune.num_rounds * self._config.prune.num_batches))
             pruned = prune(baseline.module, batches, self._config.budget, self._config.prune, progress=self._progress)
             model = self._trained(pruned.module, COMPRESSED, self._finetune_config(), teacher)
             return replace(model, plan=pruned.plan, history=[*baseline.history, *model.history])

@@ -1,1 +1,1 @@
-"""Training, distillation, evaluation and their checkpoints."""
+"""Training, distillation, evaluation and their checkpoints; knows nothing of compressing."""

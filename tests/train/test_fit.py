@@ -96,7 +96,8 @@ def test_the_student_follows_the_teacher(blobs):
     fit(good, blobs, FitConfig(epochs=5, batch_size=32, learning_rate=0.03))
     permuted = nn.Sequential(good, Permute())
     student = network()
-    fit(student, blobs, FitConfig(epochs=5, batch_size=32, learning_rate=0.03), teacher=Teacher(permuted, DistilConfig(weight=1.0)))
+    teacher = Teacher(permuted, DistilConfig(weight=1.0))
+    fit(student, blobs, FitConfig(epochs=5, batch_size=32, learning_rate=0.03), teacher=teacher)
     assert evaluate(student, blobs, blobs.train, lambda o, t: accuracy(o[:, [2, 0, 1]], t)) > 0.9
     assert evaluate(student, blobs, blobs.train) < 0.2
 
