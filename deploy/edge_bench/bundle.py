@@ -296,7 +296,7 @@ def _reference_problem(manifest: Dict[str, Any]) -> str:
             names = case.get(direction) if isinstance(case, dict) else None  # type: Any
             if not isinstance(names, list) or len(names) != len(model[direction]):
                 return "a reference case does not have one file for each of the model's %s" % direction
-            for name, tensor in zip(names, model[direction]):  # noqa: B905 - strict= needs Python 3.10
+            for name, tensor in zip(names, model[direction]):
                 num_bytes = 4
                 for size in tensor["shape"]:
                     num_bytes *= size

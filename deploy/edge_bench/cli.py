@@ -26,6 +26,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     _replace_closed_streams()
     arguments = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
+        signal.signal(signal.SIGHUP, _interrupt)
     try:
         return arguments.handler(arguments)  # type: ignore[no-any-return,unused-ignore]
     except KeyboardInterrupt:

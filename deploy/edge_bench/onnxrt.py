@@ -88,7 +88,7 @@ class OnnxRuntimeBackend:
 
         self._feed = {
             tensor["name"]: numpy.frombuffer(content, dtype="<f4").reshape(tensor["shape"]).astype("float32")
-            for tensor, content in zip(tensors, contents)  # noqa: B905 - strict= needs Python 3.10
+            for tensor, content in zip(tensors, contents)
         }
 
     def infer(self) -> List[Any]:

@@ -78,7 +78,7 @@ class SampledWindow:
         if len(self._samples) < 2:
             return None
         energy_j = 0.0
-        for (earlier, first), (later, second) in zip(self._samples, self._samples[1:]):  # noqa: B905
+        for (earlier, first), (later, second) in zip(self._samples, self._samples[1:]):
             energy_j += (later - earlier) * (first + second) / 2.0
         origin = self._samples[0][0]
         duration_s = self._samples[-1][0] - origin
@@ -101,7 +101,7 @@ class RaplWindow:
     def stop(self) -> Optional[Dict[str, Any]]:
         duration_s = time.perf_counter() - self._began
         energy_j = 0.0
-        for (path, wrap_uj), first in zip(self._counters, self._first):  # noqa: B905
+        for (path, wrap_uj), first in zip(self._counters, self._first):
             last = read_number(path)
             if first is None or last is None:
                 return None

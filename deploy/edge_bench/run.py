@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from edge_bench import __version__, board, power, schema, stats
 from edge_bench.bundle import Bundle
+from edge_bench.errors import BackendError
 from edge_bench.onnxrt import OnnxRuntimeBackend
 
 MIN_LATENCY_SAMPLES = 10
@@ -77,7 +78,8 @@ class Run:
     def measure(self) -> Dict[str, Any]:
         """Run all phases and return the record.
 
-        Raises BackendError when the model cannot be loaded or run, KeyboardInterrupt after saving a partial record,
+        Raises BackendError when the model cannot be loaded or run (the record is then saved as failed, with the
+        reason), KeyboardInterrupt after saving a partial record,
         OSError when the record cannot be saved.
         """
         self._save(self.record)  # a wrong output path or a full disk shows before minutes of measuring
@@ -89,6 +91,11 @@ class Run:
                     "samples_s": self._samples,
                     "summary": stats.summarise(self._samples),
                 }
+            self._save(self.record)
+            raise
+        except BackendError as error:
+            self.record["status"] = "failed"
+            self.record["invalid"].append(str(error))
             self._save(self.record)
             raise
         self._save(self.record)
@@ -134,7 +141,7 @@ class Run:
             began = time.perf_counter()
             outputs = backend.infer()
             self.record.setdefault("first_inference_s", time.perf_counter() - began)
-            for output, name in zip(outputs, case["outputs"]):  # noqa: B905 - strict= needs Python 3.10
+            for output, name in zip(outputs, case["outputs"]):
                 error, close = compare_outputs(
                     output.ravel().tolist(), self._bundle.read(name), reference["atol"], reference["rtol"]
                 )
@@ -279,7 +286,7 @@ def compare_outputs(output: List[float], reference: bytes, atol: float, rtol: fl
     if len(expected) != len(output):
         return math.inf, False
     largest, close = 0.0, True
-    for value, wanted in zip(output, expected):  # noqa: B905 - strict= needs Python 3.10
+    for value, wanted in zip(output, expected):
         error = abs(value - wanted)
         # An infinite reference has an infinite tolerance: without the second condition anything would pass.
         if not (error <= atol + rtol * abs(wanted) and error < math.inf):

@@ -4,7 +4,7 @@ Units end the key names and are SI. Raw samples are kept. What could not be read
 reason and the fix, and is null or absent elsewhere: it is never a zero.
 
 schema, version      identify the format
-status               "complete", "partial" (it did not come to its end), or "failed" (wrong outputs, nothing timed)
+status               "complete", "partial" (it did not come to its end), or "failed" (wrong outputs, or it did not run)
 invalid              reasons why the numbers must not be compared; empty for a valid run
 started_at           UTC, ISO 8601
 bundle               id, name, role, model, num_labels, stats and accuracy, copied from the bundle's manifest

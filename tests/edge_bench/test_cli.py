@@ -33,8 +33,8 @@ def assert_one_line(text):
 
 @pytest.fixture
 def in_process(capsys):
-    """main() in this process: (exit code, stdout, stderr). Puts back the signal handler that it sets."""
-    handler = signal.getsignal(signal.SIGTERM)
+    """main() in this process: (exit code, stdout, stderr). Puts back the signal handlers that it sets."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def call(*arguments):
         try:
@@ -45,7 +45,8 @@ def in_process(capsys):
         return code, captured.out, captured.err
 
     yield call
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 # --- runs
@@ -288,7 +289,7 @@ def test_without_onnxruntime_there_is_one_clear_line(maker, agent, tmp_path, tex
     assert done.code == 1
     assert "pip install onnxruntime" in assert_one_line(done.err)
     record = load(agent.path("measurement.json"))
-    assert record["status"] == "partial" and "latency" not in record
+    assert record["status"] == "failed" and "latency" not in record
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "no_SUCH.locale"])
@@ -518,3 +519,11 @@ def test_progress_on_a_terminal_is_a_bar_that_is_drawn_over(monkeypatch):
     assert stream.text.count("\n") == 1 and stream.text.endswith("100 %\n")
     assert stream.text.count("\r") < 1000
     assert all(len(drawn) <= 79 for drawn in stream.text.split("\r"))
+
+
+def test_a_model_that_does_not_load_leaves_a_record_with_the_reason(maker, agent):
+    done = agent.run("run", maker.folder(), "--provider", "NoSuchProvider")
+    assert done.code == 1
+    assert "NoSuchProvider" in assert_one_line(done.err)
+    record = load(agent.path("measurement.json"))
+    assert record["status"] == "failed" and "NoSuchProvider" in record["invalid"][0]

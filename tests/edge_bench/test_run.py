@@ -198,7 +198,7 @@ def test_outputs_that_are_not_the_models_are_refused(maker, no_meter, saver, nam
     """An output that the manifest leaves out would go unchecked."""
     with pytest.raises(BackendError, match="outputs"):
         start(two_outputs(maker, *names), saver).measure()
-    assert saver.last["status"] == "partial" and "latency" not in saver.last
+    assert saver.last["status"] == "failed" and "latency" not in saver.last
 
 
 @pytest.mark.parametrize("name", ["y", "", "X"])
@@ -231,7 +231,7 @@ def test_a_model_that_is_no_model_is_refused(maker, no_meter, saver, damage):
     content = {"empty": b"", "garbage": b"\xff" * 500, "truncated": model[:3000], "text": b"hello"}[damage]
     with pytest.raises(BackendError, match="onnxruntime"):
         start(maker.folder(dict(maker.files(), **{"model.onnx": content})), saver).measure()
-    assert saver.last["status"] == "partial"
+    assert saver.last["status"] == "failed"
 
 
 def test_a_bundle_that_changes_after_the_check_is_not_measured(maker, no_meter, saver):
@@ -448,7 +448,7 @@ def test_an_interrupt_of_the_energy_phase_keeps_the_latencies(pretend, saver):
     assert "duration_s" in saver.last["latency"]
 
 
-def test_a_failure_in_the_middle_leaves_a_valid_partial_file(pretend, saver):
+def test_a_failure_in_the_middle_leaves_a_valid_failed_file(pretend, saver):
     run, backend = pretend(0.1, warmup_s=1e-9)
     infer = backend.infer
 
@@ -460,7 +460,7 @@ def test_a_failure_in_the_middle_leaves_a_valid_partial_file(pretend, saver):
     backend.infer = fail_later
     with pytest.raises(BackendError):
         run.measure()
-    assert saver.last["status"] == "partial"
+    assert saver.last["status"] == "failed"
     assert schema.measurement_problem(saver.last) == ""
     assert gc.isenabled()
 
