@@ -81,7 +81,10 @@ ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads"
 
 def main() -> None:
     """The console script."""
-    app(prog_name="edge-dendrite")
+    try:
+        app(prog_name="edge-dendrite")
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
 
 
 def guarded(command: Command) -> Command:
@@ -296,6 +299,7 @@ def deploy(
         list[Path] | None,
         typer.Option("--beside", help="another bundle, measured in turns with the first; repeatable"),
     ] = None,
+    again: Annotated[bool, typer.Option("--again", help="replace valid measurements that are there")] = False,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="times that every bundle is measured")] = 1,
     out: Annotated[Path, typer.Option("--out", help="folder of the measurements")] = Path("measurements"),
     duration: DurationOption = 3.0,
@@ -325,6 +329,7 @@ def deploy(
             target,
             out,
             num_rounds=rounds,
+            again=again,
             options=options,
             ssh=SshOptions(ssh_config, python, remote_dir),
             log=progress.agent_line,

@@ -145,12 +145,12 @@ def test_from_a_users_module_to_a_report(tmp_path):
     assert "outputs      match" in deployed.stdout
 
     outputs = ["--out", "r.html", "--out", "r.md", "--out", "r.json"]
-    reported = run("report", "m", *outputs, "--model", "c", "--title", "mine <b>", cwd=tmp_path)
+    reported = run("report", "m/local", *outputs, "--model", "c", "--title", "mine <b>", cwd=tmp_path)
     assert reported.returncode == 0, reported.stderr
     assert reported.stdout.rstrip().endswith("r.json")
     assert "mine &lt;b&gt;" in (tmp_path / "r.html").read_text()
     assert json.loads((tmp_path / "r.json").read_text())["rows"][0]["accuracy"]["metric"] == "top1"
-    failed(run("report", "m", "--out", "r.pdf", cwd=tmp_path), "a report ends in .html, .md or .json")
+    failed(run("report", "m/local", "--out", "r.pdf", cwd=tmp_path), "a report ends in .html, .md or .json")
 
 
 def test_an_onnx_file_of_the_user(bundle13, tmp_path):
@@ -165,12 +165,12 @@ def test_an_onnx_file_of_the_user(bundle13, tmp_path):
 def test_an_invalid_run_ends_with_4_and_enters_no_figure(bundle13, tmp_path):
     # No machine is as quiet as this asks for.
     deployed = run("deploy", bundle13.path, "local", "--duration", 1, "--max-other-load", 1e-3, cwd=tmp_path)
-    record = json.loads((tmp_path / "measurements" / "digits-1.json").read_text())
+    record = json.loads((tmp_path / "measurements" / "local" / "digits-1.json").read_text())
     if not record["invalid"]:
         assert deployed.returncode == 0
         pytest.skip("this machine was quieter than a thousandth during the run")
     assert deployed.returncode == 4
-    reported = run("report", "measurements", cwd=tmp_path)
+    reported = run("report", "measurements/local", cwd=tmp_path)
     assert reported.returncode == 0
     assert "1 of 1 runs were left out: other programs used" in reported.stderr.replace("\n", " ")
 

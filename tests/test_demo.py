@@ -44,7 +44,7 @@ def test_everything_is_there_and_whole(demo):
     opsets = {name: bundle.manifest["model"]["opset"] for name, bundle in bundles.items()}
     assert opsets == {**dict.fromkeys(bundles, 17), "compressed-opset13": 13}
     assert Bundle.open(out / "compressed-opset13.tar").id == bundles["compressed-opset13"].id
-    assert len(list((out / "measurements").glob("*.json"))) == 12
+    assert len(list((out / "measurements" / "local").glob("*.json"))) == 12
     report = json.loads((out / "report.json").read_text())
     rows = {row["role"]: row for row in report["rows"]}
     assert rows["compressed"]["num_parameters"] <= 0.4 * rows["baseline"]["num_parameters"]

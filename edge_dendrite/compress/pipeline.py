@@ -164,7 +164,8 @@ class _Run:
 
     def _stage(self, folder: Path, recipe: dict[str, Any], make: Callable[[], CompressedModel]) -> CompressedModel:
         """Reuse the model in `folder` when it has this recipe, else make and save it."""
-        recipe = {"data": self._fingerprint, "source": self._source, **recipe}
+        metric = getattr(self._metric, "__qualname__", repr(self._metric))
+        recipe = {"data": self._fingerprint, "source": self._source, "metric": metric, **recipe}
         if (folder / "model.json").exists():
             if read_record(folder)["recipe"] != recipe:
                 raise ModelError(

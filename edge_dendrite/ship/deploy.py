@@ -9,8 +9,8 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,10 @@ class RunOptions:
         }
         return [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
 
+    def match(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a measurement with these settings was made as asked for here."""
+        return all(settings.get(key) == value for key, value in asdict(self).items() if value is not None)
+
 
 @dataclass(frozen=True)
 class SshOptions:
@@ -107,15 +111,18 @@ def deploy_rounds(
     folder: str | Path,
     *,
     num_rounds: int = 1,
+    again: bool = False,
     options: RunOptions | None = None,
     ssh: SshOptions | None = None,
     log: Log = lambda line: None,
 ) -> list[Path]:
     """Measure several bundles in turns, forwards and backwards, so that a drift of the board meets all alike.
 
-    Writes FOLDER/NAME-ROUND.json, NAME being the bundle's file name. A measurement that is there, valid and of
-    the same bundle is kept. Raises DeployError as `deploy`.
+    Writes FOLDER/BOARD/NAME-ROUND.json, NAME being the bundle's file name. A measurement that is there, valid, of the
+    same bundle and with the same options is kept unless `again`. Raises DeployError as `deploy`.
     """
+    board = parse_target(target)
+    place = Path(folder) / (board.file_name if board else "local")
     written = []
     names = [Path(path).name.removesuffix(".tar") for path in bundle_paths]
     if len(set(names)) != len(names):
@@ -125,23 +132,23 @@ def deploy_rounds(
     for number in range(1, num_rounds + 1):
         turn = list(zip(names, bundle_paths, strict=True))
         for name, path in turn if number % 2 else reversed(turn):
-            output = Path(folder) / f"{name}-{number}.json"
+            output = place / f"{name}-{number}.json"
             written.append(output)
-            if _is_done(output, path):
+            if not again and _is_done(output, path, options or RunOptions()):
                 continue
             log(f"measuring {name}, round {number} of {num_rounds}, on {target}")
             deploy(path, target, output, options=options, ssh=ssh, log=log)
     return written
 
 
-def _is_done(output: Path, bundle_path: str | Path) -> bool:
+def _is_done(output: Path, bundle_path: str | Path, options: RunOptions) -> bool:
     try:
         measurement = read_measurement(str(output))
         bundle_id = reader.open_bundle(str(bundle_path)).id
     except EdgeBenchError:
         return False
     is_valid = measurement["status"] == "complete" and not measurement["invalid"]
-    return is_valid and measurement["bundle"]["id"] == bundle_id
+    return is_valid and measurement["bundle"]["id"] == bundle_id and options.match(measurement["settings"])
 
 
 def _run_here(bundle: reader.Bundle, output: Path, options: RunOptions, log: Log) -> dict[str, Any]:

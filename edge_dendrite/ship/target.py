@@ -26,6 +26,11 @@ class SshTarget:
         """As ssh takes it."""
         return f"{self.user}@{self.host}" if self.user else self.host
 
+    @property
+    def file_name(self) -> str:
+        """As a name for a folder: user, host and port are of plain characters but for the colons of an address."""
+        return f"{self.destination}{f'-{self.port}' if self.port else ''}".replace(":", "_").replace("%", "_")
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"ssh://{self.user + '@' if self.user else ''}{host}{f':{self.port}' if self.port else ''}"

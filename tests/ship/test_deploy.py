@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_bench.schema import read_measurement
 from edge_dendrite.errors import DeployError
 from edge_dendrite.export.bundle import write_tar
 from edge_dendrite.ship.deploy import RunOptions, SshOptions, deploy, deploy_rounds
@@ -59,12 +60,19 @@ def test_rounds_go_forwards_and_backwards_and_are_kept(bundle13, tmp_path):
     bundles = [bundle13.path, tmp_path / "other"]
     lines = []
     files = deploy_rounds(bundles, "local", tmp_path / "m", num_rounds=2, options=QUICK, log=lines.append)
+    assert {path.parent for path in files} == {tmp_path / "m" / "local"}
     assert [path.name for path in files] == ["digits-1.json", "other-1.json", "other-2.json", "digits-2.json"]
     before = {path: path.stat().st_mtime_ns for path in files}
     files[1].write_text("{}")
     deploy_rounds(bundles, "local", tmp_path / "m", num_rounds=2, options=QUICK)
     after = {path: path.stat().st_mtime_ns for path in files}
     assert [path for path in files if before[path] != after[path]] == [files[1]]
+    other = RunOptions(num_runs=60, max_other_load=1000)
+    deploy_rounds(bundles[:1], "local", tmp_path / "m", options=other)
+    assert len(read_measurement(str(files[0]))["latency"]["samples_s"]) == 60, "other options are measured anew"
+    before = files[0].stat().st_mtime_ns
+    deploy_rounds(bundles[:1], "local", tmp_path / "m", options=other, again=True)
+    assert files[0].stat().st_mtime_ns != before
 
 
 def test_bundles_of_one_name_are_refused(bundle13, tmp_path):
@@ -276,7 +284,7 @@ def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
     assert process.returncode == 130, seen
     assert "interrupted" in seen
     assert "Traceback" not in seen
-    record = json.loads((tmp_path / "m" / "digits-1.json").read_text())
+    record = json.loads(next((tmp_path / "m").glob("*/digits-1.json")).read_text())
     assert record["status"] == "partial"
     assert len(record["latency"]["samples_s"]) > 10
     assert not list((board.folder / SECRET_DIR).glob("result-*"))
