@@ -477,7 +477,7 @@ def _load_data(source: str, image_size: str | None, progress: TerminalProgress) 
 
 
 def _find_metric(name: str) -> Metric:
-    from edge_dendrite.models.source import import_object
+    from edge_dendrite.importing import import_object
     from edge_dendrite.train.evaluate import accuracy
 
     if name == "accuracy":

@@ -163,6 +163,10 @@ class CompressConfig(Config):
 
     def __post_init__(self) -> None:
         self._require("finetune_epochs", int, 1, 100_000)
+        kinds = {"budget": Budget, "fit": FitConfig, "prune": PruneConfig, "distil": DistilConfig, "controls": bool}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"CompressConfig: {name} must be a {kind.__name__}, not {getattr(self, name)!r}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CompressConfig:

@@ -10,11 +10,11 @@ from typing import Any
 from torch import nn
 
 from edge_bench.schema import read_measurement
-from edge_dendrite.compress.model import COMPRESSED, CompressedModel
+from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.compress.pipeline import Outcome, compress_with_controls
 from edge_dendrite.config import CompressConfig, ExportConfig
 from edge_dendrite.data.dataset import DataSet
-from edge_dendrite.export.bundle import Bundle, export_bundle, write_tar
+from edge_dendrite.export.bundle import Bundle, export_bundle, is_evaluated_on, write_tar
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.report.files import write_reports
 from edge_dendrite.report.rows import Report, build_report
@@ -104,12 +104,11 @@ def _export_all(
 def _export_one(model: CompressedModel, opset: int, data: DataSet, path: Path, metric: Metric) -> Bundle:
     if (path / "manifest.json").exists():
         bundle = Bundle.open(path)
-        if bundle.manifest.get("recipe") == model.recipe and bundle.manifest["role"] == model.role:
+        same_network = bundle.manifest.get("weights_sha256") == weights_digest(model.module)
+        if same_network and is_evaluated_on(bundle.manifest, data, metric):
             return bundle
     return export_bundle(model, path, ExportConfig(opset=opset), data=data, metric=metric)
 
 
 def _history(outcome: Outcome) -> list[dict[str, Any]]:
-    """Every stage once: the compressed model's history begins with the baseline's."""
-    controls = [entry for model in outcome.controls for entry in model.history if model.role != COMPRESSED]
-    return [*outcome.compressed.history, *controls]
+    return [entry for model in outcome.models for entry in model.history]

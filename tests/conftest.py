@@ -81,7 +81,8 @@ def trained(digits):
 
 @pytest.fixture(scope="session")
 def saved_baseline(digits, trained):
-    from edge_dendrite.compress.model import BASELINE, CompressedModel
+    from edge_dendrite.compress.model import CompressedModel
+    from edge_dendrite.roles import BASELINE
 
     return CompressedModel.describe(trained, digits, name="digits-cnn baseline", source="digits-cnn", role=BASELINE)
 

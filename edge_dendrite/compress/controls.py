@@ -7,21 +7,35 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from edge_dendrite.compress.plan import Plan, apply_plan_
+from edge_dendrite.compress.plan import Cut, Plan, apply_plan_
 
 
 def same_shape_from_scratch(factory: Callable[[], nn.Module], plan: Plan, seed: int) -> nn.Module:
-    """A network of the compressed shape with new random weights, as if it had been designed that small.
+    """A network of the compressed shape with new random weights.
 
-    Cutting a randomly initialised wide network would leave weights scaled for the wide one, so every module that
-    has `reset_parameters` is initialised anew at its own size.
+    Cutting a randomly initialised wide network would leave weights that are scaled for the wide one. So each module
+    that the plan cuts is initialised anew at its own size by its `reset_parameters`, where it has one; tensors that the
+    factory sets to a constant (zeros of a residual's last layer, for instance) keep that constant. Modules that the
+    plan does not cut stay as the factory made them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = factory()
-        apply_plan_(module, plan)
-        for part in module.modules():
-            reset = getattr(part, "reset_parameters", None)
-            if callable(reset):
-                reset()
+        module = apply_plan_(factory(), plan)
+        for name in sorted({edit.tensor.rpartition(".")[0] for edit in plan.edits if isinstance(edit, Cut)}):
+            _initialise_(module.get_submodule(name))
     return module
+
+
+@torch.no_grad()
+def _initialise_(part: nn.Module) -> None:
+    reset = getattr(part, "reset_parameters", None)
+    if not callable(reset):
+        return
+    constants = {
+        name: value.clone()
+        for name, value in part.named_parameters(recurse=False)
+        if bool((value == value.flatten()[0]).all())
+    }
+    reset()
+    for name, value in constants.items():
+        getattr(part, name).copy_(value)

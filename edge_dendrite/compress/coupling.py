@@ -19,6 +19,7 @@ from torch.export.graph_signature import InputKind
 from edge_dendrite.compress.atoms import Atoms
 from edge_dendrite.compress.operators import Call, Labels, Roles, apply_operator, fixed_labels, is_labels
 from edge_dendrite.errors import PruneError
+from edge_dendrite.train.evaluate import evaluating
 
 PRODUCED, CONTRACTED, DEPTHWISE, CARRIED = "produced", "contracted", "depthwise", "carried"
 
@@ -68,16 +69,12 @@ def find_coupling(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -
 
     Raises PruneError when the network cannot be traced (for instance control flow that depends on values).
     """
-    was_training = module.training
-    module.eval()
     try:
-        with torch.no_grad():
+        with evaluating(module), torch.no_grad():
             program = torch.export.export(module, example_inputs)
     except Exception as error:  # torch.export raises many kinds; the first line says what it stumbled over
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise PruneError(f"the network cannot be traced by torch.export: {first_line}") from error
-    finally:
-        module.train(was_training)
     return _Tracker(module).track(program)
 
 
@@ -99,6 +96,7 @@ class _Tracker:
             self._canonical[name] = known
             if known == name:
                 self._labels[name] = tuple(self._atoms.fresh(size) for size in tensor.shape)
+                self._roles.own |= {id(dim) for dim in self._labels[name]}
                 if isinstance(tensor, nn.Parameter):
                     self._trainable.add(name)
 
@@ -141,14 +139,23 @@ class _Tracker:
                 self._atoms.fix(dim, reason)
 
     def _group(self) -> Coupling:
+        for name, dims in self._labels.items():
+            if name not in self._trainable:
+                for atoms in self._roles.contracted:
+                    if any(atoms is dim for dim in dims):
+                        # No gradient reaches a buffer, so nothing would be known of what these units are worth.
+                        self._atoms.fix(atoms, f"{name}: a buffer reads these units")
         classes, reasons = self._atoms.solve()
         roles = self._roles_of_atoms(len(classes))
+        produced: np.ndarray = np.zeros(len(classes), bool)
+        for atoms in self._roles.produced:
+            produced[atoms] = True
         members: dict[int, list[tuple[str, int, np.ndarray]]] = defaultdict(list)
         kept: dict[str, str] = {}
         for name, dims in self._labels.items():
             for dim, atoms in enumerate(dims):
                 numbers = classes[atoms]
-                if len(atoms) and roles[atoms[0]] == PRODUCED:
+                if len(atoms) and produced[atoms[0]]:
                     stays = [reasons[number] for number in numbers.tolist() if number in reasons]
                     if stays:
                         kept[name.rpartition(".")[0] or name] = stays[0]
@@ -156,7 +163,7 @@ class _Tracker:
                     if number not in reasons:
                         members[number].append((name, dim, np.flatnonzero(numbers == number)))
         shapes = {name: tuple(len(dim) for dim in dims) for name, dims in self._labels.items()}
-        groups = self._join_units(members, roles)
+        groups = self._join_units(members, roles, produced)
         return Coupling(groups, shapes, frozenset(self._trainable), kept)
 
     def _roles_of_atoms(self, count: int) -> np.ndarray:
@@ -171,7 +178,7 @@ class _Tracker:
         return roles
 
     def _join_units(
-        self, members: dict[int, list[tuple[str, int, np.ndarray]]], roles: np.ndarray
+        self, members: dict[int, list[tuple[str, int, np.ndarray]]], roles: np.ndarray, produced: np.ndarray
     ) -> tuple[Group, ...]:
         """Units with the same tensors, dimensions and index counts form a group."""
         by_signature: dict[tuple[tuple[str, int, int], ...], list[list[np.ndarray]]] = defaultdict(list)
@@ -184,7 +191,7 @@ class _Tracker:
                 Slices(name, dim, str(roles[self._labels[name][dim][0]]), np.stack([unit[at] for unit in units]))
                 for at, (name, dim, _) in enumerate(signature)
             )
-            producers = [one for one in slices if one.role == PRODUCED]
+            producers = [one for one in slices if produced[self._labels[one.tensor][one.dim][0]]]
             if producers:
                 groups.append(Group(" + ".join(_layer_name(one.tensor) for one in producers), slices))
         return tuple(groups)

@@ -9,6 +9,7 @@ from torch import nn
 
 from edge_dendrite.compress.coupling import CONTRACTED, PRODUCED, Coupling, Group
 from edge_dendrite.compress.plan import find_tensor
+from edge_dendrite.train.evaluate import evaluating
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -26,15 +27,15 @@ def taylor_scores(
     it, averaged over batches. The derivative is taken on the consumers' weights (sum of weight * gradient over the
     inputs that belong to the unit), where it is exact whatever lies between: batch norm, pooling, additions.
     """
-    module.eval()
     totals = [torch.zeros(group.num_units, dtype=torch.float64) for group in coupling.groups]
     num_batches = 0
-    for inputs, targets in batches:
-        module.zero_grad(set_to_none=True)
-        loss(module(inputs), targets).backward()
-        for total, group in zip(totals, coupling.groups, strict=True):
-            total += _gate_gradients(module, group) ** 2
-        num_batches += 1
+    with evaluating(module):
+        for inputs, targets in batches:
+            module.zero_grad(set_to_none=True)
+            loss(module(inputs), targets).backward()
+            for total, group in zip(totals, coupling.groups, strict=True):
+                total += _gate_gradients(module, group) ** 2
+            num_batches += 1
     module.zero_grad(set_to_none=True)
     return [total / max(num_batches, 1) for total in totals]
 

@@ -9,10 +9,9 @@ A trained, uncompressed network has the same form with an empty plan, so baselin
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,11 @@ from torch import nn
 
 from edge_bench.atomic import canonical_json, write_bytes
 from edge_dendrite.compress.plan import Plan, apply_plan_
+from edge_dendrite.compress.record import RECORD, SCHEMA, VERSION, WEIGHTS, read_record
 from edge_dendrite.compress.stats import ModelStats, measure_stats
 from edge_dendrite.data.dataset import DataSet, Preprocessing
 from edge_dendrite.errors import EdgeDendriteError, ModelError
 from edge_dendrite.models.source import build, builtin_models
-
-SCHEMA = "edge-dendrite.model"
-VERSION = 1
-_MAX_JSON_BYTES = 64 << 20
-
-BASELINE, COMPRESSED = "baseline", "compressed"
-CONTROL_LONGER, CONTROL_SCRATCH = "control:dense-longer", "control:from-scratch"
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class CompressedModel:
     def save(self, folder: str | Path) -> Path:
         """Write the folder; it appears whole or not at all. Raises ModelError when it exists already."""
         folder = Path(folder)
-        if (folder / "model.json").exists():
+        if (folder / RECORD).exists():
             raise ModelError(f"{folder}: holds a model already; give another folder or delete it")
         tensors = {key: value.detach().clone().contiguous() for key, value in self.module.state_dict().items()}
         weights = save_tensors(tensors)
@@ -75,12 +68,12 @@ class CompressedModel:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder.parent))
         try:
-            write_bytes(str(temporary / "model.safetensors"), weights)
-            write_bytes(str(temporary / "model.json"), canonical_json(record))
+            write_bytes(str(temporary / WEIGHTS), weights)
+            write_bytes(str(temporary / RECORD), canonical_json(record))
             temporary.chmod(0o755)
             if folder.exists():  # a folder of ours that has other models inside (baseline/, controls/)
-                (temporary / "model.safetensors").replace(folder / "model.safetensors")
-                (temporary / "model.json").replace(folder / "model.json")
+                (temporary / WEIGHTS).replace(folder / WEIGHTS)
+                (temporary / RECORD).replace(folder / RECORD)
             else:
                 temporary.rename(folder)
         finally:
@@ -132,7 +125,7 @@ def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> Co
             "(ed.load(path, model=factory); on the command line --factory package.module:factory)"
         )
     try:
-        weights = (folder / "model.safetensors").read_bytes()
+        weights = (folder / WEIGHTS).read_bytes()
     except OSError as error:
         raise ModelError(f"{folder}: its weights cannot be read ({error}); copy the whole folder again") from error
     if hashlib.sha256(weights).hexdigest() != record["weights_sha256"]:
@@ -140,13 +133,14 @@ def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> Co
             f"{folder}: model.safetensors was changed or damaged (its sha256 does not match); copy it again"
         )
     module = build(factory, source)
-    plan = Plan.from_dict(record["plan"])
+    preprocessing = record["preprocessing"]
     try:
+        plan = Plan.from_dict(record["plan"])
         apply_plan_(module, plan)
         module.load_state_dict(load_tensors(weights))
-    except (EdgeDendriteError, SafetensorError, RuntimeError) as error:
+        rules = Preprocessing.from_dict(preprocessing) if preprocessing else None
+    except (EdgeDendriteError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
         raise ModelError(f"{folder}: does not fit the network of its factory ({error})") from error
-    preprocessing = record["preprocessing"]
     return CompressedModel(
         module.eval(),
         name=record["name"],
@@ -155,35 +149,17 @@ def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> Co
         input_shape=tuple(record["input_shape"]),
         plan=plan,
         labels=tuple(record["labels"]),
-        preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing else None,
+        preprocessing=rules,
         history=record["history"],
         recipe=record["recipe"],
         val_metric=record["val_metric"],
     )
 
 
-def read_record(folder: str | Path) -> Mapping[str, Any]:
-    """The checked content of model.json. Raises ModelError when it is missing or is not one."""
-    path = Path(folder) / "model.json"
-    try:
-        with path.open("rb") as stream:
-            record = json.loads(stream.read(_MAX_JSON_BYTES))
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: no model.json there: not the folder of a saved model") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); copy the folder again") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("version") != VERSION:
-        raise ModelError(f"{path}: is not a model record of version {VERSION}")
-    kinds = {
-        "source": str,
-        "name": str,
-        "role": str,
-        "plan": dict,
-        "weights_sha256": str,
-        "input_shape": list,
-    }
-    kinds |= {"labels": list, "history": list, "recipe": dict, "stats": dict}
-    for key, kind in kinds.items():
-        if not isinstance(record.get(key), kind):
-            raise ModelError(f"{path}: {key!r} is missing or not a {kind.__name__}; the file was changed")
-    return record
+def weights_digest(module: nn.Module) -> str:
+    """sha256 over names, shapes and values of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(repr((name, tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

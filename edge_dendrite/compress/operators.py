@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,11 @@ Labels = tuple[np.ndarray, ...]
 
 @dataclass
 class Roles:
-    """What operators do with parameters: atoms of the dimensions that make units, that are summed over, and of
+    """What operators do with parameters: the dimensions that make units, those that are summed over, and those of
     depthwise convolutions (whose `groups` follow the number of units)."""
 
+    # The label vectors of parameters and buffers themselves, by identity: what was computed from them has others.
+    own: set[int] = field(default_factory=set)
     produced: list[np.ndarray] = field(default_factory=list)
     contracted: list[np.ndarray] = field(default_factory=list)
     depthwise: list[np.ndarray] = field(default_factory=list)
@@ -50,6 +52,10 @@ class Call:
         for dim in labels:
             self.atoms.fix(dim, f"{self.name}: {what}")
 
+    def is_parameter(self, labels: Labels) -> bool:
+        """Whether a tensor is a parameter as it is stored, at most transposed: the only kind that can be masked."""
+        return all(id(dim) in self.roles.own for dim in labels)
+
     def unify(self, first: np.ndarray, second: np.ndarray) -> None:
         """These dimensions are cut together."""
         self.atoms.unify(first, second, f"{self.name}: joins a dimension that must stay")
@@ -73,6 +79,8 @@ def is_tracked(dim: np.ndarray) -> bool:
 def apply_operator(call: Call) -> Labels:
     """Labels of the output of a call; the atoms and roles learn what the operator implies."""
     plain = call.name.rstrip("_")  # in-place forms couple as the others do
+    if plain in _UNCHANGED:
+        return tuple(call.arg(0, "self"))
     if plain in _ELEMENTWISE:
         return _elementwise(call)
     return _RULES.get(plain, not_understood)(call)
@@ -87,12 +95,14 @@ def not_understood(call: Call) -> Labels:
     return fixed_labels(call.shape)
 
 
+_UNCHANGED = frozenset(("alias", "clone", "contiguous", "detach", "lift_fresh_copy", "to"))
+
 # fmt: off
 _ELEMENTWISE = frozenset((
-    "abs", "add", "alias", "celu", "clamp", "clamp_max", "clamp_min", "clone", "contiguous", "cos", "detach", "div",
+    "abs", "add", "celu", "clamp", "clamp_max", "clamp_min", "cos", "div",
     "dropout", "elu", "erf", "exp", "feature_dropout", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
-    "lift_fresh_copy", "log1p", "maximum", "minimum", "mish", "mul", "neg", "pow", "reciprocal", "relu", "relu6",
-    "rsqrt", "selu", "sigmoid", "silu", "sin", "softplus", "sqrt", "square", "sub", "tanh", "to", "type_as", "where",
+    "log1p", "maximum", "minimum", "mish", "mul", "neg", "pow", "reciprocal", "relu", "relu6",
+    "rsqrt", "selu", "sigmoid", "silu", "sin", "softplus", "sqrt", "square", "sub", "tanh", "type_as", "where",
 ))
 # fmt: on
 
@@ -108,14 +118,15 @@ def _elementwise(call: Call) -> Labels:
         for dim in full[1:]:
             call.unify(full[0], dim)
         call.fix([dim for dim in present if len(dim) != size], "spreads a single unit over others")
-        result.append(full[0] if full else np.full(size, FIXED, np.int64))
+        # A copy: the values are no longer those of the parameter that the labels may come from.
+        result.append(full[0].copy() if full else np.full(size, FIXED, np.int64))
     return tuple(result)
 
 
 def _convolution(call: Call) -> Labels:
     x, weight, bias = call.arg(0, "input"), call.arg(1, "weight"), call.arg(2, "bias")
     groups = call.arg(6, "groups", 1)
-    if len(x) != len(weight):
+    if len(x) != len(weight) or not call.is_parameter(weight):
         return not_understood(call)
     if groups == 1:
         call.unify(x[1], weight[1])
@@ -135,6 +146,8 @@ def _convolution(call: Call) -> Labels:
 
 def _linear(call: Call) -> Labels:
     x, weight, bias = call.arg(0, "input"), call.arg(1, "weight"), call.arg(2, "bias")
+    if not call.is_parameter(weight):
+        return not_understood(call)
     call.unify(x[-1], weight[1])
     call.roles.contracted.append(weight[1])
     call.roles.produced.append(weight[0])
@@ -151,17 +164,21 @@ def _matmul(call: Call) -> Labels:
 def _addmm(call: Call) -> Labels:
     result = _product(call, call.arg(1, "mat1"), call.arg(2, "mat2"))
     bias = call.arg(0, "self")
-    call.unify(result[-1], bias[-1]) if len(bias[-1]) == call.shape[-1] else call.fix(bias, "spreads a single unit")
-    return result
+    return _elementwise(replace(call, args=(bias, result), kwargs={}))
 
 
 def _product(call: Call, first: Labels, second: Labels) -> Labels:
-    if len(first) < 2 or len(second) != 2:
+    """first @ second, one of which is a matrix of parameters."""
+    if len(second) == 2 and len(first) >= 2 and call.is_parameter(second):
+        contracted, produced = second
+    elif len(first) == len(second) == 2 and call.is_parameter(first):
+        produced, contracted = first
+    else:
         return not_understood(call)
-    call.unify(first[-1], second[0])
-    call.roles.contracted.append(second[0])
-    call.roles.produced.append(second[1])
-    return (*first[:-1], second[1])
+    call.unify(first[-1], second[-2])
+    call.roles.contracted.append(contracted)
+    call.roles.produced.append(produced)
+    return (*first[:-1], second[-1])
 
 
 def _batch_norm(call: Call) -> Labels:
@@ -226,13 +243,15 @@ def _permute(call: Call) -> Labels:
 
 def _transpose(call: Call) -> Labels:
     x = list(call.arg(0, "self"))
-    first, second = (call.arg(1, "dim0"), call.arg(2, "dim1")) if call.name != "t" else (0, len(x) - 1)
+    first, second = (call.arg(1, "dim0"), call.arg(2, "dim1")) if call.name.rstrip("_") != "t" else (0, len(x) - 1)
     x[first], x[second] = x[second], x[first]
     return tuple(x)
 
 
 def _view(call: Call) -> Labels:
     wanted = call.arg(1, "size", call.kwargs.get("shape"))
+    if not isinstance(wanted, list):  # view(dtype) reads the bytes anew
+        return not_understood(call)
     return _reshape(call, [-1 if size == -1 else size for size in wanted])
 
 
@@ -248,7 +267,9 @@ def _reshape(call: Call, wanted: list[int]) -> Labels:
         result.extend(_reshape_group(call, [x[dim] for dim in olds], [call.shape[dim] for dim in news]))
     for at, dim in enumerate(result):
         if wanted[at] != -1 and is_tracked(dim):
-            call.fix([dim], f"the size {wanted[at]} is written into the network; write -1 or flatten(1) there")
+            call.fix(
+                [dim], f"the size {wanted[at]} is fixed in the graph, by a number or x.size(); write -1 or flatten(1)"
+            )
     return tuple(result)
 
 

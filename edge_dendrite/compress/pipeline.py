@@ -4,14 +4,16 @@ OUT/                        the compressed model
 OUT/baseline/               the dense network that it came from
 OUT/controls/dense-longer/  the dense network with the same extra epochs and the same teacher
 OUT/controls/from-scratch/  the compressed shape with new weights, the same total epochs and the same teacher
-OUT/checkpoints/            of the stage that is being trained; a stage that is interrupted goes on from there
+OUT/checkpoints/            of the stage that is being trained; removed when it is finished
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,22 +23,16 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.controls import same_shape_from_scratch
-from edge_dendrite.compress.model import (
-    BASELINE,
-    COMPRESSED,
-    CONTROL_LONGER,
-    CONTROL_SCRATCH,
-    CompressedModel,
-    load,
-    read_record,
-)
+from edge_dendrite.compress.model import CompressedModel, load, weights_digest
 from edge_dendrite.compress.prune import prune
+from edge_dendrite.compress.record import RECORD, read_record
 from edge_dendrite.config import CompressConfig, FitConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ModelError
 from edge_dendrite.models.source import build
 from edge_dendrite.progress import Progress, silent
-from edge_dendrite.train.evaluate import Metric, accuracy, evaluate
+from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
+from edge_dendrite.train.evaluate import Metric, accuracy, evaluate, metric_name
 from edge_dendrite.train.fit import Teacher, fit
 
 
@@ -91,6 +87,11 @@ def _check_fits(factory: Callable[[], nn.Module], data: DataSet, source: str) ->
         raise ModelError(
             f"{source}: returns {type(outputs).__name__}; so far networks with one output tensor are supported"
         )
+    if data.labels and (outputs.dim() != 2 or outputs.shape[1] < len(data.labels)):
+        raise ModelError(
+            f"{source}: gives outputs of shape {tuple(outputs.shape[1:])}, but {data.name} has "
+            f"{len(data.labels)} classes; choose a network with an output for each class"
+        )
 
 
 class _Run:
@@ -108,7 +109,12 @@ class _Run:
     ) -> None:
         self._factory, self._data, self._config, self._out = factory, data, config, out
         self._source, self._metric, self._progress = source, metric, progress
-        self._fingerprint = data.fingerprint()
+        self._identity = {
+            "data": data.fingerprint(),
+            "source": source,
+            "network": source_digest(build(factory, source)),
+            "metric": metric_name(metric),
+        }
 
     def outcome(self, given: nn.Module | None) -> Outcome:
         baseline = self._baseline(given)
@@ -120,73 +126,87 @@ class _Run:
         return Outcome(baseline, compressed, controls)
 
     def _baseline(self, given: nn.Module | None) -> CompressedModel:
-        def make() -> CompressedModel:
+        def make(key: str) -> CompressedModel:
             if given is not None:
                 return self._finished(copy.deepcopy(given).eval(), BASELINE, [])
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self._config.fit.seed)
                 module = build(self._factory, self._source)
-            return self._trained(module, BASELINE, self._config.fit, None)
+            return self._trained(module, BASELINE, self._config.fit, None, key)
 
-        recipe = {"fit": self._config.fit.to_dict()} if given is None else {"weights": _digest(given)}
+        recipe = {"fit": self._config.fit.to_dict()} if given is None else {"weights": weights_digest(given)}
         return self._stage(self._out / "baseline", recipe, make)
 
     def _compressed(self, baseline: CompressedModel, teacher: Teacher) -> CompressedModel:
-        def make() -> CompressedModel:
-            generator = torch.Generator().manual_seed(self._config.fit.seed)
-            shuffled = self._data.batches(self._data.train, self._config.fit.batch_size, generator)
-            batches = list(itertools.islice(shuffled, self._config.prune.num_rounds * self._config.prune.num_batches))
-            pruned = prune(baseline.module, batches, self._config.budget, self._config.prune, progress=self._progress)
-            model = self._trained(pruned.module, COMPRESSED, self._finetune_config(), teacher)
-            return replace(model, plan=pruned.plan, history=[*baseline.history, *model.history])
+        def make(key: str) -> CompressedModel:
+            pruned = prune(
+                baseline.module,
+                self._scoring_batches(),
+                self._config.budget,
+                self._config.prune,
+                progress=self._progress,
+            )
+            key = digest_of([key, pruned.plan.to_dict()])
+            model = self._trained(pruned.module, COMPRESSED, self._finetune_config(), teacher, key)
+            return replace(model, plan=pruned.plan)
 
         return self._stage(self._out, self._full_recipe(baseline), make)
 
+    def _scoring_batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """As many training batches as the rounds of scoring will look at."""
+        generator = torch.Generator().manual_seed(self._config.fit.seed)
+        shuffled = self._data.batches(self._data.train, self._config.fit.batch_size, generator)
+        return list(itertools.islice(shuffled, self._config.prune.num_rounds * self._config.prune.num_batches))
+
     def _longer(self, baseline: CompressedModel, teacher: Teacher) -> CompressedModel:
-        def make() -> CompressedModel:
+        def make(key: str) -> CompressedModel:
             module = copy.deepcopy(baseline.module)
-            return self._trained(module, CONTROL_LONGER, self._finetune_config(), teacher)
+            return self._trained(module, DENSE_LONGER, self._finetune_config(), teacher, key)
 
         return self._stage(self._out / "controls" / "dense-longer", self._full_recipe(baseline), make)
 
     def _scratch(self, compressed: CompressedModel, teacher: Teacher) -> CompressedModel:
         total = replace(self._config.fit, epochs=self._config.fit.epochs + self._config.finetune_epochs)
 
-        def make() -> CompressedModel:
+        def make(key: str) -> CompressedModel:
             module = same_shape_from_scratch(
                 lambda: build(self._factory, self._source), compressed.plan, self._config.fit.seed
             )
-            model = self._trained(module, CONTROL_SCRATCH, total, teacher)
+            model = self._trained(module, FROM_SCRATCH, total, teacher, key)
             return replace(model, plan=compressed.plan)
 
         recipe = {**compressed.recipe, "plan": compressed.plan.to_dict()}
         return self._stage(self._out / "controls" / "from-scratch", recipe, make)
 
-    def _stage(self, folder: Path, recipe: dict[str, Any], make: Callable[[], CompressedModel]) -> CompressedModel:
-        """Reuse the model in `folder` when it has this recipe, else make and save it."""
-        metric = getattr(self._metric, "__qualname__", repr(self._metric))
-        recipe = {"data": self._fingerprint, "source": self._source, "metric": metric, **recipe}
-        if (folder / "model.json").exists():
+    def _stage(self, folder: Path, recipe: dict[str, Any], make: Callable[[str], CompressedModel]) -> CompressedModel:
+        """Reuse the model in `folder` when it has this recipe, else make it from a digest of the recipe and save it."""
+        recipe = {**self._identity, **recipe}
+        if (folder / RECORD).exists():
             if read_record(folder)["recipe"] != recipe:
                 raise ModelError(
                     f"{folder}: holds a model of other settings or data; give another --out, or delete the folder"
                 )
             return load(folder, model=self._factory)
-        model = replace(make(), recipe=recipe)
+        model = replace(make(digest_of(recipe)), recipe=recipe)
         model.save(folder)
+        self._checkpoint(model.role).unlink(missing_ok=True)
         return model
 
-    def _trained(self, module: nn.Module, role: str, config: FitConfig, teacher: Teacher | None) -> CompressedModel:
-        stage = "distil" if role == COMPRESSED else role
-        checkpoint = self._out / "checkpoints" / f"{stage.replace(':', '-')}.safetensors"
+    def _checkpoint(self, role: str) -> Path:
+        return self._out / "checkpoints" / f"{role.replace(':', '-')}.safetensors"
+
+    def _trained(
+        self, module: nn.Module, role: str, config: FitConfig, teacher: Teacher | None, key: str
+    ) -> CompressedModel:
         history = fit(
             module,
             self._data,
             config,
-            stage=stage,
+            stage="distil" if role == COMPRESSED else role,
             teacher=teacher,
             metric=self._metric,
-            checkpoint=checkpoint,
+            checkpoint=self._checkpoint(role),
+            key=key,
             progress=self._progress,
         )
         return self._finished(module, role, history)
@@ -215,8 +235,18 @@ class _Run:
         return {"config": settings, "baseline": baseline.recipe}
 
 
-def _digest(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON-ready value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def source_digest(module: nn.Module) -> str:
+    """sha256 over the source of the network's own classes: a changed `forward` must not pass for the old one."""
+    sources = set()
+    for kind in {type(part) for part in module.modules()}:
+        if kind.__module__.partition(".")[0] != "torch":
+            try:
+                sources.add(inspect.getsource(kind))
+            except (OSError, TypeError):  # typed at a prompt, or built at run time
+                sources.add(f"{kind.__module__}.{kind.__qualname__}")
+    return digest_of([repr(module), sorted(sources)])

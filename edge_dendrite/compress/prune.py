@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +27,8 @@ from edge_dendrite.compress.plan import Cut, LayerChange, Plan, SetAttribute, ap
 from edge_dendrite.config import Budget, PruneConfig
 from edge_dendrite.errors import PruneError
 from edge_dendrite.progress import Progress, silent
-
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+from edge_dendrite.train.evaluate import evaluating
+from edge_dendrite.train.fit import Loss
 
 # Largest difference between a cut network and the same network with its units masked, relative to the outputs.
 VALUE_TOLERANCE = 1e-4
@@ -61,8 +61,9 @@ def prune(
 ) -> Pruned:
     """Remove the units that contribute least to the loss for the parameters that they cost; `module` is unchanged.
 
-    batches: (inputs, targets) of training data; read again from the start when they run out, so a list or a
-    DataLoader. The result is not trained: distil it from `module` afterwards.
+    batches: (inputs (b, ...), targets (b, ...)) of training data, on the device of `module`; read again from the start
+    when they run out, so a list or a DataLoader. The result has the modes (train, eval) of `module` and is not trained:
+    distil it from `module` afterwards.
     Raises PruneError when the network cannot be traced, the budget cannot be reached, or the cut network does not
     compute what the masked one computes.
     """
@@ -100,8 +101,7 @@ class Selection:
         block = width % self._config.round_to or self._config.round_to
         if width - block < self._config.min_units:
             return 0
-        fits = all(self._sizes[one.tensor][one.dim] > block * one.indices.shape[1] for one in self._slices(number))
-        return block if fits else 0
+        return block if self.saving(number, block) > 0 else 0
 
     def saving(self, number: int, block: int) -> int:
         """Parameters that go with a block of units of a group."""
@@ -167,31 +167,25 @@ def _choose(
     progress: Progress,
 ) -> Plan:
     """Rounds of scoring and removing; the work is done on a copy in which removed units are masked."""
-    masked = copy.deepcopy(module)
+    masked = copy.deepcopy(module).requires_grad_(True)  # a frozen weight has a contribution too
     start = selection.num_parameters
-    removed: dict[tuple[int, int], float] = {}
-    removed_scores = [0.0] * len(selection.alive)
-    total_scores: list[float] = []
+    first_scores: list[np.ndarray] = []
     for number in range(1, config.num_rounds + 1):
         progress("scoring units", number - 1, config.num_rounds)
         scores = taylor_scores(masked, selection.coupling, itertools.islice(stream, config.num_batches), loss)
         if not all(bool(torch.isfinite(score).all()) for score in scores):
             raise PruneError("scores are not finite: the network's loss or its gradients are NaN or infinite")
-        total_scores = total_scores or [float(score.sum()) for score in scores]
+        first_scores = first_scores or [score.numpy() for score in scores]
         round_target = round(start - (start - target) * number / config.num_rounds)
-        for group, unit in _remove_cheapest(selection, [score.numpy() for score in scores], round_target):
-            removed[(group, unit)] = float(scores[group][unit])
-            removed_scores[group] += removed[(group, unit)]
+        _remove_cheapest(selection, [score.numpy() for score in scores], round_target)
         mask_(masked, selection)
-    for group, unit in _give_back(selection, removed, target):
-        removed_scores[group] -= removed[(group, unit)]
+    _give_back(selection, first_scores, target)
     progress("scoring units", config.num_rounds, config.num_rounds)
-    return build_plan(module, selection, removed_scores, total_scores)
+    return build_plan(module, selection, first_scores)
 
 
-def _remove_cheapest(selection: Selection, scores: list[np.ndarray], target: int) -> list[tuple[int, int]]:
+def _remove_cheapest(selection: Selection, scores: list[np.ndarray], target: int) -> None:
     """Greedily remove blocks of units with the least score per parameter saved, until at most `target` are left."""
-    removed: list[tuple[int, int]] = []
     order = [
         [unit for unit in np.argsort(score, kind="stable").tolist() if alive[unit]]
         for score, alive in zip(scores, selection.alive, strict=True)
@@ -205,28 +199,25 @@ def _remove_cheapest(selection: Selection, scores: list[np.ndarray], target: int
         block = selection.block(best)
         units, order[best] = order[best][:block], order[best][block:]
         selection.remove(best, units)
-        removed.extend((best, unit) for unit in units)
-    return removed
 
 
-def _give_back(selection: Selection, removed: dict[tuple[int, int], float], target: int) -> list[tuple[int, int]]:
-    """Put back the most valuable blocks for which the budget has room: the last block may have gone far below it."""
-    returned: list[tuple[int, int]] = []
+def _give_back(selection: Selection, scores: list[np.ndarray], target: int) -> None:
+    """Put back the most valuable blocks for which the budget has room: the last block may have gone far below it.
+
+    By the scores of the first round, the only one in which every unit was still there.
+    """
     while True:
         offers: dict[int, tuple[float, list[int]]] = {}
-        for number in range(len(selection.alive)):
-            units = sorted(
-                (unit for group, unit in removed if group == number and not selection.alive[number][unit]),
-                key=lambda unit: -removed[(number, unit)],  # noqa: B023 - used up within this turn
-            )[: selection.return_block(number)]
-            if units and selection.num_parameters - selection.saving(number, -len(units)) <= target:
-                price = sum(removed[(number, unit)] for unit in units) / -selection.saving(number, -len(units))
-                offers[number] = (price, units)
+        for number, (score, alive) in enumerate(zip(scores, selection.alive, strict=True)):
+            gone = np.flatnonzero(~alive)
+            units = gone[np.argsort(-score[gone], kind="stable")][: selection.return_block(number)].tolist()
+            cost = -selection.saving(number, -len(units))
+            if units and selection.num_parameters + cost <= target:
+                offers[number] = (score[units].sum() / max(cost, 1), units)
         if not offers:
-            return returned
+            return
         best = max(offers, key=lambda number: offers[number][0])
         selection.restore(best, offers[best][1])
-        returned.extend((best, unit) for unit in offers[best][1])
 
 
 @torch.no_grad()
@@ -236,16 +227,19 @@ def mask_(module: nn.Module, selection: Selection) -> None:
         for one in group.slices:
             weight = find_tensor(module, one.tensor)
             if one.role == CONTRACTED and weight is not None:
-                gone = torch.from_numpy(one.indices[~alive].ravel())
+                gone = torch.from_numpy(one.indices[~alive].ravel()).to(weight.device)
                 weight.index_fill_(one.dim, gone, 0.0)
 
 
-def build_plan(module: nn.Module, selection: Selection, removed: list[float], totals: list[float]) -> Plan:
-    """The edits that cut everything that is not alive, in a fixed order."""
+def build_plan(module: nn.Module, selection: Selection, scores: list[np.ndarray]) -> Plan:
+    """The edits that cut everything that is not alive, in a fixed order; `scores` (num_units,) explain them."""
     gone: dict[tuple[str, int, str], list[np.ndarray]] = {}
     layers = []
     for number, (group, alive) in enumerate(zip(selection.coupling.groups, selection.alive, strict=True)):
-        layers.append(LayerChange(group.name, group.num_units, int(alive.sum()), removed[number], totals[number]))
+        score = scores[number]
+        layers.append(
+            LayerChange(group.name, group.num_units, int(alive.sum()), float(score[~alive].sum()), float(score.sum()))
+        )
         if not alive.all():
             for one in group.slices:
                 gone.setdefault((one.tensor, one.dim, one.role), []).append(one.indices[~alive].ravel())
@@ -272,19 +266,20 @@ def _size_edits(module: nn.Module, tensor: str, role: str, old: int, new: int) -
 @torch.no_grad()
 def _check_values(module: nn.Module, selection: Selection, pruned: nn.Module, inputs: torch.Tensor) -> None:
     """Compare the cut network with the masked original on real inputs; that it runs would prove nothing."""
-    masked = copy.deepcopy(module).eval()
+    masked = copy.deepcopy(module)
     mask_(masked, selection)
-    wanted = masked(inputs)
-    try:
-        seen = pruned.eval()(inputs)
-    except Exception as error:  # any failure of the user's forward means that the cut was wrong
-        raise PruneError(
-            f"the pruned network fails at its forward ({type(error).__name__}: {error}); the original is unchanged. "
-            "A size that is kept outside of the layers (in a view, or an attribute) is the usual reason"
-        ) from error
-    largest = float((seen - wanted).abs().max())
+    with evaluating(masked), evaluating(pruned):
+        wanted = masked(inputs)
+        try:
+            seen = pruned(inputs)
+        except Exception as error:  # any failure of the user's forward means that the cut was wrong
+            raise PruneError(
+                f"the pruned network fails at its forward ({type(error).__name__}: {error}); the original is "
+                "unchanged. A size that is kept outside of the layers (in a view, an attribute) is the usual reason"
+            ) from error
     allowed = VALUE_TOLERANCE * max(1.0, float(wanted.abs().max()))
-    if seen.shape != wanted.shape or not largest <= allowed:
+    largest = float((seen - wanted).abs().max()) if seen.shape == wanted.shape else math.inf
+    if not largest <= allowed:
         raise PruneError(
             f"the pruned network differs by {largest:.3g} (allowed {allowed:.3g}) from the same network with masked "
             "units; it was discarded, the original is unchanged"

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from edge_dendrite.train.evaluate import evaluating
+
 NOT_COUNTED = (
     "num_macs counts convolutions, linear layers, matrix products and attention; "
     "not biases, activations, pooling, normalisation"
@@ -51,12 +53,9 @@ class ModelStats:
 @torch.no_grad()
 def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ModelStats:
     """Count parameters (shared ones once) and multiply-accumulates for one input: `example_inputs` have batch 1."""
-    was_training = module.training
-    module.eval()
     counter = FlopCounterMode(display=False)
-    with counter:
+    with evaluating(module), counter:
         module(*example_inputs)
-    module.train(was_training)
     by_module = {
         name.partition(".")[2]: sum(counts.values()) // 2
         for name, counts in counter.get_flop_counts().items()

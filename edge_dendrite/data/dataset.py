@@ -63,6 +63,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def fingerprint(self) -> str:
+        """sha256 over all inputs and targets."""
+        digest = hashlib.sha256()
+        for tensor in (self.inputs, self.targets):
+            digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def subset(self, indices: torch.Tensor) -> Split:
         """The samples at `indices`."""
         return Split(self.inputs[indices], self.targets[indices])
@@ -93,17 +101,22 @@ class DataSet:
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(inputs, targets) in batches; shuffled by `generator`, in order without one."""
         order = torch.randperm(len(split), generator=generator) if generator else torch.arange(len(split))
-        for indices in order.split(batch_size):
+        chunks = list(order.split(batch_size))
+        if generator and len(chunks) > 1 and len(chunks[-1]) == 1:
+            # Batch norm cannot train on a single sample.
+            chunks[-2:] = [torch.cat(chunks[-2:])]
+        for indices in chunks:
             yield self.prepare(split.inputs[indices]), split.targets[indices]
+
+    def num_train_batches(self, batch_size: int) -> int:
+        """How many batches an epoch of shuffled training data has."""
+        whole, rest = divmod(len(self.train), batch_size)
+        return max(1, whole + (rest > 1))
 
     def fingerprint(self) -> str:
         """sha256 over the training and validation data: results made from other data are never taken for these."""
-        digest = hashlib.sha256(repr((self.name, self.labels, self.preprocessing)).encode())
-        for split in (self.train, self.validation):
-            for tensor in (split.inputs, split.targets):
-                digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-                digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        parts = (self.name, self.labels, self.preprocessing, self.train.fingerprint(), self.validation.fingerprint())
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @classmethod
     def from_tensors(

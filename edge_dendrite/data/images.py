@@ -82,8 +82,13 @@ def _list_split(folder: Path, names: tuple[str, ...]) -> list[Item] | None:
 
 def _folder_items(folder: Path) -> Iterator[Item]:
     for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in _SUFFIXES and path.is_file():
+        if _is_image(path.name) and path.is_file():
             yield str(path), path.parent.name, path.read_bytes
+
+
+def _is_image(name: str) -> bool:
+    # "._x.jpg" is what a Mac puts beside x.jpg: attributes of the file, no picture.
+    return PurePosixPath(name).suffix.lower() in _SUFFIXES and not name.startswith("._")
 
 
 def _zip_items(path: Path) -> Iterator[Item]:
@@ -93,7 +98,7 @@ def _zip_items(path: Path) -> Iterator[Item]:
         raise DataError(f"{path}: cannot be read as a zip ({error}); get the file again") from error
     for info in sorted(archive.infolist(), key=lambda one: one.filename):
         entry = PurePosixPath(info.filename)
-        if entry.suffix.lower() in _SUFFIXES and len(entry.parts) >= 2:
+        if _is_image(entry.name) and len(entry.parts) >= 2:
             if info.file_size > _MAX_FILE_BYTES:
                 raise DataError(f"{path}: {info.filename} claims {info.file_size} bytes: too large for an image")
             yield f"{path}: {info.filename}", entry.parts[-2], _zip_reader(archive, info)
@@ -112,7 +117,7 @@ def _first_shape(items: list[Item], size: tuple[int, int] | None) -> tuple[int, 
 
     name, _, read = items[0]
     image = _open_image(Image, name, read)
-    channels = 1 if image.mode in ("1", "L", "I;16") else 3
+    channels = 1 if image.mode in ("1", "L") else 3
     height, width = size or (image.height, image.width)
     num_bytes = len(items) * height * width * channels
     if num_bytes > _MAX_TOTAL_BYTES:
@@ -127,6 +132,9 @@ def _open_image(image_module, name: str, read: Callable[[], bytes]):  # type: ig
     try:
         image = image_module.open(io.BytesIO(read()))
         image.load()
+        if image.mode.startswith("I"):
+            # 16 bits per pixel: Pillow's own conversion to 8 would turn all that is above 255 white.
+            image = image_module.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     except Exception as error:  # Pillow's decoders raise many kinds, up to SyntaxError and struct.error
         raise DataError(f"{name}: cannot be decoded as an image ({error}); repair or remove it") from error
     return image

@@ -9,7 +9,7 @@ from edge_dendrite.data.digits import read_digits
 from edge_dendrite.data.idx import read_mnist
 from edge_dendrite.data.images import read_image_folder
 from edge_dendrite.errors import DataError
-from edge_dendrite.models.source import import_object
+from edge_dendrite.importing import import_object
 from edge_dendrite.progress import Progress, silent
 
 FORMS = "digits, mnist:DIR, cifar10:DIR, images:DIR or package.module:function"

@@ -7,6 +7,7 @@ import io
 import platform
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from edge_bench import bundle as reader
 from edge_bench.atomic import canonical_json, write_bytes
 from edge_bench.errors import EdgeBenchError
 from edge_dendrite import __version__
-from edge_dendrite.compress.model import CompressedModel
+from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ExportError
@@ -32,7 +33,7 @@ from edge_dendrite.export.onnx import (
     run_onnx,
     tensor_names,
 )
-from edge_dendrite.train.evaluate import Metric, accuracy
+from edge_dendrite.train.evaluate import Metric, accuracy, metric_name
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Evaluation:
     split: str
     value: float
     num_samples: int
+    data_sha256: str
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in the manifest."""
@@ -51,6 +53,7 @@ class Evaluation:
             "split": self.split,
             "value": self.value,
             "num_samples": self.num_samples,
+            "data_sha256": self.data_sha256,
             "runtime": f"onnxruntime {onnxruntime.__version__}",
         }
 
@@ -100,6 +103,7 @@ def export_bundle(
         "stats": replace(model.stats, onnx_bytes=len(onnx_model.content)).to_dict(),
         "target": config.target,
         "recipe": model.recipe,
+        "weights_sha256": weights_digest(model.module),
         "parity": {"max_abs_error": error, "against": f"torch {torch.__version__}"},
     }
     if evaluation:
@@ -136,8 +140,13 @@ def evaluate_onnx(onnx_model: OnnxModel, data: DataSet, metric: Metric) -> Evalu
     session = open_session(onnx_model.content)
     outputs = [run_onnx(session, inputs.numpy()) for inputs, _ in data.batches(test, 512)]
     value = float(metric(torch.from_numpy(np.concatenate(outputs)), test.targets))
-    name = "accuracy" if metric is accuracy else getattr(metric, "__qualname__", "metric")
-    return Evaluation(name, "test", value, len(test))
+    return Evaluation(metric_name(metric), "test", value, len(test), test.fingerprint())
+
+
+def is_evaluated_on(manifest: Mapping[str, Any], data: DataSet, metric: Metric) -> bool:
+    """Whether a bundle's figure of merit is that of this metric on these test data."""
+    known = manifest.get("accuracy", {})
+    return known.get("metric") == metric_name(metric) and known.get("data_sha256") == data.read_test().fingerprint()
 
 
 def _reference_inputs(model: CompressedModel, count: int, data: DataSet | None) -> torch.Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from edge_dendrite.errors import ExportError
+from edge_dendrite.train.evaluate import evaluating
 
 INPUT, OUTPUT = "input", "output"
 
@@ -33,11 +34,10 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
 
     Raises ExportError when the exporter fails, or wrote another opset than was asked for.
     """
-    module.eval()
     example = torch.zeros(1, *input_shape)
     buffer = io.BytesIO()
     try:
-        with warnings.catch_warnings():
+        with evaluating(module), warnings.catch_warnings():
             # The exporter announces its own deprecation at every call; it is the only one that writes opset 13.
             warnings.simplefilter("ignore")
             torch.onnx.export(
@@ -78,6 +78,8 @@ def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
         raise ExportError(
             f"the file has {len(inputs)} inputs and {len(outputs)} outputs; so far one of each is supported"
         )
+    if inputs[0][0] != 1 or outputs[0][0] != 1:
+        raise ExportError(f"the file has input {inputs[0]} and output {outputs[0]}: export it with batch 1")
     return OnnxModel(content, opsets.get("ai.onnx", 0), model.ir_version, inputs[0], outputs[0])
 
 
@@ -121,8 +123,8 @@ def check_parity(model: OnnxModel, module: nn.Module, inputs: torch.Tensor, atol
 
     Raises ExportError when any value is further off than atol + rtol * |PyTorch's value|.
     """
-    with torch.no_grad():
-        wanted = torch.cat([module.eval()(one[None]) for one in inputs]).numpy()
+    with evaluating(module), torch.no_grad():
+        wanted = torch.cat([module(one[None]) for one in inputs]).numpy()
     seen = run_onnx(open_session(model.content), inputs.numpy())
     error = float(np.abs(seen - wanted).max())
     if not np.allclose(seen, wanted, rtol=rtol, atol=atol):

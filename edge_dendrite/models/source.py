@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from edge_dendrite.errors import ModelError
+from edge_dendrite.importing import import_object
 from edge_dendrite.models.convnets import DigitsCNN, MnistCNN, ResNet8
 
 
@@ -55,28 +53,6 @@ def build(factory: Callable[[], nn.Module], source: str) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ModelError(f"model {source}: its factory returned {type(module).__name__}, not a torch.nn.Module")
     return module
-
-
-def import_object(reference: str, purpose: str) -> Any:
-    """The object behind `package.module:name`; the working folder counts as a place for modules.
-
-    Raises ModelError saying which part is missing.
-    """
-    module_name, _, attribute = reference.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ModelError(
-            f"{purpose} {reference}: cannot import {module_name} ({error}); run where it can be"
-        ) from error
-    except Exception as error:  # anything the user's module does while it is imported
-        raise ModelError(f"{purpose} {reference}: importing failed: {type(error).__name__}: {error}") from error
-    if not attribute or not callable(getattr(found, attribute, None)):
-        raise ModelError(f"{purpose} {reference}: {module_name} has no function or class {attribute!r}")
-    return getattr(found, attribute)
 
 
 def load_weights_(module: nn.Module, path: Path) -> nn.Module:

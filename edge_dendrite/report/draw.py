@@ -12,8 +12,9 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from edge_dendrite.report.format import squeeze
 from edge_dendrite.report.labels import CHAR_WIDTH, text_width
-from edge_dendrite.report.rows import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH, Row
+from edge_dendrite.report.rows import Row
 from edge_dendrite.report.svg import INK, MUTED, SERIES, SURFACE
+from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
 
 # More networks than this cannot be told apart in one picture.
 MAX_DRAWN = 12

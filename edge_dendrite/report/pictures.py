@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from edge_dendrite.report import format as fmt
 from edge_dendrite.report import network_picture, plots
 from edge_dendrite.report.draw import MAX_DRAWN
-from edge_dendrite.report.rows import BASELINE, COMPRESSED, Report, Row
+from edge_dendrite.report.rows import Report, Row
+from edge_dendrite.roles import BASELINE, COMPRESSED
 
 _MAX_NETWORK_PICTURES = 3
 

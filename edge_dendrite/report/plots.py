@@ -23,8 +23,9 @@ from edge_dendrite.report.draw import (
     role_colour,
 )
 from edge_dendrite.report.labels import Box, place_labels, text_width
-from edge_dendrite.report.rows import BASELINE, Epoch, Row
+from edge_dendrite.report.rows import Epoch, Row
 from edge_dendrite.report.svg import INK, MUTED, SERIES, new_figure, style, to_svg
+from edge_dendrite.roles import BASELINE
 
 _WIDTH = 480.0
 _LEFT, _RIGHT = 64.0, _WIDTH - 16

@@ -12,11 +12,10 @@ from edge_dendrite.report.method import describe_method
 from edge_dendrite.report.notices import Notice, collect_notices
 from edge_dendrite.report.pool import Accuracy, Energy, Latency, Layer
 from edge_dendrite.report.runs import Condition, Measurement, Run, examine_runs
+from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
 
 SCHEMA = "edge-dendrite.report"
 VERSION = 1
-BASELINE, COMPRESSED = "baseline", "compressed"
-DENSE_LONGER, FROM_SCRATCH = "control:dense-longer", "control:from-scratch"
 _ROLE_ORDER = (BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH)
 
 

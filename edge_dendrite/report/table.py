@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.rows import BASELINE, Report, Row
+from edge_dendrite.report.rows import Report, Row
+from edge_dendrite.roles import BASELINE
 
 DASH = "-"
 COLUMNS = (

@@ -16,7 +16,8 @@ from edge_dendrite.report.findings import (
     latency_change,
     size,
 )
-from edge_dendrite.report.rows import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH, Report, Row
+from edge_dendrite.report.rows import Report, Row
+from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
 
 # More than these would bury the reader; the table holds all of them.
 _MAX_COMPRESSED, _MAX_CONTROLS = 4, 3

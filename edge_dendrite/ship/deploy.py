@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import edge_bench
 from edge_bench import bundle as reader
 from edge_bench.atomic import write_bytes
 from edge_bench.errors import EdgeBenchError
@@ -44,13 +45,18 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$number" 2>/dev/null || break; sleep 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How the agent measures. Times in seconds; None takes the agent's default."""
+    """How the agent measures.
 
-    duration_s: float | None = None
+    duration_s: length of the latency phase; num_runs: exactly so many timed runs instead. provider: None takes the one
+    that the board's onnxruntime prefers. max_other_load: share of all processor time, 0 to 1, that other programs may
+    use before the run is invalid.
+    """
+
+    duration_s: float = 3.0
     num_runs: int | None = None
-    num_threads: int | None = None
+    num_threads: int = 1
     provider: str | None = None
-    max_other_load: float | None = None
+    max_other_load: float = 0.5
 
     def to_arguments(self) -> list[str]:
         """As flags of `edge-bench run`."""
@@ -65,7 +71,7 @@ class RunOptions:
 
     def match(self, settings: Mapping[str, Any]) -> bool:
         """Whether a measurement with these settings was made as asked for here."""
-        return all(settings.get(key) == value for key, value in asdict(self).items() if value is not None)
+        return all(settings.get(key) == value for key, value in asdict(self).items())
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,9 @@ def _is_done(output: Path, bundle_path: str | Path, options: RunOptions) -> bool
     except EdgeBenchError:
         return False
     is_valid = measurement["status"] == "complete" and not measurement["invalid"]
-    return is_valid and measurement["bundle"]["id"] == bundle_id and options.match(measurement["settings"])
+    is_of_this_agent = measurement["agent"].get("version") == edge_bench.__version__
+    is_of_this_bundle = measurement["bundle"]["id"] == bundle_id
+    return is_valid and is_of_this_agent and is_of_this_bundle and options.match(measurement["settings"])
 
 
 def _run_here(bundle: reader.Bundle, output: Path, options: RunOptions, log: Log) -> dict[str, Any]:

@@ -17,24 +17,33 @@ from edge_dendrite.errors import TrainError
 
 
 def save_checkpoint(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    identity: Mapping[str, Any],
+    history: list[dict[str, Any]],
 ) -> None:
-    """Write network, optimizer and `progress` (JSON-ready: finished epochs, history, recipe) into one file."""
+    """Write network, optimizer and the history so far into one file; `identity` says of which training it is."""
     tensors = {f"module.{key}": value for key, value in _own_copies(module.state_dict()).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer.{index}.{key}": value.detach().clone() for key, value in state.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(str(path), save(tensors, metadata={"progress": json.dumps(progress)}))
+    write_bytes(str(path), save(tensors, metadata={"identity": _as_text(identity), "history": json.dumps(history)}))
 
 
-def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put a checkpoint's state into `module` and `optimizer`; returns its `progress`.
+def load_checkpoint(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, identity: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Put a checkpoint's state into `module` and `optimizer`; returns the history so far.
 
-    Raises TrainError when the file is damaged or belongs to another network.
+    Raises TrainError when the file is damaged, or of another training (both are then unchanged).
     """
     try:
         with safe_open(path, framework="pt") as file:
-            progress: dict[str, Any] = json.loads((file.metadata() or {})["progress"])
+            metadata = file.metadata() or {}
+            if metadata["identity"] != _as_text(identity):
+                raise TrainError(f"{path}: was made by another training; delete it or use another folder")
+            history: list[dict[str, Any]] = json.loads(metadata["history"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
         module.load_state_dict(_with_prefix(tensors, "module."))
         whole = optimizer.state_dict()
@@ -47,7 +56,11 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
         raise TrainError(
             f"{path}: cannot go on from this checkpoint ({error}); delete it to start this part again"
         ) from error
-    return progress
+    return history
+
+
+def _as_text(identity: Mapping[str, Any]) -> str:
+    return json.dumps(identity, sort_keys=True)
 
 
 def _with_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
 from edge_dendrite.data.dataset import DataSet, Split
 
+# (outputs (n, ...), targets (n, ...)) to a number; a larger one is better.
 Metric = Callable[[torch.Tensor, torch.Tensor], float]
 
 
@@ -17,15 +19,31 @@ def accuracy(outputs_bk: torch.Tensor, targets_b: torch.Tensor) -> float:
     return float((outputs_bk.argmax(1) == targets_b).double().mean())
 
 
-@torch.no_grad()
-def predict(module: nn.Module, data: DataSet, split: Split, batch_size: int = 512) -> torch.Tensor:
-    """Outputs (n, ...) of a network in evaluation mode; its mode is put back afterwards."""
-    was_training = module.training
+def metric_name(metric: Metric) -> str:
+    """What tells one metric from another in a record: `accuracy`, or module and name of the user's own."""
+    if metric is accuracy:
+        return "accuracy"
+    named = metric if hasattr(metric, "__qualname__") else type(metric)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards every part has the mode that it had, a frozen batch norm too."""
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        return torch.cat([module(inputs) for inputs, _ in data.batches(split, batch_size)])
+        yield
     finally:
-        module.train(was_training)
+        for part, mode in modes:
+            part.training = mode
+
+
+@torch.no_grad()
+def predict(module: nn.Module, data: DataSet, split: Split, batch_size: int = 512) -> torch.Tensor:
+    """Outputs (n, ...) of a network in evaluation mode."""
+    with evaluating(module):
+        return torch.cat([module(inputs) for inputs, _ in data.batches(split, batch_size)])
 
 
 def evaluate(module: nn.Module, data: DataSet, split: Split, metric: Metric = accuracy) -> float:

@@ -42,28 +42,24 @@ def fit(
     loss: Loss = functional.cross_entropy,
     metric: Metric = accuracy,
     checkpoint: Path | None = None,
+    key: str = "",
     progress: Progress = silent,
 ) -> History:
     """Train `module` in place for exactly `config.epochs` epochs and leave it in evaluation mode.
 
-    With `checkpoint`, each finished epoch is saved there and a later call with the same arguments goes on from it;
+    With `checkpoint`, each finished epoch is saved there and a later call with the same arguments goes on from it
+    (`key` names what the arguments do not tell: the data, the network, the teacher);
     on one machine the result is that of an uninterrupted run, bit for bit. With `teacher` the loss is
     distillation's, and `loss` is not used. Returns one entry per epoch: stage, epoch, train_loss, val_metric.
     Raises TrainError when the loss stops being finite; `module` then holds the state of that moment.
     """
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    identity = {
-        "stage": stage,
-        "config": config.to_dict(),
-        "distil": teacher.config.to_dict() if teacher else None,
-    }
+    distil = teacher.config.to_dict() if teacher else None
+    identity = {"stage": stage, "config": config.to_dict(), "distil": distil, "key": key}
     history: History = []
     if checkpoint is not None and checkpoint.exists():
-        saved = load_checkpoint(checkpoint, module, optimizer)
-        if saved.get("identity") != identity:
-            raise TrainError(f"{checkpoint}: was made by another training; delete it or use another folder")
-        history = saved["history"]
-    num_batches = math.ceil(len(data.train) / config.batch_size)
+        history = load_checkpoint(checkpoint, module, optimizer, identity)
+    num_batches = data.num_train_batches(config.batch_size)
     description = f"training {stage}"
     for epoch in range(len(history), config.epochs):
         progress(description, epoch * num_batches, config.epochs * num_batches)
@@ -79,7 +75,7 @@ def fit(
         val_metric = evaluate(module, data, data.validation, metric)
         history.append({"stage": stage, "epoch": epoch + 1, "train_loss": train_loss, "val_metric": val_metric})
         if checkpoint is not None:
-            save_checkpoint(checkpoint, module, optimizer, {"identity": identity, "history": history})
+            save_checkpoint(checkpoint, module, optimizer, identity, history)
     module.eval()
     return history
 
@@ -110,7 +106,7 @@ def _train_epoch(
     report: Callable[[int], None],
 ) -> float:
     """One epoch; returns the mean loss. All randomness comes from (seed, epoch), so an epoch can be repeated alone."""
-    num_batches = math.ceil(len(data.train) / config.batch_size)
+    num_batches = data.num_train_batches(config.batch_size)
     epoch_seed = (config.seed * 1_000_003 + epoch) % 2**31
     total = torch.zeros((), dtype=torch.float64)
     module.train()
@@ -131,7 +127,7 @@ def _train_epoch(
     if not math.isfinite(mean):
         raise TrainError(
             f"the loss became {mean} in epoch {epoch + 1} (learning rate {config.learning_rate:g}); "
-            "lower --learning-rate, or look for NaN in the data"
+            "lower the learning rate, or look for NaN in the data"
         )
     return mean
 

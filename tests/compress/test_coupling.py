@@ -104,7 +104,7 @@ class Refusing(nn.Module):
         (lambda h: h.cumsum(1), "cumsum: this operator is not understood"),
         (lambda h: functional.layer_norm(h, (6,)), "layer_norm: this operator is not understood"),
         (lambda h: h.softmax(-1), "softmax: normalises over units"),
-        (lambda h: h.view(-1, 6), "view: the size 6 is written into the network"),
+        (lambda h: h.view(-1, 6), "view: the size 6 is fixed in the graph"),
         (lambda h: h.view(-1, 2, 3).flatten(1), "view: splits or mixes a dimension of units"),
         (lambda h: h - h.mean(1, keepdim=True), "mean: reduces over units"),
         (lambda h: torch.sort(h, dim=1).values, "sort: this operator is not understood"),

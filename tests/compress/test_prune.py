@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -77,8 +78,7 @@ def cut_randomly(module, shape, seed=0):
     for number, group in enumerate(coupling.groups):
         gone = torch.randperm(group.num_units, generator=generator)[: group.num_units // 2]
         selection.remove(number, gone.tolist())
-    zeros = [0.0] * len(coupling.groups)
-    return selection, build_plan(module, selection, zeros, zeros)
+    return selection, build_plan(module, selection, [np.zeros(group.num_units) for group in coupling.groups])
 
 
 @pytest.mark.parametrize("name", NETWORKS)

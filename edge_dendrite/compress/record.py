@@ -1,0 +1,51 @@
+"""The record of a saved model, model.json: its schema and its checked reading. Runs without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_bench.atomic import parse_json
+from edge_dendrite.errors import ModelError
+
+SCHEMA = "edge-dendrite.model"
+VERSION = 1
+RECORD, WEIGHTS = "model.json", "model.safetensors"
+_MAX_BYTES = 64 << 20
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "source": str,
+    "role": str,
+    "input_shape": list,
+    "plan": dict,
+    "labels": list,
+    "preprocessing": (dict, type(None)),
+    "history": list,
+    "recipe": dict,
+    "val_metric": (int, float, type(None)),
+    "stats": dict,
+    "weights_sha256": str,
+}
+
+
+def read_record(folder: str | Path) -> Mapping[str, Any]:
+    """The checked content of model.json. Raises ModelError when it is missing, damaged, or of another kind."""
+    path = Path(folder) / RECORD
+    try:
+        with path.open("rb") as stream:
+            record = parse_json(stream.read(_MAX_BYTES))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no {RECORD} there: not the folder of a saved model") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); copy the folder again") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("version") != VERSION:
+        raise ModelError(f"{path}: is not a model record of version {VERSION}")
+    for key, kind in _KINDS.items():
+        if key not in record or not isinstance(record[key], kind):
+            names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+            raise ModelError(f"{path}: {key!r} is missing or not a {names}; the file was changed")
+    if not all(isinstance(entry, dict) for entry in record["history"]):
+        raise ModelError(f"{path}: 'history' holds something that is not an epoch; the file was changed")
+    return record
