@@ -144,7 +144,7 @@ def demo(
     """The whole job: train, compress, export, measure on the board, report. Reuses what is there."""
     from edge_dendrite.demo import run_demo
     from edge_dendrite.models.source import find_factory
-    from edge_dendrite.ship.deploy import RunOptions, SshOptions
+    from edge_dendrite.ship.options import RunOptions, SshOptions
     from edge_dendrite.ship.target import parse_target
 
     parse_target(target)  # a mistyped board shows now, not after the training
@@ -320,7 +320,8 @@ def deploy(
     """Bring a bundle to a board, measure it there in the agent's own process, and fetch the measurement."""
     from edge_bench.render import render_measurement
     from edge_bench.schema import read_measurement
-    from edge_dendrite.ship.deploy import RunOptions, SshOptions, deploy_rounds
+    from edge_dendrite.ship.deploy import deploy_rounds
+    from edge_dendrite.ship.options import RunOptions, SshOptions
 
     options = RunOptions(duration, runs, threads, provider, max_other_load)
     with TerminalProgress() as progress:

@@ -19,7 +19,8 @@ from edge_dendrite.progress import Progress, silent
 from edge_dendrite.report.files import write_reports
 from edge_dendrite.report.rows import Report, build_report
 from edge_dendrite.ship.agent import build_agent
-from edge_dendrite.ship.deploy import RunOptions, SshOptions, deploy_rounds
+from edge_dendrite.ship.deploy import deploy_rounds
+from edge_dendrite.ship.options import RunOptions, SshOptions
 from edge_dendrite.train.evaluate import Metric, accuracy
 
 # Every network is measured at this opset; the compressed one is also exported at the lower one, which the software of

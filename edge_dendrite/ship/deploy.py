@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import secrets
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,67 +12,13 @@ from edge_bench.atomic import write_bytes
 from edge_bench.errors import EdgeBenchError
 from edge_bench.schema import parse_measurement, read_measurement
 from edge_dendrite.errors import DeployError
-from edge_dendrite.ship.agent import agent_bytes, build_agent
-from edge_dendrite.ship.process import Result, run_logged
-from edge_dendrite.ship.remote import MAX_RESULT_BYTES, SshConnection
-from edge_dendrite.ship.target import SshTarget, parse_target
+from edge_dendrite.ship.local_run import run_here
+from edge_dendrite.ship.options import RunOptions, SshOptions
+from edge_dendrite.ship.process import Result
+from edge_dendrite.ship.remote_run import run_there
+from edge_dendrite.ship.target import parse_target
 
 Log = Callable[[str], None]
-
-_FOLDER_SCRIPT = """
-umask 077
-folder=$1
-[ -n "$folder" ] || folder="${XDG_CACHE_HOME:-$HOME/.cache}/edge-dendrite"
-mkdir -p "$folder" && cd "$folder" && pwd
-"""
-# The agent notes its process number, so that an interrupted host can ask it to end and to write what it has.
-_RUN_SCRIPT = 'echo $$ > "$1" && shift && exec "$@"'
-_STOP_SCRIPT = """
-[ -f "$1" ] || exit 0
-number=$(cat "$1")
-kill -INT "$number" 2>/dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$number" 2>/dev/null || break; sleep 1; done
-"""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How the agent measures.
-
-    duration_s: length of the latency phase; num_runs: exactly so many timed runs instead. provider: None takes the one
-    that the board's onnxruntime prefers. max_other_load: share of all processor time, 0 to 1, that other programs may
-    use before the run is invalid.
-    """
-
-    duration_s: float = 3.0
-    num_runs: int | None = None
-    num_threads: int = 1
-    provider: str | None = None
-    max_other_load: float = 0.5
-
-    def to_arguments(self) -> list[str]:
-        """As flags of `edge-bench run`."""
-        flags = {
-            "--duration": self.duration_s,
-            "--runs": self.num_runs,
-            "--threads": self.num_threads,
-            "--provider": self.provider,
-            "--max-other-load": self.max_other_load,
-        }
-        return [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
-
-    def match(self, settings: Mapping[str, Any]) -> bool:
-        """Whether a measurement with these settings was made as asked for here."""
-        return all(settings.get(key) == value for key, value in asdict(self).items())
-
-
-@dataclass(frozen=True)
-class SshOptions:
-    """How a board is reached: an ssh_config file instead of the user's, the Python there, the folder there."""
-
-    ssh_config: Path | None = None
-    python: str = "python3"
-    remote_dir: str = ""
 
 
 def deploy(
@@ -94,9 +32,9 @@ def deploy(
 ) -> dict[str, Any]:
     """Measure a bundle on `target` (`local`, `ssh://user@host:port` or `user@host`) and write it to `output`.
 
-    The bundle is verified here before it leaves. Returns the checked measurement. After Ctrl-C a partial measurement
-    is in `output` if there was time to measure anything. Raises DeployError when the bundle is damaged, the board does
-    not answer or the run fails there.
+    The bundle is verified here before it leaves. Returns the checked measurement. A partial or failed one is written
+    too, beside `output` if a complete one is there. Raises DeployError when the bundle is damaged, the board does not
+    answer or the run fails there.
     """
     options = options or RunOptions()
     board = parse_target(target)
@@ -105,10 +43,16 @@ def deploy(
     except EdgeBenchError as error:
         raise DeployError(str(error)) from error
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if board is None:
-        return _run_here(bundle, output, options, log)
-    return _run_there(bundle, board, output, options, ssh or SshOptions(), log)
+    _check_place(output, bundle)
+    keeper = _Keeper(output, bundle.id, str(board or "this machine"))
+    try:
+        if board is None:
+            result = run_here(bundle, options, keeper.keep, log)
+        else:
+            result = run_there(bundle, board, options, ssh or SshOptions(), keeper.keep, log)
+    except EdgeBenchError as error:  # the bundle changed while it was packed
+        raise DeployError(str(error)) from error
+    return keeper.judge(result)
 
 
 def deploy_rounds(
@@ -125,7 +69,8 @@ def deploy_rounds(
     """Measure several bundles in turns, forwards and backwards, so that a drift of the board meets all alike.
 
     Writes FOLDER/BOARD/NAME-ROUND.json, NAME being the bundle's file name. A measurement that is there, valid, of the
-    same bundle and with the same options is kept unless `again`. Raises DeployError as `deploy`.
+    same bundle and with the same options is kept unless `again`. Raises DeployError as `deploy`, and when a file of
+    that name is something else.
     """
     board = parse_target(target)
     place = Path(folder) / (board.file_name if board else "local")
@@ -141,137 +86,80 @@ def deploy_rounds(
             output = place / f"{name}-{number}.json"
             written.append(output)
             if not again and _is_done(output, path, options or RunOptions()):
+                log(f"kept {output}: valid, of this bundle and these options")
                 continue
-            log(f"measuring {name}, round {number} of {num_rounds}, on {target}")
+            log(f"measuring {name}, round {number} of {num_rounds}, on {board or 'this machine'}")
             deploy(path, target, output, options=options, ssh=ssh, log=log)
     return written
 
 
 def _is_done(output: Path, bundle_path: str | Path, options: RunOptions) -> bool:
+    """Whether a measurement can stay. Raises DeployError when the file is not one of ours to replace."""
+    if not output.exists():
+        return False
     try:
         measurement = read_measurement(str(output))
-        bundle_id = reader.open_bundle(str(bundle_path)).id
-    except EdgeBenchError:
-        return False
-    is_valid = measurement["status"] == "complete" and not measurement["invalid"]
-    is_of_this_agent = measurement["agent"].get("version") == edge_bench.__version__
-    is_of_this_bundle = measurement["bundle"]["id"] == bundle_id
-    return is_valid and is_of_this_agent and is_of_this_bundle and options.match(measurement["settings"])
-
-
-def _run_here(bundle: reader.Bundle, output: Path, options: RunOptions, log: Log) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="edge-dendrite-") as folder:
-        agent = Path(folder) / "edge-bench.pyz"
-        build_agent(agent)
-        argv = [
-            sys.executable,
-            str(agent),
-            "run",
-            str(Path(bundle.path).absolute()),
-            "--output",
-            str(output.absolute()),
-        ]
-        started = time.time()
-        result = run_logged([*argv, *options.to_arguments()], log)
-        return _judge("this machine", result, output, bundle, started)
-
-
-def _run_there(
-    bundle: reader.Bundle, board: SshTarget, output: Path, options: RunOptions, ssh: SshOptions, log: Log
-) -> dict[str, Any]:
-    agent = agent_bytes()
-    packed = _tar(bundle)
-    agent_hash, tar_hash = hashlib.sha256(agent).hexdigest(), hashlib.sha256(packed).hexdigest()
-    token = secrets.token_hex(6)
-    with SshConnection(board, ssh.ssh_config) as connection:
-        folder = _prepare(connection, board, ssh)
-        places = {
-            "agent": f"{folder}/edge-bench-{agent_hash[:16]}.pyz",
-            "bundle": f"{folder}/bundle-{bundle.id[:16]}.tar",
-            "result": f"{folder}/result-{token}.json",
-            "number": f"{folder}/run-{token}.pid",
-        }
-        # Both are hashed on the board before anything of them runs there.
-        connection.put(agent, places["agent"], agent_hash, ssh.python, log)
-        connection.put(packed, places["bundle"], tar_hash, ssh.python, log)
-        command = [ssh.python, places["agent"], "run", places["bundle"], "--output", places["result"]]
-        started = time.time()
-        try:
-            result = run_logged(
-                connection.argv(_RUN_SCRIPT, places["number"], *command, *options.to_arguments()),
-                log,
-                stop=lambda: _stop(connection, places["number"]),
-            )
-        except KeyboardInterrupt:
-            with contextlib.suppress(DeployError):
-                _fetch(connection, places, output, str(board))
-            raise
-        _fetch(connection, places, output, str(board))
-        return _judge(str(board), result, output, bundle, started)
-
-
-def _prepare(connection: SshConnection, board: SshTarget, ssh: SshOptions) -> str:
-    folder = connection.run(_FOLDER_SCRIPT, ssh.remote_dir, what="making the folder", limit=4096).decode(
-        "utf-8", "replace"
-    )
-    folder = folder.rstrip("\n")
-    if not folder.startswith("/") or not folder.isprintable():
-        raise DeployError(f"{board}: the board names an impossible folder {folder!r}")
-    version = connection.run(
-        'command -v "$1" >/dev/null || exit 0; "$1" -c "import sys; print(sys.version_info[:2] >= (3, 6))"',
-        ssh.python,
-        what="asking for Python",
-        limit=4096,
-    )
-    if version.strip() != b"True":
-        raise DeployError(
-            f"{board}: no Python 3.6 or newer as {ssh.python!r} there; install python3 or give --python PATH"
-        )
-    return folder
-
-
-def _stop(connection: SshConnection, number_file: str) -> None:
-    with contextlib.suppress(DeployError):
-        connection.run(_STOP_SCRIPT, number_file, what="ending the run")
-
-
-def _fetch(connection: SshConnection, places: dict[str, str], output: Path, board: str) -> None:
-    """Bring the result back, checked, and remove it there."""
-    content = connection.run(
-        'if [ -f "$1" ]; then cat "$1"; fi',
-        places["result"],
-        limit=MAX_RESULT_BYTES,
-        what="fetching the measurement",
-    )
-    connection.run('rm -f "$1" "$2"', places["result"], places["number"], what="tidying up")
-    if content:
-        try:
-            parse_measurement(content, board)
-        except EdgeBenchError as error:
-            raise DeployError(f"{board}: sent back something that is no measurement: {error}") from error
-        write_bytes(str(output), content)
-
-
-def _tar(bundle: reader.Bundle) -> bytes:
-    stream = io.BytesIO()
+    except EdgeBenchError as error:
+        raise DeployError(f"{error}; it would be replaced: move it away or give another --out") from error
     try:
-        reader.write_tar(bundle, stream)
+        bundle_id = reader.open_bundle(str(bundle_path)).id
     except EdgeBenchError as error:
         raise DeployError(str(error)) from error
-    return stream.getvalue()
+    is_valid = measurement["status"] == "complete" and not measurement["invalid"]
+    is_of_this_bundle = measurement["bundle"]["id"] == bundle_id
+    if is_valid and not is_of_this_bundle:
+        raise DeployError(
+            f"{output}: is a valid measurement of another bundle, {measurement['bundle']['name']}; "
+            "give another --out, or --again to replace it"
+        )
+    is_of_this_agent = measurement["agent"].get("version") == edge_bench.__version__
+    return is_valid and is_of_this_agent and options.match(measurement["settings"])
 
 
-def _judge(board: str, result: Result, output: Path, bundle: reader.Bundle, started: float) -> dict[str, Any]:
-    """The measurement, or a DeployError that says how the run ended."""
-    fresh = output.exists() and output.stat().st_mtime >= started - 1.0
-    if result.code in (0, 3, 4) and fresh:
+def _check_place(output: Path, bundle: reader.Bundle) -> None:
+    place, source = output.absolute().resolve(), Path(bundle.path).absolute().resolve()
+    if place == source or source in place.parents:
+        raise DeployError(f"{output}: lies in the bundle itself, which may hold nothing else; give another --out")
+    output.parent.mkdir(parents=True, exist_ok=True)
+
+
+class _Keeper:
+    """Checks what a run brought back and writes it down; never a worse measurement over a complete one."""
+
+    def __init__(self, output: Path, bundle_id: str, board: str) -> None:
+        self._output, self._bundle_id, self._board = output, bundle_id, board
+        self._written: Path | None = None
+        self._measurement: dict[str, Any] | None = None
+
+    def keep(self, content: bytes) -> None:
+        """Write the bytes of a measurement; nothing when there are none. Raises DeployError when they are not one."""
+        if not content:
+            return
         try:
-            measurement = read_measurement(str(output))
+            measurement = parse_measurement(content, self._board)
         except EdgeBenchError as error:
-            raise DeployError(f"{board}: {error}") from error
-        if measurement["bundle"]["id"] != bundle.id:
-            raise DeployError(f"{board}: the measurement is of another bundle ({measurement['bundle']['id']})")
-        return measurement
-    kept = f" What was measured is in {output}." if fresh else ""
-    message = result.errors.removeprefix("edge-bench: ").removeprefix("error: ") or f"exit code {result.code}"
-    raise DeployError(f"{board}: the run failed: {message}.{kept}")
+            raise DeployError(f"{self._board}: sent back something that is no measurement: {error}") from error
+        if measurement["bundle"]["id"] != self._bundle_id:
+            raise DeployError(
+                f"{self._board}: sent back a measurement of another bundle: {measurement['bundle']['id']}"
+            )
+        place = self._output
+        if measurement["status"] != "complete" and _is_complete(self._output):
+            place = self._output.with_suffix(".partial.json")
+        write_bytes(str(place), content)
+        self._written, self._measurement = place, measurement
+
+    def judge(self, result: Result) -> dict[str, Any]:
+        """The measurement of a run that ended well, else a DeployError that says how it ended."""
+        if result.code in (0, 3, 4) and self._measurement is not None:
+            return self._measurement
+        message = result.errors.removeprefix("edge-bench: ").removeprefix("error: ") or f"exit code {result.code}"
+        kept = f" (its record: {self._written})" if self._written else ""
+        raise DeployError(f"{self._board}: the run failed: {message}{kept}")
+
+
+def _is_complete(output: Path) -> bool:
+    try:
+        return read_measurement(str(output))["status"] == "complete"
+    except EdgeBenchError:
+        return False

@@ -27,7 +27,7 @@ class Result:
 
 def printable(data: bytes) -> str:
     """Text without anything that could steer a terminal."""
-    text = data.decode("utf-8", "replace")
+    text = data.decode("utf-8", "replace").replace("\r", "")
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
@@ -66,7 +66,7 @@ def run_bounded(argv: list[str], *, content: bytes, limit: int, timeout_s: float
                 child.wait()
         if timed_out.is_set():
             problem = f"no answer within {timeout_s:.0f} s"
-        stderr.seek(0)
+        stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - _MAX_ERROR_BYTES))
         errors = last_line(printable(stderr.read(_MAX_ERROR_BYTES)))
     return Result(code, output, errors, problem)
 

@@ -5,6 +5,8 @@ What comes back is data: read up to a limit, never run, stripped of control char
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -14,12 +16,13 @@ from pathlib import Path
 from types import TracebackType
 
 from edge_dendrite.errors import DeployError
-from edge_dendrite.ship.process import printable, run_bounded
+from edge_dendrite.ship.process import last_line, printable, run_bounded
 from edge_dendrite.ship.target import SshTarget
 
 _CONNECT_TIMEOUT_S = 15
 _COMMAND_TIMEOUT_S = 120.0
-MAX_RESULT_BYTES = 256 << 20
+# A slower link than this (100 kB/s) makes a copy fail; it can be repeated.
+_MIN_BYTES_PER_S = 100_000
 _SSH_FAILED = 255
 
 
@@ -32,8 +35,12 @@ class SshConnection:
                 "ssh is not installed here; install OpenSSH's client (sudo apt-get install openssh-client)"
             )
         self._target = target
-        self._folder = tempfile.mkdtemp(prefix="ed-ssh-")
+        # A socket's path has at most about 100 characters, and ssh adds some of its own.
+        parent = tempfile.gettempdir() if len(tempfile.gettempdir()) < 50 else "/tmp"
+        self._folder = tempfile.mkdtemp(prefix="ed-ssh-", dir=parent)
         self._options = ["-o", f"ControlPath={self._folder}/c", "-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"]
+        # A board that freezes or loses power must not keep us waiting for ever.
+        self._options += ["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]
         if ssh_config is not None:
             self._options = ["-F", str(ssh_config), *self._options]
         if target.port is not None:
@@ -62,10 +69,9 @@ class SshConnection:
             message = printable(errors.read(4096)).strip()
         if code != 0:
             shutil.rmtree(self._folder, ignore_errors=True)
-            last_line = message.splitlines()[-1] if message else f"ssh ended with {code}"
+            reason = last_line(message) or f"ssh ended with {code}"
             raise DeployError(
-                f"{self._target} does not answer: {last_line}. "
-                f"Check that `ssh {self._hint()}` works, then run this again"
+                f"{self._target} does not answer: {reason}. Check that `ssh {self._hint()}` works, then run this again"
             )
         return self
 
@@ -108,7 +114,8 @@ class SshConnection:
         what: str = "a command",
     ) -> bytes:
         """Output of a script. Raises DeployError when it fails, takes too long, or answers more than `limit` bytes."""
-        result = run_bounded(self.argv(script, *arguments), content=content, limit=limit, timeout_s=_COMMAND_TIMEOUT_S)
+        timeout_s = _COMMAND_TIMEOUT_S + max(len(content), limit if limit > 1 << 20 else 0) / _MIN_BYTES_PER_S
+        result = run_bounded(self.argv(script, *arguments), content=content, limit=limit, timeout_s=timeout_s)
         if result.problem:
             raise DeployError(f"{self._target}: {what}: {result.problem}")
         if result.code == _SSH_FAILED:
@@ -119,18 +126,20 @@ class SshConnection:
             )
         return result.output
 
-    def put(self, content: bytes, path: str, sha256: str, python: str, log: Callable[[str], None]) -> None:
-        """Bring a file to the board unless it is there with that hash; it appears whole and checked, or not at all.
+    def put(self, content: bytes, path: str, python: str, log: Callable[[str], None]) -> None:
+        """Bring a file to the board unless it is there already; it appears whole and checked, or not at all.
 
         Raises DeployError when what arrived has another hash.
         """
+        sha256 = hashlib.sha256(content).hexdigest()
         if self.hash_of(path, python) == sha256:
             return
         log(f"copying {path.rpartition('/')[2]} ({len(content):,} bytes)")
-        part = f"{path}.part"
-        self.run('cat > "$1"', part, content=content, what=f"copying {path}")
+        part = f"{path}.{secrets.token_hex(6)}.part"  # two hosts may bring the same file at once
+        self.run('trap \'rm -f "$1"\' HUP INT TERM; cat > "$1"', part, content=content, what=f"copying {path}")
         arrived = self.hash_of(part, python)
         if arrived != sha256:
+            self.run('rm -f "$1"', part, what="removing a damaged copy")
             raise DeployError(f"{self._target}: {path} arrived damaged (sha256 {arrived}); run this again")
         self.run('mv -f "$1" "$2"', part, path, what=f"installing {path}")
 

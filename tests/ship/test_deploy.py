@@ -19,7 +19,8 @@ import pytest
 from edge_bench.schema import read_measurement
 from edge_dendrite.errors import DeployError
 from edge_dendrite.export.bundle import write_tar
-from edge_dendrite.ship.deploy import RunOptions, SshOptions, deploy, deploy_rounds
+from edge_dendrite.ship.deploy import deploy, deploy_rounds
+from edge_dendrite.ship.options import RunOptions, SshOptions
 from parts import find_part
 
 # A busy machine must not turn these runs invalid: nothing here is about times.
@@ -63,13 +64,17 @@ def test_rounds_go_forwards_and_backwards_and_are_kept(bundle13, tmp_path):
     assert {path.parent for path in files} == {tmp_path / "m" / "local"}
     assert [path.name for path in files] == ["digits-1.json", "other-1.json", "other-2.json", "digits-2.json"]
     before = {path: path.stat().st_mtime_ns for path in files}
-    files[1].write_text("{}")
+    files[1].unlink()
     deploy_rounds(bundles, "local", tmp_path / "m", num_rounds=2, options=QUICK)
     after = {path: path.stat().st_mtime_ns for path in files}
     assert [path for path in files if before[path] != after[path]] == [files[1]]
     other = RunOptions(num_runs=60, max_other_load=1000)
     deploy_rounds(bundles[:1], "local", tmp_path / "m", options=other)
     assert len(read_measurement(str(files[0]))["latency"]["samples_s"]) == 60, "other options are measured anew"
+    files[1].write_text("my own notes")
+    with pytest.raises(DeployError, match="it would be replaced: move it away"):
+        deploy_rounds(bundles, "local", tmp_path / "m", num_rounds=1, options=other)
+    assert files[1].read_text() == "my own notes"
     before = files[0].stat().st_mtime_ns
     deploy_rounds(bundles[:1], "local", tmp_path / "m", options=other, again=True)
     assert files[0].stat().st_mtime_ns != before
@@ -277,6 +282,7 @@ def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     wait_for_the_latency_phase(tmp_path if where == "local" else board.folder / SECRET_DIR)
     process.send_signal(signal.SIGINT)

@@ -1,0 +1,58 @@
+"""How the agent measures, and how a board is reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_bench.schema import MAX_SAMPLES
+from edge_dendrite.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How the agent measures.
+
+    duration_s: length of the latency phase; num_runs: exactly so many timed runs instead. provider: None takes the one
+    that the board's onnxruntime prefers. max_other_load: share of all processor time, 0 to 1, that other programs may
+    use before the run is invalid.
+    """
+
+    duration_s: float = 3.0
+    num_runs: int | None = None
+    num_threads: int = 1
+    provider: str | None = None
+    max_other_load: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.duration_s < math.inf or not 0 < self.max_other_load < math.inf:
+            raise ConfigError("duration and max_other_load must be positive, finite numbers")
+        if self.num_runs is not None and not 0 < self.num_runs <= MAX_SAMPLES:
+            raise ConfigError(f"num_runs must be from 1 to {MAX_SAMPLES:,}: a measurement holds no more samples")
+
+    def to_arguments(self) -> list[str]:
+        """As flags of `edge-bench run`."""
+        flags = {
+            "--duration": self.duration_s,
+            "--runs": self.num_runs,
+            "--threads": self.num_threads,
+            "--provider": self.provider,
+            "--max-other-load": self.max_other_load,
+        }
+        return [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+
+    def match(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a measurement with these settings was made as asked for here."""
+        return all(settings.get(key) == value for key, value in asdict(self).items())
+
+
+@dataclass(frozen=True)
+class SshOptions:
+    """How a board is reached: an ssh_config file instead of the user's, the Python there, the folder there."""
+
+    ssh_config: Path | None = None
+    python: str = "python3"
+    remote_dir: str = ""
