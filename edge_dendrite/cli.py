@@ -6,9 +6,13 @@ under --strict, 4 an invalid run, 130 interrupted (what was finished is kept).
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
+import math
 import os
+import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +27,12 @@ from edge_dendrite.terminal import TerminalProgress, print_report, print_table, 
 
 if TYPE_CHECKING:
     from edge_dendrite.data.dataset import DataSet
+    from edge_dendrite.ship.boards import BoardProfile
     from edge_dendrite.train.evaluate import Metric
 
 # Imports of torch stay inside the commands that need it, so that help and `boards` answer at once.
 
-EXIT_FAILED, EXIT_WARNINGS, EXIT_INVALID, EXIT_INTERRUPTED = 1, 3, 4, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_WARNINGS, EXIT_INVALID, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 app = typer.Typer(
     help=__doc__.partition("\n\n")[0],
@@ -66,7 +71,7 @@ EpochsOption = Annotated[int | None, typer.Option("--epochs", help="training of 
 FinetuneOption = Annotated[
     int | None, typer.Option("--finetune-epochs", help="distillation after pruning  [default: by --data]")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="of weights and order of the data")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="of weights and order of the data  [default: 0]")]
 SshConfigOption = Annotated[Path | None, typer.Option("--ssh-config", help="ssh_config file instead of your own")]
 PythonOption = Annotated[str, typer.Option("--python", help="Python 3.6 or newer on the board")]
 RemoteDirOption = Annotated[
@@ -79,19 +84,35 @@ OtherLoadOption = Annotated[
 ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads", min=1)]
 
 
-def main() -> None:
-    """The console script."""
+def run() -> None:
+    """Run one command line in a process of its own, as the console script does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # started with `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - stays open
+    # SIGTERM, and the end of the terminal, are interrupts: a run on a board is ended, what it has is kept.
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
+        signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        Path.cwd()
+    except OSError:
+        say("error: the working folder was deleted; change into another one")
+        sys.exit(EXIT_FAILED)
     try:
         app(prog_name="edge-dendrite")
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 
 
+def _interrupt(_signal: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def guarded(command: Command) -> Command:
     """One clear line and the right exit code for everything that a user can cause."""
 
     @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def call(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
             sys.stdout.flush()
@@ -102,11 +123,30 @@ def guarded(command: Command) -> Command:
             # The reader of our output went away; nothing more may be written to it, at exit neither.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(EXIT_FAILED) from None
-        except (EdgeDendriteError, OSError) as error:
+        except ConfigError as error:
+            say(f"error: {error}")
+            raise typer.Exit(EXIT_USAGE) from None
+        except EdgeDendriteError as error:
             say(f"error: {error}")
             raise typer.Exit(EXIT_FAILED) from None
+        except OSError as error:
+            say(f"error: {_explain(error)}")
+            raise typer.Exit(EXIT_FAILED) from None
 
-    return run  # type: ignore[return-value]
+    return call  # type: ignore[return-value]
+
+
+def _explain(error: OSError) -> str:
+    """A failed system call as file, reason and remedy."""
+    remedies = {
+        errno.ENOSPC: "make room and run the same command again; what was finished is kept",
+        errno.EEXIST: "give another place, or move what is there away",
+        errno.EACCES: "give a place that you may write to, or change its permissions",
+        errno.EROFS: "give a place that can be written to",
+    }
+    place = f"{error.filename}: " if error.filename else ""
+    remedy = remedies.get(error.errno or 0, "look at that place and run the same command again")
+    return f"{place}{error.strerror or error}; {remedy}"
 
 
 @app.callback(invoke_without_command=True)
@@ -130,7 +170,7 @@ def demo(
     round_to: RoundToOption = None,
     epochs: EpochsOption = None,
     finetune_epochs: FinetuneOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     metric: MetricOption = "accuracy",
     image_size: ImageSizeOption = None,
     duration: DurationOption = 1.0,
@@ -174,6 +214,8 @@ def demo(
         print_report(result.report)
         say(f"bundle for a JetPack 4.6 board: {out / 'compressed-opset13.tar'}, agent: {out / 'edge-bench.pyz'}")
         typer.echo(str(result.files[0].absolute()))
+    if any(row.latency is None for row in result.report.rows):
+        raise typer.Exit(EXIT_INVALID)
 
 
 @app.command()
@@ -187,7 +229,7 @@ def compress(
     round_to: RoundToOption = None,
     epochs: EpochsOption = None,
     finetune_epochs: FinetuneOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", help=".safetensors of the trained network; without, it is trained here"),
@@ -267,14 +309,20 @@ def export(
     """Export to ONNX, compare with PyTorch in ONNX Runtime, and write a bundle."""
     from edge_dendrite.config import ExportConfig
     from edge_dendrite.export.bundle import export_bundle, export_file, write_tar
+    from edge_dendrite.ship.boards import load_board
 
-    settings = ExportConfig(opset=_target_opset(opset, target), target=target)
-    name = Path(model).stem if model.endswith(".onnx") else Path(model).name.replace(":", "-")
-    out = out or Path("bundles") / f"{name}-opset{settings.opset}"
-    if model.endswith(".onnx"):
-        if data:
-            raise ConfigError("--data goes with networks that edge-dendrite knows; an .onnx file has no preprocessing")
-        bundle = export_file(model, out, settings)
+    limits = load_board(target) if target else None
+    is_file = model.endswith(".onnx")
+    if is_file and (data or opset is not None):
+        raise ConfigError("--data and --opset go with PyTorch networks; an .onnx file is taken as it is")
+    settings = ExportConfig(opset=_target_opset(opset, limits), target=target)
+    name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-opset{settings.opset}"
+    out = out or Path("bundles") / name
+    tar_path = out.with_name(out.name + ".tar")
+    if tar and tar_path.exists():
+        raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
+    if is_file:
+        bundle = export_file(model, out, settings, limits)
     else:
         with TerminalProgress() as progress:
             samples = _load_data(data, image_size, progress) if data else None
@@ -283,7 +331,11 @@ def export(
             bundle = export_bundle(saved, out, settings, data=samples, metric=_find_metric(metric))
             progress("exporting", 1, 1)
     if tar:
-        write_tar(bundle, out.with_name(out.name + ".tar"))
+        try:
+            write_tar(bundle, tar_path)
+        except BaseException:
+            shutil.rmtree(out)  # just made; with it there, the same command could not be given again
+            raise
     if as_json:
         typer.echo(json.dumps({"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest}))
     else:
@@ -365,7 +417,7 @@ def report(
     from edge_dendrite.report.files import read_measurements, write_reports
     from edge_dendrite.report.rows import build_report
 
-    history = json.loads((model / "model.json").read_text("utf-8"))["history"] if model else []
+    history = _read_history(model) if model else []
     made = build_report(read_measurements(measurements), title=title, history=history)
     files = write_reports(made, out or [Path("report.html")])
     if as_json:
@@ -434,14 +486,14 @@ def _compress_config(
     round_to: int | None,
     epochs: int | None,
     finetune_epochs: int | None,
-    seed: int,
+    seed: int | None,
     controls: bool = True,
 ) -> CompressConfig:
     """Defaults by data set, then the file, then the flags."""
     values = _read_json(file) if file else {}
     fit_epochs, more_epochs, batch_size = {"digits": (40, 30, 32), "mnist": (8, 6, 64)}.get(_kind(data), (10, 8, 128))
     fit = {"epochs": fit_epochs, "batch_size": batch_size, **values.get("fit", {})}
-    fit |= {"seed": seed} if seed else {}
+    fit |= {"seed": seed} if seed is not None else {}
     fit |= {"epochs": epochs} if epochs is not None else {}
     values = {"finetune_epochs": more_epochs, "budget": {"pruning_ratio": 0.6}, **values, "fit": fit}
     if finetune_epochs is not None:
@@ -460,8 +512,9 @@ def _read_json(file: Path) -> dict[str, Any]:
         values = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not JSON ({error})") from error
-    if not isinstance(values, dict) or not isinstance(values.get("fit", {}), dict):
-        raise ConfigError(f"{file}: expected an object with keys of CompressConfig")
+    parts = ("budget", "fit", "prune", "distil")
+    if not isinstance(values, dict) or not all(isinstance(values.get(part, {}), dict) for part in parts):
+        raise ConfigError(f"{file}: expected an object with keys of CompressConfig; {', '.join(parts)} are objects too")
     return values
 
 
@@ -520,27 +573,37 @@ def _saved_model(model: str, factory: str | None, samples: DataSet | None, input
             f"{model}: say the shape of one input with --input-shape, for instance 1,28,28, or give --data"
         )
     parts = input_shape.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and 0 < int(part) < 2**31 for part in parts):
         raise ConfigError(f"--input-shape {input_shape!r}: write positive numbers with commas, for instance 1,28,28")
-    return CompressedModel(module, model, model, "as given", tuple(int(part) for part in parts))
+    shape = tuple(int(part) for part in parts)
+    if math.prod(shape) > 10**8:
+        raise ConfigError(f"--input-shape {input_shape!r}: {math.prod(shape):,} values for one input are too many")
+    return CompressedModel(module, model, model, "as given", shape)
 
 
-def _target_opset(opset: int | None, target: str | None) -> int:
-    if target is None:
-        return 17 if opset is None else opset
-    from edge_dendrite.ship.boards import load_board
-
-    limit = load_board(target).figures["max_opset"]["value"]
+def _target_opset(opset: int | None, board: BoardProfile | None) -> int:
+    limit = board.figures["max_opset"]["value"] if board else None
     if opset is not None and limit is not None and opset > limit:
-        raise ConfigError(f"--opset {opset}: {target} reads at most opset {limit}; leave --opset out or lower it")
+        raise ConfigError(f"--opset {opset}: {board.name} reads at most opset {limit}; leave --opset out or lower it")  # type: ignore[union-attr]
     return opset if opset is not None else min(17, limit or 17)
 
 
 def _check_writable(out: Path) -> None:
     """A wrong output folder shows before the training, not after it."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; give another --out")
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise ConfigError(f"{out}: cannot be written; give another --out")
+
+
+def _read_history(model: Path) -> list[dict[str, Any]]:
+    """The epochs of a compressed model, of its baseline and of its controls, as far as they are there."""
+    from edge_dendrite.compress.record import RECORD, read_record
+
+    folders = [model / "baseline", model, model / "controls" / "dense-longer", model / "controls" / "from-scratch"]
+    present = [folder for folder in folders if folder == model or (folder / RECORD).exists()]
+    return [entry for folder in present for entry in read_record(folder)["history"]]
 
 
 def _provenance(data: str, config: CompressConfig) -> dict[str, str]:
@@ -559,7 +622,3 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
-
-
-if __name__ == "__main__":
-    main()

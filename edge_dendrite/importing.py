@@ -25,7 +25,7 @@ def import_object(reference: str, purpose: str) -> Any:
         raise ModelError(
             f"{purpose} {reference}: cannot import {module_name} ({error}); run where it can be"
         ) from error
-    except Exception as error:  # anything the user's module does while it is imported
+    except (Exception, SystemExit) as error:  # anything that the user's module does while it is imported
         raise ModelError(f"{purpose} {reference}: importing failed: {type(error).__name__}: {error}") from error
     if not attribute or not callable(getattr(found, attribute, None)):
         raise ModelError(f"{purpose} {reference}: {module_name} has no function or class {attribute!r}")

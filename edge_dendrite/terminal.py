@@ -15,6 +15,8 @@ from rich.text import Text
 from edge_dendrite.report.format import count, file_size, percent, seconds
 from edge_dendrite.report.rows import Report, Row
 
+# A state dict that does not fit is told by torch in hundreds of names.
+_MAX_LINE = 1500
 _AGENT_PROGRESS = re.compile(r"edge-bench: (?P<phase>[a-z ]+?) +(?P<percent>\d+) %$")
 
 
@@ -22,7 +24,7 @@ class TerminalProgress:
     """Bars on a terminal; elsewhere a line when a piece of work begins. Implements edge_dendrite.progress.Progress."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -59,7 +61,7 @@ class TerminalProgress:
         elif line.startswith("measuring ") and self._console.is_terminal:
             self._measuring = line.partition(", on ")[0]
         else:
-            self._console.print(line, markup=False)
+            self._console.print(line, markup=False, soft_wrap=True)
 
     def _show_agent(self, description: str, percent_done: int) -> None:
         """One bar for all runs of the agent: a demo makes a dozen of them."""
@@ -69,8 +71,9 @@ class TerminalProgress:
 
 
 def say(message: str) -> None:
-    """One line for people, on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+    """One line for people, on stderr; what steers a terminal, or breaks the line, is taken out."""
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(message.split()))
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(line[:_MAX_LINE], markup=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], num_text_columns: int = 1) -> None:

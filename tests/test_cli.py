@@ -17,13 +17,16 @@ COMMANDS = ("demo", "compress", "export", "deploy", "report", "boards", "doctor"
 
 
 def run(*arguments, **options):
-    command = [sys.executable, "-m", "edge_dendrite.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "edge_dendrite", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, **options)
 
 
-def failed(result, message, code=1):
-    """One clear line, no traceback, nothing on stdout."""
-    assert result.returncode == code, result.stderr
+def failed(result, message):
+    """One clear line, no traceback, nothing on stdout; 2 for a setting that cannot be, else 1."""
+    assert result.returncode in (1, 2), result.stderr
+    assert [line for line in result.stderr.splitlines() if line.startswith("error: ")] == [
+        result.stderr.splitlines()[-1]
+    ]
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
@@ -176,7 +179,7 @@ def test_an_invalid_run_ends_with_4_and_enters_no_figure(bundle13, tmp_path):
 
 
 def test_a_closed_pipe_is_no_crash():
-    command = f"'{sys.executable}' -m edge_dendrite.cli boards --json | true"
+    command = f"'{sys.executable}' -m edge_dendrite boards --json | true"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in result.stderr
 
@@ -204,7 +207,7 @@ def wait_for(path: Path) -> None:
 
 def test_ctrl_c_in_training_keeps_the_epochs_and_goes_on(tmp_path):
     arguments = ["compress", "digits-cnn", "--data", "digits", "--epochs", "12", "--finetune-epochs", "1", "--out", "c"]
-    command = [sys.executable, "-m", "edge_dendrite.cli", *arguments]
+    command = [sys.executable, "-m", "edge_dendrite", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     wait_for(tmp_path / "c" / "checkpoints" / "baseline.safetensors")
     process.send_signal(signal.SIGINT)

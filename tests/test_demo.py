@@ -15,7 +15,7 @@ QUICK = ("--epochs", "4", "--finetune-epochs", "3", "--duration", "0.1", "--max-
 
 
 def run_demo(out, *arguments):
-    command = [sys.executable, "-m", "edge_dendrite.cli", "demo", "--out", str(out), *QUICK, *arguments]
+    command = [sys.executable, "-m", "edge_dendrite", "demo", "--out", str(out), *QUICK, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
 
 

@@ -47,7 +47,7 @@ def test_flags_in_shell_blocks_exist():
     for line in commands:
         command = re.search(r"edge-dendrite (\w+)", line)[1]
         shown = subprocess.run(
-            [sys.executable, "-m", "edge_dendrite.cli", command, "--help"], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "edge_dendrite", command, "--help"], capture_output=True, text=True, check=False
         )
         assert shown.returncode == 0, line
         for flag in re.findall(r"(?<=\s)--[a-z-]+", line):

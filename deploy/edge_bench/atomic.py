@@ -21,7 +21,10 @@ def write_bytes(path: str, data: bytes) -> None:
         return
     path = os.path.realpath(path)
     folder = os.path.dirname(path)
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error  # the name of the temporary helps nobody
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -29,9 +32,11 @@ def write_bytes(path: str, data: bytes) -> None:
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(temporary):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, path) from error
         raise
 
 

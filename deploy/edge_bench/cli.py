@@ -131,6 +131,9 @@ def _run(arguments: argparse.Namespace) -> int:
         max_other_load=arguments.max_other_load,
     )
     bundle = open_bundle(arguments.bundle)
+    output, source = os.path.realpath(arguments.output), os.path.realpath(arguments.bundle)
+    if output == source or output.startswith(source + os.sep):
+        raise EdgeBenchError("--output %s lies in the bundle, which may hold nothing else" % arguments.output)
 
     def save(record: Dict[str, Any]) -> None:
         try:

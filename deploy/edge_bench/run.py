@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from edge_bench import __version__, board, power, schema, stats
 from edge_bench.bundle import Bundle
-from edge_bench.errors import BackendError
+from edge_bench.errors import EdgeBenchError
 from edge_bench.onnxrt import OnnxRuntimeBackend
 
 MIN_LATENCY_SAMPLES = 10
@@ -93,7 +93,7 @@ class Run:
                 }
             self._save(self.record)
             raise
-        except BackendError as error:
+        except EdgeBenchError as error:
             self.record["status"] = "failed"
             self.record["invalid"].append(str(error))
             self._save(self.record)

@@ -60,8 +60,8 @@ class CompressedModel:
     def save(self, folder: str | Path) -> Path:
         """Write the folder; it appears whole or not at all. Raises ModelError when it exists already."""
         folder = Path(folder)
-        if (folder / RECORD).exists():
-            raise ModelError(f"{folder}: holds a model already; give another folder or delete it")
+        if (folder / RECORD).exists() or (folder / WEIGHTS).exists():
+            raise ModelError(f"{folder}: holds a model already; give another folder")
         tensors = {key: value.detach().clone().contiguous() for key, value in self.module.state_dict().items()}
         weights = save_tensors(tensors)
         record = {**self._record(), "weights_sha256": hashlib.sha256(weights).hexdigest()}
@@ -139,7 +139,7 @@ def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> Co
         apply_plan_(module, plan)
         module.load_state_dict(load_tensors(weights))
         rules = Preprocessing.from_dict(preprocessing) if preprocessing else None
-    except (EdgeDendriteError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
+    except (EdgeDendriteError, SafetensorError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{folder}: does not fit the network of its factory ({error})") from error
     return CompressedModel(
         module.eval(),

@@ -22,13 +22,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from edge_dendrite.compress.check import check_fits
 from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.model import CompressedModel, load, weights_digest
 from edge_dendrite.compress.prune import prune
-from edge_dendrite.compress.record import RECORD, read_record
+from edge_dendrite.compress.record import RECORD, WEIGHTS, read_record
 from edge_dendrite.config import CompressConfig, FitConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ModelError
+from edge_dendrite.lock import locked
 from edge_dendrite.models.source import build
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
@@ -67,31 +69,10 @@ def compress_with_controls(
     interrupted one goes on after its last finished epoch. Raises ModelError when `out` holds the result of other
     settings, PruneError and TrainError as `prune` and `fit` do.
     """
-    _check_fits(factory, data, source)
-    run = _Run(factory, data, config, Path(out), source or getattr(factory, "__name__", "model"), metric, progress)
-    return run.outcome(baseline)
-
-
-def _check_fits(factory: Callable[[], nn.Module], data: DataSet, source: str) -> None:
-    """A network that cannot take the data is said before anything is trained."""
-    module = build(factory, source).eval()
-    try:
-        with torch.no_grad():
-            outputs = module(data.prepare(data.train.inputs[:2]))
-    except Exception as error:  # whatever the user's forward raises
-        raise ModelError(
-            f"{source}: cannot take inputs of shape {data.input_shape} of {data.name} ({error}); "
-            "choose a network for this data, or other data"
-        ) from error
-    if not isinstance(outputs, torch.Tensor):
-        raise ModelError(
-            f"{source}: returns {type(outputs).__name__}; so far networks with one output tensor are supported"
-        )
-    if data.labels and (outputs.dim() != 2 or outputs.shape[1] < len(data.labels)):
-        raise ModelError(
-            f"{source}: gives outputs of shape {tuple(outputs.shape[1:])}, but {data.name} has "
-            f"{len(data.labels)} classes; choose a network with an output for each class"
-        )
+    source = source or getattr(factory, "__name__", "model")
+    with locked(Path(out)):
+        check_fits(factory, data, source)
+        return _Run(factory, data, config, Path(out), source, metric, progress).outcome(baseline)
 
 
 class _Run:
@@ -182,15 +163,23 @@ class _Run:
         """Reuse the model in `folder` when it has this recipe, else make it from a digest of the recipe and save it."""
         recipe = {**self._identity, **recipe}
         if (folder / RECORD).exists():
-            if read_record(folder)["recipe"] != recipe:
-                raise ModelError(
-                    f"{folder}: holds a model of other settings or data; give another --out, or delete the folder"
-                )
-            return load(folder, model=self._factory)
+            return self._reuse(folder, recipe)
+        if (folder / WEIGHTS).exists():
+            raise ModelError(f"{folder / WEIGHTS}: is not of this command and would be overwritten; give another --out")
         model = replace(make(digest_of(recipe)), recipe=recipe)
         model.save(folder)
         self._checkpoint(model.role).unlink(missing_ok=True)
         return model
+
+    def _reuse(self, folder: Path, recipe: dict[str, Any]) -> CompressedModel:
+        try:
+            if read_record(folder)["recipe"] == recipe:
+                return load(folder, model=self._factory)
+        except ModelError as error:
+            raise ModelError(f"{error} (here: delete {folder} and run the same command again)") from error
+        raise ModelError(
+            f"{folder}: holds a model of other settings or data; give another --out, or delete {self._out}"
+        )
 
     def _checkpoint(self, role: str) -> Path:
         return self._out / "checkpoints" / f"{role.replace(':', '-')}.safetensors"

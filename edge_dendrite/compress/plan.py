@@ -72,7 +72,7 @@ class Plan:
                 raise ValueError(f"schema {values['schema']!r} version {values['version']!r}")
             edits = tuple(_edit_from_dict(edit) for edit in values["edits"])
             layers = tuple(LayerChange(**layer) for layer in values["layers"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PruneError(f"not a plan of version {VERSION} ({error})") from error
         return cls(edits, layers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ def read_record(folder: str | Path) -> Mapping[str, Any]:
         if key not in record or not isinstance(record[key], kind):
             names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
             raise ModelError(f"{path}: {key!r} is missing or not a {names}; the file was changed")
-    if not all(isinstance(entry, dict) for entry in record["history"]):
-        raise ModelError(f"{path}: 'history' holds something that is not an epoch; the file was changed")
+    shape = record["input_shape"]
+    if not all(type(size) is int and 0 < size < 2**31 for size in shape) or math.prod(shape) > 10**8:
+        raise ModelError(f"{path}: 'input_shape' {str(shape)[:80]} is not the shape of an input; the file was changed")
+    for key, kind in (("history", dict), ("labels", str)):
+        if not all(isinstance(entry, kind) for entry in record[key]):
+            raise ModelError(f"{path}: {key!r} holds something that is not a {kind.__name__}; the file was changed")
     return record

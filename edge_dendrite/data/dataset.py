@@ -55,6 +55,9 @@ class Split:
     targets: torch.Tensor
 
     def __post_init__(self) -> None:
+        if not isinstance(self.inputs, torch.Tensor) or not isinstance(self.targets, torch.Tensor):
+            seen = f"{type(self.inputs).__name__} and {type(self.targets).__name__}"
+            raise DataError(f"inputs and targets must be tensors, not {seen}; see torch.from_numpy")
         if len(self.inputs) != len(self.targets):
             raise DataError(f"{len(self.inputs)} inputs but {len(self.targets)} targets")
         if len(self.inputs) == 0:
@@ -128,13 +131,16 @@ class DataSet:
         validation: tuple[torch.Tensor, torch.Tensor] | None = None,
         labels: tuple[str, ...] = (),
     ) -> DataSet:
-        """A data set of the user's own, inputs (n, ...) ready for the network, targets (n,) class numbers.
+        """A data set of the user's own: inputs (n, ...) float32, ready for the network, targets (n,) int64 classes.
 
         Without validation data a tenth of the training data is set apart. Raises DataError on unequal lengths.
         """
-        whole = Split(*train)
+        for split, pair in (("train", train), ("test", test), ("validation", validation or train)):
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise DataError(f"{name}: {split} must be a pair (inputs, targets), not {type(pair).__name__}")
+        whole, tested = Split(*train), Split(*test)
         kept, held_out = (whole, Split(*validation)) if validation else hold_out(whole)
-        return cls(name, kept, held_out, lambda: Split(*test), labels or _numbered_labels(whole))
+        return cls(name, kept, held_out, lambda: tested, labels or _numbered_labels(whole))
 
 
 def hold_out(split: Split, share: float = 0.1, seed: int = 0) -> tuple[Split, Split]:

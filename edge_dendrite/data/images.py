@@ -42,20 +42,27 @@ def read_image_folder(
     train_items = _list_split(folder, ("train",))
     if train_items is None:
         raise DataError(f"{folder}: neither train/ nor train.zip is there; expected one folder per class inside")
-    if _list_split(folder, ("test",)) is None:
+    test_items = _list_split(folder, ("test",))
+    if test_items is None:
         raise DataError(f"{folder}: neither test/ nor test.zip is there; a report needs test data of its own")
+    validation_items = _list_split(folder, ("val", "validation"))
     labels = tuple(sorted({class_name for _, class_name, _ in train_items}))
-    height, width, channels = _first_shape(train_items, size)
+    if len(labels) < 2:
+        raise DataError(f"{folder}: the training images have one class only, {labels[0]!r}; expected a folder for each")
+    for name, class_name, _ in [*test_items, *(validation_items or [])]:
+        if class_name not in labels:
+            raise DataError(f"{name}: class {class_name!r} is not among the training classes {', '.join(labels)}")
+    num_images = len(train_items) + len(test_items) + len(validation_items or [])
+    height, width, channels = _first_shape(train_items, size, num_images)
 
     def decode(items: list[Item], split: str) -> Split:
         return _decode(items, labels, (height, width), channels, lambda n, m: progress(f"reading {split} images", n, m))
 
     @functools.cache
     def read_test() -> Split:
-        return decode(_list_split(folder, ("test",)) or [], "test")
+        return decode(test_items, "test")
 
     train = decode(train_items, "training")
-    validation_items = _list_split(folder, ("val", "validation"))
     if validation_items is None:
         kept, held_out = hold_out(train)
     else:
@@ -82,6 +89,8 @@ def _list_split(folder: Path, names: tuple[str, ...]) -> list[Item] | None:
 
 def _folder_items(folder: Path) -> Iterator[Item]:
     for path in sorted(folder.glob("*/*")):
+        if path.parent.name.startswith("."):  # .ipynb_checkpoints and the like are no classes
+            continue
         if _is_image(path.name) and path.is_file():
             yield str(path), path.parent.name, path.read_bytes
 
@@ -98,7 +107,9 @@ def _zip_items(path: Path) -> Iterator[Item]:
         raise DataError(f"{path}: cannot be read as a zip ({error}); get the file again") from error
     for info in sorted(archive.infolist(), key=lambda one: one.filename):
         entry = PurePosixPath(info.filename)
-        if _is_image(entry.name) and len(entry.parts) >= 2:
+        if ".." in entry.parts:
+            raise DataError(f"{path}: {info.filename} leads out of the archive; make the zip anew")
+        if _is_image(entry.name) and len(entry.parts) >= 2 and not entry.parts[-2].startswith("."):
             if info.file_size > _MAX_FILE_BYTES:
                 raise DataError(f"{path}: {info.filename} claims {info.file_size} bytes: too large for an image")
             yield f"{path}: {info.filename}", entry.parts[-2], _zip_reader(archive, info)
@@ -112,17 +123,17 @@ def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[],
     return read
 
 
-def _first_shape(items: list[Item], size: tuple[int, int] | None) -> tuple[int, int, int]:
+def _first_shape(items: list[Item], size: tuple[int, int] | None, num_images: int) -> tuple[int, int, int]:
     from PIL import Image
 
     name, _, read = items[0]
     image = _open_image(Image, name, read)
     channels = 1 if image.mode in ("1", "L") else 3
     height, width = size or (image.height, image.width)
-    num_bytes = len(items) * height * width * channels
+    num_bytes = num_images * height * width * channels
     if num_bytes > _MAX_TOTAL_BYTES:
         raise DataError(
-            f"{len(items)} images of {height}x{width} need {num_bytes / 2**30:.1f} GiB of memory, "
+            f"{num_images} images of {height}x{width} need {num_bytes / 2**30:.1f} GiB of memory, "
             f"more than {_MAX_TOTAL_BYTES >> 30} GiB; give a smaller --image-size"
         )
     return height, width, channels
@@ -136,7 +147,9 @@ def _open_image(image_module, name: str, read: Callable[[], bytes]):  # type: ig
             # 16 bits per pixel: Pillow's own conversion to 8 would turn all that is above 255 white.
             image = image_module.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     except Exception as error:  # Pillow's decoders raise many kinds, up to SyntaxError and struct.error
-        raise DataError(f"{name}: cannot be decoded as an image ({error}); repair or remove it") from error
+        raise DataError(
+            f"{name}: no image that can be decoded ({type(error).__name__}); repair or remove it"
+        ) from error
     return image
 
 
@@ -153,8 +166,6 @@ def _decode(
     images: np.ndarray = np.empty((len(items), channels, *size), dtype=np.uint8)
     targets: np.ndarray = np.empty(len(items), dtype=np.int64)
     for index, (name, class_name, read) in enumerate(items):
-        if class_name not in numbers:
-            raise DataError(f"{name}: class {class_name!r} is not among the training classes {', '.join(labels)}")
         image = _open_image(Image, name, read).convert("L" if channels == 1 else "RGB")
         if image.size != (size[1], size[0]):
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)

@@ -8,7 +8,7 @@ from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.data.digits import read_digits
 from edge_dendrite.data.idx import read_mnist
 from edge_dendrite.data.images import read_image_folder
-from edge_dendrite.errors import DataError
+from edge_dendrite.errors import DataError, EdgeDendriteError
 from edge_dendrite.importing import import_object
 from edge_dendrite.progress import Progress, silent
 
@@ -33,7 +33,13 @@ def load_data(source: str, *, image_size: tuple[int, int] | None = None, progres
             return read_mnist(place)
         return read_image_folder(place, name=kind, size=image_size, progress=progress)
     if place:
-        data = import_object(source, "data function")()
+        function = import_object(source, "data function")
+        try:
+            data = function()
+        except EdgeDendriteError:
+            raise
+        except (Exception, SystemExit) as error:  # the user's code may do anything
+            raise DataError(f"--data {source}: the function failed ({type(error).__name__}: {error})") from error
         if not isinstance(data, DataSet):
             raise DataError(
                 f"--data {source}: the function returned {type(data).__name__}, not an edge_dendrite DataSet"

@@ -33,7 +33,8 @@ from edge_dendrite.export.onnx import (
     run_onnx,
     tensor_names,
 )
-from edge_dendrite.train.evaluate import Metric, accuracy, metric_name
+from edge_dendrite.ship.boards import BoardProfile
+from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
 
 
 @dataclass(frozen=True)
@@ -111,16 +112,21 @@ def export_bundle(
     return write_bundle(path, onnx_model, inputs.numpy(), manifest, config)
 
 
-def export_file(file: str | Path, path: str | Path, config: ExportConfig | None = None) -> Bundle:
-    """Bundle a user's own ONNX file (one float32 input and output, fixed shapes, batch 1). Raises ExportError.
+def export_file(
+    file: str | Path, path: str | Path, config: ExportConfig | None = None, board: BoardProfile | None = None
+) -> Bundle:
+    """Bundle a user's own ONNX file (one float32 input and output, fixed shapes, batch 1).
 
-    Its reference outputs are those of ONNX Runtime here. Parameters and MACs are not known of such a file.
+    Raises ExportError when it cannot be used, or `board` does not read its opset or IR version. Its reference outputs
+    are those of ONNX Runtime here. Parameters and MACs are not known of such a file.
     """
     config = config or ExportConfig()
     try:
         onnx_model = check_onnx(Path(file).read_bytes())
     except OSError as error:
         raise ExportError(f"{file}: cannot be read ({error})") from error
+    if board is not None:
+        _check_limits(Path(file), onnx_model, board)
     generator = np.random.default_rng(0)
     inputs = generator.standard_normal((config.num_reference_cases, *onnx_model.input_shape[1:]), np.float32)
     manifest: dict[str, Any] = {
@@ -134,12 +140,22 @@ def export_file(file: str | Path, path: str | Path, config: ExportConfig | None 
     return write_bundle(path, onnx_model, inputs, manifest, config)
 
 
+def _check_limits(file: Path, onnx_model: OnnxModel, board: BoardProfile) -> None:
+    for key, name, seen in (
+        ("max_opset", "opset", onnx_model.opset),
+        ("max_ir_version", "IR version", onnx_model.ir_version),
+    ):
+        limit = board.figures[key]["value"]
+        if limit is not None and seen > limit:
+            raise ExportError(f"{file}: has {name} {seen}, {board.name} reads at most {limit}; export it for that")
+
+
 def evaluate_onnx(onnx_model: OnnxModel, data: DataSet, metric: Metric) -> Evaluation:
     """The metric of the exported file over the test data, which are read here."""
     test = data.read_test()
     session = open_session(onnx_model.content)
     outputs = [run_onnx(session, inputs.numpy()) for inputs, _ in data.batches(test, 512)]
-    value = float(metric(torch.from_numpy(np.concatenate(outputs)), test.targets))
+    value = apply_metric(metric, torch.from_numpy(np.concatenate(outputs)), test.targets)
     return Evaluation(metric_name(metric), "test", value, len(test), test.fingerprint())
 
 
@@ -185,7 +201,7 @@ def write_bundle(
             "num_bytes": len(onnx_model.content),
             "opset": onnx_model.opset,
             "ir_version": onnx_model.ir_version,
-            "precision": "fp32",
+            "precision": onnx_model.precision,
             "inputs": [_tensor(input_name, onnx_model.input_shape)],
             "outputs": [_tensor(output_name, onnx_model.output_shape)],
         },

@@ -27,6 +27,7 @@ class OnnxModel:
     ir_version: int
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+    precision: str
 
 
 def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> OnnxModel:
@@ -37,9 +38,10 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
     example = torch.zeros(1, *input_shape)
     buffer = io.BytesIO()
     try:
-        with evaluating(module), warnings.catch_warnings():
-            # The exporter announces its own deprecation at every call; it is the only one that writes opset 13.
-            warnings.simplefilter("ignore")
+        with evaluating(module), warnings.catch_warnings(record=True) as seen:
+            # Recorded, not shown: the exporter announces its own deprecation at every call, and is the only one that
+            # writes opset 13.
+            warnings.simplefilter("always")
             torch.onnx.export(
                 module,
                 (example,),
@@ -52,7 +54,21 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
     except Exception as error:  # torch.onnx raises many kinds; its first line names the operator
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ExportError(f"the network cannot be exported at opset {opset}: {first_line}") from error
+    if any(issubclass(one.category, torch.jit.TracerWarning) for one in seen):
+        _check_control_flow(module, example)
     return check_onnx(buffer.getvalue(), opset)
+
+
+def _check_control_flow(module: nn.Module, example: torch.Tensor) -> None:
+    """Tracing keeps one branch of an `if` on values and drops the other without a word; torch.export refuses it."""
+    try:
+        with evaluating(module), torch.no_grad():
+            torch.export.export(module, (example,))
+    except Exception as error:  # torch.export raises many kinds
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ExportError(
+            f"the network decides by the values of its input, and a traced file would keep one way only: {first_line}"
+        ) from error
 
 
 def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
@@ -80,7 +96,15 @@ def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
         )
     if inputs[0][0] != 1 or outputs[0][0] != 1:
         raise ExportError(f"the file has input {inputs[0]} and output {outputs[0]}: export it with batch 1")
-    return OnnxModel(content, opsets.get("ai.onnx", 0), model.ir_version, inputs[0], outputs[0])
+    return OnnxModel(content, opsets.get("ai.onnx", 0), model.ir_version, inputs[0], outputs[0], _precision(model))
+
+
+def _precision(model: onnx.ModelProto) -> str:
+    """int8 where the graph quantizes, fp16 where it keeps weights in half precision, else fp32."""
+    if any("Quantize" in node.op_type or "QLinear" in node.op_type for node in model.graph.node):
+        return "int8"
+    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "fp16" if halves else "fp32"
 
 
 def tensor_names(content: bytes) -> tuple[str, str]:

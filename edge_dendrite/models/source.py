@@ -37,9 +37,9 @@ def find_factory(source: str, num_classes: int = 10) -> Callable[[], nn.Module]:
     if ":" in source:
         return import_object(source, "model factory")
     close = difflib.get_close_matches(source, builtins, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"built in are {', '.join(builtins)}"
+    hint = f"did you mean {close[0]!r}" if close else f"built in are {', '.join(builtins)}"
     raise ModelError(
-        f"model {source!r} does not exist: {hint} "
+        f"model {source!r} does not exist: {hint}. "
         "Else give package.module:factory, the folder of a compressed model, or an .onnx file."
     )
 
@@ -48,7 +48,7 @@ def build(factory: Callable[[], nn.Module], source: str) -> nn.Module:
     """Call a factory. Raises ModelError when it fails or does not return a network."""
     try:
         module = factory()
-    except Exception as error:  # the user's code may raise anything; its own message is what helps
+    except (Exception, SystemExit) as error:  # the user's code may do anything; its own message is what helps
         raise ModelError(f"model {source}: its factory failed with {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"model {source}: its factory returned {type(module).__name__}, not a torch.nn.Module")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
 from edge_dendrite.data.dataset import DataSet, Split
+from edge_dendrite.errors import TrainError
 
 # (outputs (n, ...), targets (n, ...)) to a number; a larger one is better.
 Metric = Callable[[torch.Tensor, torch.Tensor], float]
@@ -47,5 +49,16 @@ def predict(module: nn.Module, data: DataSet, split: Split, batch_size: int = 51
 
 
 def evaluate(module: nn.Module, data: DataSet, split: Split, metric: Metric = accuracy) -> float:
-    """The metric over a whole split; a larger value is better."""
-    return float(metric(predict(module, data, split), split.targets))
+    """The metric over a whole split; a larger value is better. Raises TrainError as `apply_metric`."""
+    return apply_metric(metric, predict(module, data, split), split.targets)
+
+
+def apply_metric(metric: Metric, outputs: torch.Tensor, targets: torch.Tensor) -> float:
+    """What a metric says, as a finite number. Raises TrainError, naming the metric, when it says anything else."""
+    try:
+        value = float(metric(outputs, targets))
+    except Exception as error:  # the user's function may raise anything, or return what is no number
+        raise TrainError(f"metric {metric_name(metric)}: failed ({type(error).__name__}: {error})") from error
+    if not math.isfinite(value):
+        raise TrainError(f"metric {metric_name(metric)}: gave {value}; it has to be a finite number")
+    return value

@@ -277,7 +277,7 @@ def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
         options.remote_dir,
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge_dendrite.cli", "deploy", str(bundle13.path), target, "--out", str(tmp_path / "m"),
+        [sys.executable, "-m", "edge_dendrite", "deploy", str(bundle13.path), target, "--out", str(tmp_path / "m"),
          "--duration", "30", *arguments],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
