@@ -152,7 +152,7 @@ def test_from_a_users_module_to_a_report(tmp_path):
     assert reported.returncode == 0, reported.stderr
     assert reported.stdout.rstrip().endswith("r.json")
     assert "mine &lt;b&gt;" in (tmp_path / "r.html").read_text()
-    assert json.loads((tmp_path / "r.json").read_text())["rows"][0]["accuracy"]["metric"] == "top1"
+    assert json.loads((tmp_path / "r.json").read_text())["rows"][0]["accuracy"]["metric"] == "mine.top1"
     failed(run("report", "m/local", "--out", "r.pdf", cwd=tmp_path), "a report ends in .html, .md or .json")
 
 
@@ -231,3 +231,61 @@ def test_nothing_is_fetched_at_run_time(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     arguments = ("compress", "digits-cnn", "--data", "digits", "--epochs", 1, "--finetune-epochs", 1, "--no-controls")
     assert run(*arguments, cwd=tmp_path, env=environment).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("raises", "the function failed (ZeroDivisionError"),
+        ("quits", "the function failed (SystemExit"),
+        ("arrays", "must be tensors, not ndarray"),
+        ("lame", "test must be a pair (inputs, targets), not NoneType"),
+    ],
+)
+def test_data_functions_of_users_may_do_anything(function, message, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import sys, torch, numpy, edge_dendrite as ed\n"
+        "def raises():\n    1 / 0\n"
+        "def quits():\n    sys.exit(0)\n"
+        "def arrays():\n    x = (numpy.zeros((9, 2)), numpy.zeros(9))\n"
+        "    return ed.DataSet.from_tensors('x', train=x, test=x)\n"
+        "def lame():\n    x = (torch.zeros(9, 2), torch.zeros(9).long())\n"
+        "    return ed.DataSet.from_tensors('x', train=x, test=None)\n"
+    )
+    failed(run("compress", "digits-cnn", "--data", f"mine:{function}", cwd=tmp_path), message)
+
+
+def test_an_onnx_file_that_the_board_cannot_read_is_refused_here(saved_baseline, tmp_path):
+    from edge_dendrite.config import ExportConfig
+    from edge_dendrite.export.bundle import export_bundle
+
+    model = export_bundle(saved_baseline, tmp_path / "b17", ExportConfig(opset=17)).path / "model.onnx"
+    failed(run("export", model, "--target", "jetson-nano", cwd=tmp_path), "has opset 17, jetson-nano reads at most 13")
+
+
+def test_names_cannot_steer_the_terminal(tmp_path):
+    result = run("report", "\x1b[31mred:smile:.json", cwd=tmp_path)
+    failed(result, "?[31mred:smile:.json")
+    assert "\x1b" not in result.stderr
+
+
+def test_sigterm_ends_like_ctrl_c(bundle13, tmp_path):
+    command = [sys.executable, "-m", "edge_dendrite", "deploy", str(bundle13.path), "local", "--duration", "60"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if list(tmp_path.glob("edge-dendrite-*/measurement.json")):
+            break
+        time.sleep(0.1)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    record = json.loads((tmp_path / "measurements" / "local" / "digits-1.json").read_text())
+    assert record["status"] == "partial"
+    assert not list(tmp_path.glob("edge-dendrite-*")), "the agent is gone, and its folder with it"
+
+
+def test_closed_stdout_is_no_crash():
+    command = f"'{sys.executable}' -m edge_dendrite boards >&-"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr

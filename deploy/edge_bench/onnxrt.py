@@ -1,9 +1,11 @@
 """The onnxruntime backend. Any release from 1.10 (the last for Python 3.6) on; imported only when it is used."""
 
+import contextlib
 import os
 import platform
+import signal
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from edge_bench.errors import BackendError
 
@@ -18,7 +20,8 @@ def import_runtime() -> Any:
         # numpy 1.19's OpenBLAS dies with an illegal instruction on Jetson boards without this (numpy issue 18131).
         os.environ.setdefault("OPENBLAS_CORETYPE", "ARMV8")
     try:
-        import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        with _interrupts_deferred():
+            import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
         if not hasattr(onnxruntime, "InferenceSession"):
             raise ImportError("a folder of this name is in the way: %s" % getattr(onnxruntime, "__path__", "?"))
@@ -28,6 +31,17 @@ def import_runtime() -> Any:
             % (platform.python_version(), error, command)
         ) from error
     return onnxruntime
+
+
+@contextlib.contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Ctrl-C and its like wait a moment: in the middle of loading, compiled modules turn one into errors of theirs."""
+    waiting = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class OnnxRuntimeBackend:

@@ -146,3 +146,51 @@ def test_the_mode_of_the_network_is_put_back():
     module = MnistCNN().train()
     find_coupling(module, (torch.zeros(2, 1, 28, 28),))
     assert module.training
+
+
+class Computed(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+        self.down, self.up = nn.Parameter(torch.randn(2, 3)), nn.Parameter(torch.randn(3, 6))
+        self._weight = weight
+
+    def forward(self, x):
+        return functional.linear(self.a(x), self._weight(self))
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [lambda m: m.b.weight + m.down @ m.up, lambda m: functional.softplus(m.b.weight), lambda m: m.b.weight * 2.0],
+    ids=["low rank added", "softplus", "scaled"],
+)
+def test_a_weight_that_is_computed_cannot_be_masked_and_stays(weight):
+    coupling = find_coupling(Computed(weight), (torch.zeros(2, 4),))
+    assert not any(one.tensor == "a.weight" for group in coupling.groups for one in group.slices)
+    assert "a" in coupling.kept
+
+
+def test_tied_weights_that_go_in_and_come_out_are_one_group():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = nn.Parameter(torch.randn(6, 4))
+
+        def forward(self, x):
+            return torch.relu(x @ self.matrix.t()) @ self.matrix
+
+    coupling = find_coupling(Tied(), (torch.zeros(2, 4),))
+    assert list(tensors_of(coupling, "matrix")) == [("matrix", 0)]
+
+
+def test_units_that_a_buffer_reads_stay():
+    class Buffered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(4, 6)
+            self.register_buffer("reader", torch.randn(2, 6))
+
+        def forward(self, x):
+            return functional.linear(self.a(x), self.reader)
+
+    assert "reader: a buffer reads these units" in find_coupling(Buffered(), (torch.zeros(2, 4),)).kept["a"]

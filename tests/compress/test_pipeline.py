@@ -5,10 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.model import load
 from edge_dendrite.compress.pipeline import compress_with_controls
+from edge_dendrite.compress.plan import Cut, Plan
 from edge_dendrite.config import Budget, CompressConfig, FitConfig
-from edge_dendrite.errors import ModelError
+from edge_dendrite.data.dataset import Split
+from edge_dendrite.errors import EdgeDendriteError, ModelError, TrainError
+from edge_dendrite.lock import locked
 from edge_dendrite.models.convnets import DigitsCNN
 
 CONFIG = CompressConfig(Budget(pruning_ratio=0.5), FitConfig(epochs=3, batch_size=64), finetune_epochs=2)
@@ -89,3 +93,71 @@ def test_an_interrupted_run_goes_on_and_ends_bit_identical(out, digits, tmp_path
     compress_with_controls(DigitsCNN, digits, CONFIG, folder, source="digits-cnn")
     for part in ("", "baseline", "controls/dense-longer", "controls/from-scratch"):
         assert (folder / part / "model.safetensors").read_bytes() == (out / part / "model.safetensors").read_bytes()
+
+
+def test_a_checkpoint_of_other_data_is_never_gone_on_from(digits, tmp_path):
+    """Interrupted on one data set, then the same command with corrected data: not a mixture of both."""
+
+    def stop(description, done, total):
+        if description == "training baseline" and done > total // 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        compress_with_controls(DigitsCNN, digits, CONFIG, tmp_path / "o", source="digits-cnn", progress=stop)
+    other = replace(digits, name="corrected")
+    with pytest.raises(TrainError, match="made by another training"):
+        compress_with_controls(DigitsCNN, other, CONFIG, tmp_path / "o", source="digits-cnn")
+
+
+def test_checkpoints_are_gone_when_their_stage_is_finished(out):
+    assert list((out / "checkpoints").iterdir()) == []
+
+
+def test_a_users_own_weights_are_never_overwritten(digits, tmp_path):
+    (tmp_path / "model.safetensors").write_text("precious")
+    with pytest.raises(ModelError, match="would be overwritten"):
+        compress_with_controls(DigitsCNN, digits, replace(CONFIG, controls=False), tmp_path, source="digits-cnn")
+    assert (tmp_path / "model.safetensors").read_text() == "precious"
+
+
+def test_two_at_once_in_one_folder_are_refused(out, digits):
+    with locked(out), pytest.raises(ModelError, match="another edge-dendrite works there"):
+        compress_with_controls(DigitsCNN, digits, CONFIG, out, source="digits-cnn")
+
+
+def test_a_changed_forward_is_another_network(out, digits):
+    class Changed(DigitsCNN):
+        def forward(self, x):
+            return super().forward(x) * 2.0
+
+    with pytest.raises(ModelError, match="other settings or data"):
+        compress_with_controls(Changed, digits, CONFIG, out, source="digits-cnn")
+
+
+def test_the_control_keeps_what_the_factory_set_to_a_constant():
+    def make():
+        module = DigitsCNN()
+        torch.nn.init.zeros_(module.fc1.weight)
+        return module
+
+    plan = Plan((Cut("fc1.weight", 0, (0, 1)), Cut("fc1.bias", 0, (0, 1)), Cut("fc2.weight", 1, (0, 1))))
+    module = same_shape_from_scratch(make, plan, seed=0)
+    assert float(module.fc1.weight.detach().abs().max()) == 0.0
+    # Drawn for two inputs, not for the 64 of the wide network: uniform up to 1/sqrt(2) instead of 1/8.
+    assert float(module.fc2.weight.detach().abs().max()) > 0.25
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"targets": lambda t: t.float()}, "targets are torch.float32"),
+        ({"targets": lambda t: t + 1}, "targets go from 1 to 10, but the network has 10 outputs"),
+        ({"targets": lambda t: t - 1}, "targets go from -1 to 8"),
+        ({"inputs": lambda x: x[:, :, :5]}, "cannot take inputs of shape"),
+    ],
+)
+def test_data_that_do_not_fit_are_said_before_the_training(digits, tmp_path, data, message):
+    change_x, change_y = data.get("inputs", lambda x: x), data.get("targets", lambda t: t)
+    split = Split(change_x(digits.train.inputs), change_y(digits.train.targets))
+    with pytest.raises(EdgeDendriteError, match=message):
+        compress_with_controls(DigitsCNN, replace(digits, train=split), CONFIG, tmp_path / "o", source="digits-cnn")

@@ -245,3 +245,27 @@ def test_a_network_that_computes_something_else_after_the_cut_is_refused():
 
     with pytest.raises(PruneError, match="differs by .* from the same network with masked units"):
         prune(Sly(), batches_for((1, 8, 8)), Budget(pruning_ratio=0.5), PruneConfig(round_to=1))
+
+
+def test_a_frozen_weight_has_a_contribution_too():
+    def net():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 4))
+
+    free, frozen = net(), net()
+    frozen.requires_grad_(False)
+    budget, config = Budget(pruning_ratio=0.5), PruneConfig(round_to=1)
+    first = prune(free, batches_for((1, 8, 8)), budget, config)
+    second = prune(frozen, batches_for((1, 8, 8)), budget, config)
+    assert first.plan == second.plan
+    assert not any(parameter.requires_grad for parameter in second.module.parameters())
+
+
+def test_modes_of_every_part_are_kept():
+    module = lively(ResNet8).train()
+    module.bn.eval()  # frozen by its owner
+    pruned = prune(module, batches_for((3, 32, 32)), Budget(pruning_ratio=0.3)).module
+    for one in (module, pruned):
+        assert one.training
+        assert not one.bn.training
+        assert one.blocks[0].bn1.training

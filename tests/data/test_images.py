@@ -136,3 +136,31 @@ def test_pixels_of_every_image_arrive_in_their_place(folder):
     Image.fromarray(pixels).save(folder / "test" / "dog" / "000.png")
     test = read_image_folder(folder).read_test()
     assert any(np.array_equal(image.numpy(), pixels.transpose(2, 0, 1)) for image in test.inputs)
+
+
+def test_sixteen_bits_per_pixel_keep_their_shades(folder):
+    ramp = np.linspace(0, 65535, 24).astype(np.uint16).reshape(4, 6)
+    for path in folder.glob("*/*/*.png"):
+        Image.fromarray(ramp).save(path)
+    image = read_image_folder(folder).train.inputs[0, 0].numpy()
+    assert np.array_equal(image, ramp >> 8)
+
+
+def test_what_is_no_class_is_left_out(folder):
+    for name in (".ipynb_checkpoints/x.png", "cat/._000.png"):
+        (folder / "train" / name).parent.mkdir(exist_ok=True)
+        (folder / "train" / name).write_bytes(b"no picture")
+    check(read_image_folder(folder))
+
+
+def test_a_zip_that_leads_out_and_a_single_class_are_refused(folder):
+    to_zip(folder, "train", "")
+    with zipfile.ZipFile(folder / "train.zip", "a") as archive:
+        archive.writestr("../evil/0.png", png((1, 2, 3)))
+    with pytest.raises(DataError, match="leads out of the archive"):
+        read_image_folder(folder)
+    (folder / "train.zip").unlink()
+    (folder / "train" / "cat").mkdir(parents=True)
+    (folder / "train" / "cat" / "0.png").write_bytes(png((1, 2, 3)))
+    with pytest.raises(DataError, match="one class only"):
+        read_image_folder(folder)

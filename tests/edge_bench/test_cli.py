@@ -527,3 +527,16 @@ def test_a_model_that_does_not_load_leaves_a_record_with_the_reason(maker, agent
     assert "NoSuchProvider" in assert_one_line(done.err)
     record = load(agent.path("measurement.json"))
     assert record["status"] == "failed" and "NoSuchProvider" in record["invalid"][0]
+
+
+def test_an_output_inside_the_bundle_is_refused_before_it_is_spoilt(maker, agent):
+    folder = maker.folder()
+    done = agent.run("run", folder, "--output", os.path.join(folder, "m.json"), *SHORT)
+    assert done.code == 1
+    assert "lies in the bundle" in assert_one_line(done.err)
+    tar = maker.tar()
+    with open(tar, "rb") as stream:
+        before = stream.read()
+    assert agent.run("run", tar, "--output", tar, *SHORT).code == 1
+    with open(tar, "rb") as stream:
+        assert stream.read() == before

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+
 import numpy as np
 import onnx
 import pytest
@@ -106,3 +109,34 @@ def test_another_opset_than_asked_is_never_passed_on():
     for garbage in (b"", b"garbage", content[: len(content) // 2]):
         with pytest.raises(ExportError):
             check_onnx(garbage)
+
+
+def test_a_decision_by_values_is_refused_and_one_by_shapes_is_not():
+    class ByValue(nn.Module):
+        def forward(self, x):
+            return x * 2.0 if x.sum() > 0 else x - 1.0
+
+    class ByShape(nn.Module):
+        def forward(self, x):
+            return x * 2.0 if x.shape[1] == 4 else x - 1.0
+
+    with pytest.raises(ExportError, match="decides by the values of its input"):
+        export_onnx(ByValue(), (4,), 13)
+    assert export_onnx(ByShape(), (4,), 13).opset == 13
+
+
+def test_modes_survive_the_export():
+    module = ResNet8().train()
+    module.bn.eval()
+    export_onnx(module, (3, 32, 32), 13)
+    assert module.training
+    assert not module.bn.training
+
+
+def test_a_file_of_batch_four_is_refused():
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(nn.Linear(4, 2), (torch.zeros(4, 4),), stream, dynamo=False, opset_version=13)
+    with pytest.raises(ExportError, match="export it with batch 1"):
+        check_onnx(stream.getvalue())

@@ -135,3 +135,22 @@ def test_accuracy_by_hand():
     outputs = torch.tensor([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     assert accuracy(outputs, torch.tensor([1, 0, 0, 0])) == 0.75
     assert functional.one_hot(torch.tensor(1), 2).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf"), "high", None, torch.zeros(3), 10**400])
+def test_a_metric_that_gives_no_number_is_named(blobs, answer):
+    def strange(outputs, targets):
+        return answer
+
+    with pytest.raises(TrainError, match="metric .*strange: (gave|failed)"):
+        evaluate(network(), blobs, blobs.validation, strange)
+
+
+def test_a_last_batch_of_one_sample_joins_the_one_before(blobs):
+    module = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Linear(6, 3))
+    size = len(blobs.train) - 1
+    fit(module, blobs, FitConfig(epochs=1, batch_size=size))
+    batches = list(blobs.batches(blobs.train, size, torch.Generator().manual_seed(0)))
+    assert [len(inputs) for inputs, _ in batches] == [size + 1]
+    assert blobs.num_train_batches(size) == 1
+    assert blobs.num_train_batches(size - 1) == 2
