@@ -76,27 +76,35 @@ def run_demo(
         )
         write_tar(portable, out / f"compressed-opset{PORTABLE_OPSET}.tar")
         build_agent(out / "edge-bench.pyz")
-        for _ in range(NUM_ATTEMPTS):
-            measured = deploy_rounds(
-                [bundle.path for bundle in bundles],
-                target,
-                out / "measurements",
-                num_rounds=NUM_ROUNDS,
-                options=options,
-                ssh=ssh,
-                log=log,
-            )
-            if not any(read_measurement(str(path))["invalid"] for path in measured):
-                break
-            log("some runs were not valid (another program was busy?); measuring those again")
+        measured = _measure(bundles, target, out / "measurements", options, ssh, log)
         report = build_report(
-            [read_measurement(str(path)) for path in measured],
+            measured,
             title=f"{source} on {data.name}",
             history=_history(outcome),
             provenance=provenance,
         )
         files = write_reports(report, [out / "report.html", out / "report.md", out / "report.json"])
         return DemoResult(report, tuple(files), (*(bundle.path for bundle in bundles), portable.path))
+
+
+def _measure(
+    bundles: Sequence[Bundle],
+    target: str,
+    folder: Path,
+    options: RunOptions | None,
+    ssh: SshOptions | None,
+    log: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """All rounds; runs that another program disturbed are measured again, within limits."""
+    for attempt in range(NUM_ATTEMPTS):
+        if attempt > 0:
+            log("some runs were not valid (another program was busy?); measuring those again")
+        paths = [bundle.path for bundle in bundles]
+        files = deploy_rounds(paths, target, folder, num_rounds=NUM_ROUNDS, options=options, ssh=ssh, log=log)
+        measurements = [read_measurement(str(path)) for path in files]
+        if not any(measurement["invalid"] for measurement in measurements):
+            break
+    return measurements
 
 
 def _export_all(

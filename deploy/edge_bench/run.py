@@ -206,7 +206,9 @@ class Run:
         if self._settings.num_runs is not None:
             return min(1.0, len(self._samples) / float(self._settings.num_runs))
         by_time = elapsed_s / max(self._settings.duration_s, 1e-9)
-        return min(1.0, by_time, max(len(self._samples) / 662.0, elapsed_s / MAX_LATENCY_PHASE_S))
+        return min(
+            1.0, by_time, max(len(self._samples) / float(stats.MIN_SAMPLES[99.0]), elapsed_s / MAX_LATENCY_PHASE_S)
+        )
 
     def _energy_phase(self, backend: OnnxRuntimeBackend) -> None:
         """Idle power first, then the same inference for `energy_s`; apart from the latency phase: sampling slows it."""
