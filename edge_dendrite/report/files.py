@@ -34,9 +34,9 @@ def read_measurements(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return measurements
 
 
-def write_reports(report: Report, paths: Sequence[Path]) -> list[Path]:
+def write_reports(report: Report, paths: Sequence[str | Path]) -> list[Path]:
     """Write the report to each path: .html, .md or .json. Raises ConfigError for another ending."""
-    contents = {path: _render(report, path) for path in paths}
+    contents = {path: _render(report, path) for path in map(Path, paths)}
     for path, content in contents.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(str(path), content.encode("utf-8"))
