@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import functools
 import json
-import math
 import os
 import shutil
 import signal
@@ -21,14 +20,24 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from edge_dendrite import __version__
-from edge_dendrite.config import CompressConfig
-from edge_dendrite.errors import ConfigError, EdgeDendriteError, ModelError
+from edge_dendrite.errors import ConfigError, EdgeDendriteError
+from edge_dendrite.inputs import (
+    check_writable,
+    compress_config,
+    data_kind,
+    default_model,
+    exportable_model,
+    find_metric,
+    open_data,
+    provenance,
+    read_history,
+    target_opset,
+    trainable_model,
+)
 from edge_dendrite.terminal import TerminalProgress, print_report, print_table, say
 
 if TYPE_CHECKING:
-    from edge_dendrite.data.dataset import DataSet
-    from edge_dendrite.ship.boards import BoardProfile
-    from edge_dendrite.train.evaluate import Metric
+    pass
 
 # Imports of torch stay inside the commands that need it, so that help and `boards` answer at once.
 
@@ -188,12 +197,12 @@ def demo(
     from edge_dendrite.ship.target import parse_target
 
     parse_target(target)  # a mistyped board shows now, not after the training
-    config = _compress_config(None, data, pruning_ratio, max_parameters, round_to, epochs, finetune_epochs, seed)
-    source = model or _default_model(data)
-    out = out or Path("runs") / f"demo-{_kind(data).replace(':', '-')}"
-    _check_writable(out)
+    config = compress_config(None, data, pruning_ratio, max_parameters, round_to, epochs, finetune_epochs, seed)
+    source = model or default_model(data)
+    out = out or Path("runs") / f"demo-{data_kind(data).replace(':', '-')}"
+    check_writable(out)
     with TerminalProgress() as progress:
-        samples = _load_data(data, image_size, progress)
+        samples = open_data(data, image_size, progress)
         result = run_demo(
             find_factory(source, len(samples.labels) or 10),
             samples,
@@ -203,8 +212,8 @@ def demo(
             target=target,
             options=RunOptions(duration_s=duration, num_threads=threads, max_other_load=max_other_load),
             ssh=SshOptions(ssh_config, python, remote_dir),
-            metric=_find_metric(metric),
-            provenance=_provenance(data, config),
+            metric=find_metric(metric),
+            provenance=provenance(data, config),
             progress=progress,
             log=progress.agent_line,
         )
@@ -244,13 +253,13 @@ def compress(
     """Prune a network to a budget and distil it from the original; controls get the same epochs."""
     from edge_dendrite.compress.pipeline import compress_with_controls
 
-    settings = _compress_config(
+    settings = compress_config(
         config, data, pruning_ratio, max_parameters, round_to, epochs, finetune_epochs, seed, controls
     )
-    _check_writable(out)
+    check_writable(out)
     with TerminalProgress() as progress:
-        samples = _load_data(data, image_size, progress)
-        make, source, trained = _trainable_model(model, samples, weights, factory)
+        samples = open_data(data, image_size, progress)
+        make, source, trained = trainable_model(model, samples, weights, factory)
         outcome = compress_with_controls(
             make,
             samples,
@@ -258,7 +267,7 @@ def compress(
             out,
             source=source,
             baseline=trained,
-            metric=_find_metric(metric),
+            metric=find_metric(metric),
             progress=progress,
         )
     models = [{"role": one.role, "val_metric": one.val_metric, **one.stats.to_dict()} for one in outcome.models]
@@ -315,7 +324,7 @@ def export(
     is_file = model.endswith(".onnx")
     if is_file and (data or opset is not None):
         raise ConfigError("--data and --opset go with PyTorch networks; an .onnx file is taken as it is")
-    settings = ExportConfig(opset=_target_opset(opset, limits), target=target)
+    settings = ExportConfig(opset=target_opset(opset, limits), target=target)
     name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-opset{settings.opset}"
     out = out or Path("bundles") / name
     tar_path = out.with_name(out.name + ".tar")
@@ -325,10 +334,10 @@ def export(
         bundle = export_file(model, out, settings, limits)
     else:
         with TerminalProgress() as progress:
-            samples = _load_data(data, image_size, progress) if data else None
-            saved = _saved_model(model, factory, samples, input_shape)
+            samples = open_data(data, image_size, progress) if data else None
+            saved = exportable_model(model, factory, samples, input_shape)
             progress("exporting", 0, 1)
-            bundle = export_bundle(saved, out, settings, data=samples, metric=_find_metric(metric))
+            bundle = export_bundle(saved, out, settings, data=samples, metric=find_metric(metric))
             progress("exporting", 1, 1)
     if tar:
         try:
@@ -417,7 +426,7 @@ def report(
     from edge_dendrite.report.files import read_measurements, write_reports
     from edge_dendrite.report.rows import build_report
 
-    history = _read_history(model) if model else []
+    history = read_history(model) if model else []
     made = build_report(read_measurements(measurements), title=title, history=history)
     files = write_reports(made, out or [Path("report.html")])
     if as_json:
@@ -463,159 +472,6 @@ def doctor(as_json: JsonOption = False) -> None:
         print_table("this workstation", ["part", "state", "needed for", "how to get it"], cells, num_text_columns=4)
     if not all(row["works"] for row in rows if row["required"]):
         raise typer.Exit(EXIT_FAILED)
-
-
-def _kind(data: str) -> str:
-    """digits, mnist, cifar10, images, or the user's function."""
-    kind = data.partition(":")[0]
-    return kind if kind in ("digits", "mnist", "cifar10", "images") else data
-
-
-def _default_model(data: str) -> str:
-    models = {"digits": "digits-cnn", "mnist": "mnist-cnn", "cifar10": "resnet8", "images": "resnet8"}
-    if _kind(data) not in models:
-        raise ConfigError(f"--data {data}: name the network for it with --model package.module:factory")
-    return models[_kind(data)]
-
-
-def _compress_config(
-    file: Path | None,
-    data: str,
-    pruning_ratio: float | None,
-    max_parameters: int | None,
-    round_to: int | None,
-    epochs: int | None,
-    finetune_epochs: int | None,
-    seed: int | None,
-    controls: bool = True,
-) -> CompressConfig:
-    """Defaults by data set, then the file, then the flags."""
-    values = _read_json(file) if file else {}
-    fit_epochs, more_epochs, batch_size = {"digits": (40, 30, 32), "mnist": (8, 6, 64)}.get(_kind(data), (10, 8, 128))
-    fit = {"epochs": fit_epochs, "batch_size": batch_size, **values.get("fit", {})}
-    fit |= {"seed": seed} if seed is not None else {}
-    fit |= {"epochs": epochs} if epochs is not None else {}
-    values = {"finetune_epochs": more_epochs, "budget": {"pruning_ratio": 0.6}, **values, "fit": fit}
-    if finetune_epochs is not None:
-        values["finetune_epochs"] = finetune_epochs
-    if pruning_ratio is not None or max_parameters is not None:
-        values["budget"] = {"pruning_ratio": pruning_ratio, "max_parameters": max_parameters}
-    if round_to is not None:
-        values["prune"] = {**values.get("prune", {}), "round_to": round_to}
-    if not controls:
-        values["controls"] = False
-    return CompressConfig.from_dict(values)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: not JSON ({error})") from error
-    parts = ("budget", "fit", "prune", "distil")
-    if not isinstance(values, dict) or not all(isinstance(values.get(part, {}), dict) for part in parts):
-        raise ConfigError(f"{file}: expected an object with keys of CompressConfig; {', '.join(parts)} are objects too")
-    return values
-
-
-def _load_data(source: str, image_size: str | None, progress: TerminalProgress) -> DataSet:
-    from edge_dendrite.data.source import load_data
-
-    size = None
-    if image_size is not None:
-        parts = image_size.lower().split("x")
-        if len(parts) != 2 or not all(part.isdecimal() and 0 < int(part) < 65536 for part in parts):
-            raise ConfigError(f"--image-size {image_size!r}: write it as HEIGHTxWIDTH, for instance 32x32")
-        size = (int(parts[0]), int(parts[1]))
-    return load_data(source, image_size=size, progress=progress)
-
-
-def _find_metric(name: str) -> Metric:
-    from edge_dendrite.importing import import_object
-    from edge_dendrite.train.evaluate import accuracy
-
-    if name == "accuracy":
-        return accuracy
-    if ":" not in name:
-        raise ConfigError(f"--metric {name!r} is not known; give accuracy or package.module:function")
-    return import_object(name, "metric")
-
-
-def _trainable_model(
-    model: str, samples: DataSet, weights: Path | None, factory: str | None
-) -> tuple[Callable[[], Any], str, Any]:
-    """(factory, source, the trained network or None) behind MODEL."""
-    from edge_dendrite.compress.model import load
-    from edge_dendrite.models.source import build, find_factory, load_weights_
-
-    if model.endswith(".onnx"):
-        raise ModelError(f"{model}: an ONNX file cannot be trained; give the PyTorch network, or `export` it as it is")
-    if Path(model).is_dir():
-        saved = load(model, find_factory(factory) if factory else None)
-        if saved.plan.edits:
-            raise ModelError(f"{model}: is compressed already; give the dense network ({model}/baseline)")
-        return find_factory(factory or saved.source, len(samples.labels) or 10), saved.source, saved.module
-    make = find_factory(model, len(samples.labels) or 10)
-    return make, model, load_weights_(build(make, model), weights) if weights else None
-
-
-def _saved_model(model: str, factory: str | None, samples: DataSet | None, input_shape: str | None) -> Any:
-    from edge_dendrite.compress.model import CompressedModel, load
-    from edge_dendrite.models.source import build, find_factory
-
-    if Path(model).is_dir():
-        return load(model, find_factory(factory) if factory else None)
-    module = build(find_factory(model, len(samples.labels) if samples else 10), model)
-    if samples is not None:
-        return CompressedModel.describe(module, samples, name=model, source=model, role="as given")
-    if input_shape is None:
-        raise ConfigError(
-            f"{model}: say the shape of one input with --input-shape, for instance 1,28,28, or give --data"
-        )
-    parts = input_shape.split(",")
-    if not all(part.strip().isdecimal() and 0 < int(part) < 2**31 for part in parts):
-        raise ConfigError(f"--input-shape {input_shape!r}: write positive numbers with commas, for instance 1,28,28")
-    shape = tuple(int(part) for part in parts)
-    if math.prod(shape) > 10**8:
-        raise ConfigError(f"--input-shape {input_shape!r}: {math.prod(shape):,} values for one input are too many")
-    return CompressedModel(module, model, model, "as given", shape)
-
-
-def _target_opset(opset: int | None, board: BoardProfile | None) -> int:
-    limit = board.figures["max_opset"]["value"] if board else None
-    if opset is not None and limit is not None and opset > limit:
-        raise ConfigError(f"--opset {opset}: {board.name} reads at most opset {limit}; leave --opset out or lower it")  # type: ignore[union-attr]
-    return opset if opset is not None else min(17, limit or 17)
-
-
-def _check_writable(out: Path) -> None:
-    """A wrong output folder shows before the training, not after it."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out}: is a file; give another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK):
-        raise ConfigError(f"{out}: cannot be written; give another --out")
-
-
-def _read_history(model: Path) -> list[dict[str, Any]]:
-    """The epochs of a compressed model, of its baseline and of its controls, as far as they are there."""
-    from edge_dendrite.compress.record import RECORD, read_record
-
-    folders = [model / "baseline", model, model / "controls" / "dense-longer", model / "controls" / "from-scratch"]
-    present = [folder for folder in folders if folder == model or (folder / RECORD).exists()]
-    return [entry for folder in present for entry in read_record(folder)["history"]]
-
-
-def _provenance(data: str, config: CompressConfig) -> dict[str, str]:
-    from importlib.metadata import version
-
-    packages = ("edge-dendrite", "torch", "onnx", "onnxruntime")
-    return {
-        "data": _kind(data),
-        "settings": json.dumps(config.to_dict(), sort_keys=True),
-        "seed": str(config.fit.seed),
-        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
-    }
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,179 @@
+"""From the words of a command line to the things that they name. Imports of torch stay inside the functions."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_dendrite.config import CompressConfig
+from edge_dendrite.errors import ConfigError, ModelError
+from edge_dendrite.progress import Progress
+
+if TYPE_CHECKING:
+    from edge_dendrite.data.dataset import DataSet
+    from edge_dendrite.ship.boards import BoardProfile
+    from edge_dendrite.train.evaluate import Metric
+
+
+def data_kind(data: str) -> str:
+    """digits, mnist, cifar10, images, or the user's function."""
+    kind = data.partition(":")[0]
+    return kind if kind in ("digits", "mnist", "cifar10", "images") else data
+
+
+def default_model(data: str) -> str:
+    """The built-in network for a kind of data. Raises ConfigError where the user has to name one."""
+    models = {"digits": "digits-cnn", "mnist": "mnist-cnn", "cifar10": "resnet8", "images": "resnet8"}
+    if data_kind(data) not in models:
+        raise ConfigError(f"--data {data}: name the network for it with --model package.module:factory")
+    return models[data_kind(data)]
+
+
+def compress_config(
+    file: Path | None,
+    data: str,
+    pruning_ratio: float | None,
+    max_parameters: int | None,
+    round_to: int | None,
+    epochs: int | None,
+    finetune_epochs: int | None,
+    seed: int | None,
+    controls: bool = True,
+) -> CompressConfig:
+    """Defaults by data set, then the file, then the flags."""
+    values = _read_json(file) if file else {}
+    by_data = {"digits": (40, 30, 32), "mnist": (8, 6, 64)}
+    fit_epochs, more_epochs, batch_size = by_data.get(data_kind(data), (10, 8, 128))
+    fit = {"epochs": fit_epochs, "batch_size": batch_size, **values.get("fit", {})}
+    fit |= {"seed": seed} if seed is not None else {}
+    fit |= {"epochs": epochs} if epochs is not None else {}
+    values = {"finetune_epochs": more_epochs, "budget": {"pruning_ratio": 0.6}, **values, "fit": fit}
+    if finetune_epochs is not None:
+        values["finetune_epochs"] = finetune_epochs
+    if pruning_ratio is not None or max_parameters is not None:
+        values["budget"] = {"pruning_ratio": pruning_ratio, "max_parameters": max_parameters}
+    if round_to is not None:
+        values["prune"] = {**values.get("prune", {}), "round_to": round_to}
+    if not controls:
+        values["controls"] = False
+    return CompressConfig.from_dict(values)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: not JSON ({error})") from error
+    parts = ("budget", "fit", "prune", "distil")
+    if not isinstance(values, dict) or not all(isinstance(values.get(part, {}), dict) for part in parts):
+        raise ConfigError(f"{file}: expected an object with keys of CompressConfig; {', '.join(parts)} are objects too")
+    return values
+
+
+def open_data(source: str, image_size: str | None, progress: Progress) -> DataSet:
+    """The data set behind --data and --image-size. Raises ConfigError or DataError."""
+    from edge_dendrite.data.source import load_data
+
+    size = None
+    if image_size is not None:
+        parts = image_size.lower().split("x")
+        if len(parts) != 2 or not all(part.isdecimal() and 0 < int(part) < 65536 for part in parts):
+            raise ConfigError(f"--image-size {image_size!r}: write it as HEIGHTxWIDTH, for instance 32x32")
+        size = (int(parts[0]), int(parts[1]))
+    return load_data(source, image_size=size, progress=progress)
+
+
+def find_metric(name: str) -> Metric:
+    """The function behind --metric. Raises ConfigError or ModelError."""
+    from edge_dendrite.importing import import_object
+    from edge_dendrite.train.evaluate import accuracy
+
+    if name == "accuracy":
+        return accuracy
+    if ":" not in name:
+        raise ConfigError(f"--metric {name!r} is not known; give accuracy or package.module:function")
+    return import_object(name, "metric")
+
+
+def trainable_model(
+    model: str, samples: DataSet, weights: Path | None, factory: str | None
+) -> tuple[Callable[[], Any], str, Any]:
+    """(factory, source, the trained network or None) behind MODEL."""
+    from edge_dendrite.compress.model import load
+    from edge_dendrite.models.source import build, find_factory, load_weights_
+
+    if model.endswith(".onnx"):
+        raise ModelError(f"{model}: an ONNX file cannot be trained; give the PyTorch network, or `export` it as it is")
+    if Path(model).is_dir():
+        saved = load(model, find_factory(factory) if factory else None)
+        if saved.plan.edits:
+            raise ModelError(f"{model}: is compressed already; give the dense network ({model}/baseline)")
+        return find_factory(factory or saved.source, len(samples.labels) or 10), saved.source, saved.module
+    make = find_factory(model, len(samples.labels) or 10)
+    return make, model, load_weights_(build(make, model), weights) if weights else None
+
+
+def exportable_model(model: str, factory: str | None, samples: DataSet | None, input_shape: str | None) -> Any:
+    """The model behind MODEL of `export`: a saved one, or a network as its factory makes it."""
+    from edge_dendrite.compress.model import CompressedModel, load
+    from edge_dendrite.models.source import build, find_factory
+
+    if Path(model).is_dir():
+        return load(model, find_factory(factory) if factory else None)
+    module = build(find_factory(model, len(samples.labels) if samples else 10), model)
+    if samples is not None:
+        return CompressedModel.describe(module, samples, name=model, source=model, role="as given")
+    if input_shape is None:
+        raise ConfigError(
+            f"{model}: say the shape of one input with --input-shape, for instance 1,28,28, or give --data"
+        )
+    parts = input_shape.split(",")
+    if not all(part.strip().isdecimal() and 0 < int(part) < 2**31 for part in parts):
+        raise ConfigError(f"--input-shape {input_shape!r}: write positive numbers with commas, for instance 1,28,28")
+    shape = tuple(int(part) for part in parts)
+    if math.prod(shape) > 10**8:
+        raise ConfigError(f"--input-shape {input_shape!r}: {math.prod(shape):,} values for one input are too many")
+    return CompressedModel(module, model, model, "as given", shape)
+
+
+def target_opset(opset: int | None, board: BoardProfile | None) -> int:
+    """The opset to export at. Raises ConfigError when the board does not read the one that was asked for."""
+    limit = board.figures["max_opset"]["value"] if board else None
+    if opset is not None and limit is not None and opset > limit:
+        raise ConfigError(f"--opset {opset}: {board.name} reads at most opset {limit}; leave --opset out or lower it")  # type: ignore[union-attr]
+    return opset if opset is not None else min(17, limit or 17)
+
+
+def check_writable(out: Path) -> None:
+    """A wrong output folder shows before the training, not after it."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise ConfigError(f"{out}: cannot be written; give another --out")
+
+
+def read_history(model: Path) -> list[dict[str, Any]]:
+    """The epochs of a compressed model, of its baseline and of its controls, as far as they are there."""
+    from edge_dendrite.compress.record import RECORD, read_record
+
+    folders = [model / "baseline", model, model / "controls" / "dense-longer", model / "controls" / "from-scratch"]
+    present = [folder for folder in folders if folder == model or (folder / RECORD).exists()]
+    return [entry for folder in present for entry in read_record(folder)["history"]]
+
+
+def provenance(data: str, config: CompressConfig) -> dict[str, str]:
+    """What a report says of how its networks were made."""
+    from importlib.metadata import version
+
+    packages = ("edge-dendrite", "torch", "onnx", "onnxruntime")
+    return {
+        "data": data_kind(data),
+        "settings": json.dumps(config.to_dict(), sort_keys=True),
+        "seed": str(config.fit.seed),
+        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
+    }
