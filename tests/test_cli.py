@@ -208,7 +208,15 @@ def wait_for(path: Path) -> None:
 def test_ctrl_c_in_training_keeps_the_epochs_and_goes_on(tmp_path):
     arguments = ["compress", "digits-cnn", "--data", "digits", "--epochs", "12", "--finetune-epochs", "1", "--out", "c"]
     command = [sys.executable, "-m", "edge_dendrite", *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A background job of a shell, as CI may be, passes on that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_for(tmp_path / "c" / "checkpoints" / "baseline.safetensors")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

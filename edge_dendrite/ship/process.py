@@ -75,7 +75,7 @@ def run_logged(argv: list[str], log: Callable[[str], None], stop: Callable[[], N
     """Run a child and hand each line of its stderr to `log` as it comes; stdout is ignored.
 
     The child is in a session of its own, so that a Ctrl-C reaches only us: then it is asked to end (by `stop`, or
-    SIGINT), waited for, and KeyboardInterrupt goes on upwards.
+    SIGTERM), waited for, and KeyboardInterrupt goes on upwards.
     """
     child = subprocess.Popen(
         argv,
@@ -89,7 +89,7 @@ def run_logged(argv: list[str], log: Callable[[str], None], stop: Callable[[], N
         _drain(child, kept, log)
         child.wait()
     except KeyboardInterrupt:
-        stop() if stop else child.send_signal(signal.SIGINT)
+        stop() if stop else child.terminate()  # not SIGINT, which a child of a background job ignores
         with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             child.wait(timeout=15)
         raise

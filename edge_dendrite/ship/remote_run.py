@@ -34,7 +34,7 @@ _RUN_SCRIPT = 'echo $$ > "$1" && shift && exec "$@"'
 _STOP_SCRIPT = """
 [ -f "$1" ] || exit 0
 number=$(cat "$1")
-kill -INT "$number" 2>/dev/null
+kill -TERM "$number" 2>/dev/null
 for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$number" 2>/dev/null || break; sleep 1; done
 """
 

@@ -253,6 +253,11 @@ def test_hostile_answers_are_data(board, bundle13, tmp_path, answer, message):
     assert "\x1b" not in str(caught.value)
 
 
+def listen_to_ctrl_c() -> None:
+    """A background job of a shell, as CI may be, passes on that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait_for_the_latency_phase(folder: Path) -> None:
     """The agent writes its file when it begins; a little later it is in the middle of a long phase."""
     for _ in range(300):
@@ -283,6 +288,7 @@ def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
         stdout=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=listen_to_ctrl_c,
     )  # fmt: skip
     wait_for_the_latency_phase(tmp_path if where == "local" else board.folder / SECRET_DIR)
     process.send_signal(signal.SIGINT)
