@@ -51,7 +51,7 @@ def test_the_agents_own_suite_passes_there(python36):
     result = run(
         python36, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", "tests/edge_bench",
         "--confcutdir", "tests/edge_bench", "tests/edge_bench",
-        cwd=ROOT, env={"PYTHONPATH": str(ROOT / "deploy"), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=ROOT, env={"PYTHONPATH": str(ROOT / "deploy"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]
     assert " passed" in result.stdout
