@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from edge_dendrite import __version__
+from edge_dendrite.config import LEARNED, LEVELS, SCOPES, SCORES
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
 from edge_dendrite.inputs import (
     check_writable,
@@ -27,17 +28,20 @@ from edge_dendrite.inputs import (
     data_kind,
     default_model,
     exportable_model,
+    file_size_of,
     find_metric,
+    layer_rules,
     open_data,
     provenance,
     read_history,
     target_opset,
     trainable_model,
 )
-from edge_dendrite.terminal import TerminalProgress, print_report, print_table, say
+from edge_dendrite.terminal import TerminalProgress, print_plan, print_report, print_table, say
 
 if TYPE_CHECKING:
-    pass
+    from edge_dendrite.compress.pipeline import Outcome
+    from edge_dendrite.compress.prune import Planned
 
 # Imports of torch stay inside the commands that need it, so that help and `boards` answer at once.
 
@@ -75,6 +79,34 @@ RatioOption = Annotated[
 ParametersOption = Annotated[int | None, typer.Option("--max-parameters", help="instead: parameters that may stay")]
 RoundToOption = Annotated[
     int | None, typer.Option("--round-to", help="layer widths become multiples of this  [default: 8]", min=1)
+]
+MacsRatioOption = Annotated[
+    float | None, typer.Option("--macs-ratio", help="instead: fraction of multiply-accumulates to remove")
+]
+MacsOption = Annotated[int | None, typer.Option("--max-macs", help="instead: multiply-accumulates that may stay")]
+BytesOption = Annotated[int | None, typer.Option("--max-onnx-bytes", help="instead: size of the exported file")]
+DropOption = Annotated[
+    float | None,
+    typer.Option("--max-drop", help="instead: the smallest network that loses at most this on validation data"),
+]
+LevelOption = Annotated[
+    str | None, typer.Option("--level", help=f"what is removed: {', '.join(LEVELS)}  [default: neurons]")
+]
+BoardOption = Annotated[str | None, typer.Option("--target", help="board for --level 2:4; see `boards`")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps: where it is trained")]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16, float16 (CUDA)")]
+PatienceOption = Annotated[
+    int | None, typer.Option("--patience", help="stop after so many epochs without gain on validation data")
+]
+EmaOption = Annotated[float | None, typer.Option("--ema-decay", help="average the weights, for instance 0.999")]
+ScoreOption = Annotated[str | None, typer.Option("--score", help=f"{', '.join((*SCORES, LEARNED))}  [default: taylor]")]
+ScopeOption = Annotated[str | None, typer.Option("--scope", help=f"{', '.join(SCOPES)}  [default: global]")]
+LayerOption = Annotated[
+    list[str] | None,
+    typer.Option("--layer", metavar="NAME=keep|RATIO", help="a rule for the layers of this name or expression; repeat"),
+]
+NormalisedOption = Annotated[
+    bool, typer.Option("--normalised-units", help="also cut units under a LayerNorm or RMSNorm (residual width)")
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="training of the baseline  [default: by --data]")]
 FinetuneOption = Annotated[
@@ -197,7 +229,9 @@ def demo(
     from edge_dendrite.ship.target import parse_target
 
     parse_target(target)  # a mistyped board shows now, not after the training
-    config = compress_config(None, data, pruning_ratio, max_parameters, round_to, epochs, finetune_epochs, seed)
+    budget = {"pruning_ratio": pruning_ratio, "max_parameters": max_parameters}
+    training = {"epochs": epochs, "seed": seed}
+    config = compress_config(None, data, budget, {"round_to": round_to}, training, finetune_epochs)
     source = model or default_model(data)
     out = out or Path("runs") / f"demo-{data_kind(data).replace(':', '-')}"
     check_writable(out)
@@ -235,10 +269,27 @@ def compress(
     out: Annotated[Path, typer.Option("--out", help="folder of the compressed model")] = Path("compressed"),
     pruning_ratio: RatioOption = None,
     max_parameters: ParametersOption = None,
+    macs_ratio: MacsRatioOption = None,
+    max_macs: MacsOption = None,
+    max_onnx_bytes: BytesOption = None,
+    max_drop: DropOption = None,
+    level: LevelOption = None,
+    target: BoardOption = None,
+    score: ScoreOption = None,
+    scope: ScopeOption = None,
+    layer: LayerOption = None,
     round_to: RoundToOption = None,
+    normalised_units: NormalisedOption = False,
     epochs: EpochsOption = None,
     finetune_epochs: FinetuneOption = None,
     seed: SeedOption = None,
+    precision: PrecisionOption = None,
+    patience: PatienceOption = None,
+    ema_decay: EmaOption = None,
+    device: DeviceOption = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show what would be cut; nothing is trained or written")
+    ] = False,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", help=".safetensors of the trained network; without, it is trained here"),
@@ -251,39 +302,85 @@ def compress(
     as_json: JsonOption = False,
 ) -> None:
     """Prune a network to a budget and distil it from the original; controls get the same epochs."""
-    from edge_dendrite.compress.pipeline import compress_with_controls
+    from edge_dendrite.compress.pipeline import compress_with_controls, plan_compression
 
-    settings = compress_config(
-        config, data, pruning_ratio, max_parameters, round_to, epochs, finetune_epochs, seed, controls
-    )
-    check_writable(out)
+    budget = {
+        "pruning_ratio": pruning_ratio,
+        "max_parameters": max_parameters,
+        "macs_ratio": macs_ratio,
+        "max_macs": max_macs,
+        "max_onnx_bytes": max_onnx_bytes,
+        "max_drop": max_drop,
+    }
+    pruning = {
+        "level": level,
+        "board": target if level == "2:4" else None,
+        "score": score,
+        "scope": scope,
+        "layers": layer_rules(layer or []),
+        "round_to": round_to,
+        "normalised_units": normalised_units or None,
+    }
+    training = {
+        "epochs": epochs,
+        "seed": seed,
+        "precision": precision,
+        "patience": patience,
+        "ema_decay": ema_decay,
+    }
+    settings = compress_config(config, data, budget, pruning, training, finetune_epochs, controls)
+    if not dry_run:
+        check_writable(out)
     with TerminalProgress() as progress:
         samples = open_data(data, image_size, progress)
         make, source, trained = trainable_model(model, samples, weights, factory)
-        outcome = compress_with_controls(
-            make,
-            samples,
-            settings,
-            out,
-            source=source,
-            baseline=trained,
-            metric=find_metric(metric),
-            progress=progress,
-        )
+        shared: dict[str, Any] = {
+            "source": source,
+            "baseline": trained,
+            "num_bytes": file_size_of(samples),
+            "progress": progress,
+        }
+        if dry_run:
+            planned = plan_compression(make, samples, settings, **shared)
+        else:
+            outcome = compress_with_controls(
+                make, samples, settings, out, metric=find_metric(metric), device=device, **shared
+            )
+    if dry_run:
+        _show_plan(planned, trained is not None, as_json)
+    else:
+        _show_outcome(outcome, metric, out, as_json)
+
+
+def _show_plan(planned: Planned, is_trained: bool, as_json: bool) -> None:
+    if as_json:
+        totals = {"num_parameters": planned.num_parameters, "num_macs": planned.num_macs}
+        typer.echo(json.dumps({"plan": planned.plan.to_dict(), "kept": planned.kept, **totals}))
+        return
+    if not is_trained:
+        say("the scores are of an untrained network; give --weights, or a saved model, for those of a trained one")
+    print_plan(planned.plan)
+    for what, (before, after) in (("parameters", planned.num_parameters), ("MACs", planned.num_macs)):
+        typer.echo(f"{what}: {before:,} -> {after:,} ({1 - after / max(before, 1):.1%} fewer)")
+    if planned.kept:
+        print_table("layers that stay whole", ["layer", "reason"], list(planned.kept.items()), num_text_columns=2)
+
+
+def _show_outcome(outcome: Outcome, metric: str, out: Path, as_json: bool) -> None:
     models = [{"role": one.role, "val_metric": one.val_metric, **one.stats.to_dict()} for one in outcome.models]
     if as_json:
         typer.echo(json.dumps({"models": models, "plan": outcome.compressed.plan.to_dict(), "out": str(out)}))
         return
-    print_table(
-        "plan",
-        ["layer", "units before", "after"],
-        [[one.layer, str(one.before), str(one.after)] for one in outcome.compressed.plan.layers],
-    )
+    print_plan(outcome.compressed.plan)
     print_table(
         "validation data",
-        ["network", metric, "parameters", "MACs"],
+        ["network", metric, "parameters", "non-zero", "MACs"],
         [
-            [one["role"], f"{one['val_metric']:.4f}", f"{one['num_parameters']:,}", f"{one['num_macs']:,}"]
+            [
+                one["role"],
+                f"{one['val_metric']:.4f}",
+                *(f"{one[key]:,}" for key in ("num_parameters", "num_nonzero", "num_macs")),
+            ]
             for one in models
         ],
     )

@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from edge_dendrite.errors import ConfigError
 
 ConfigType = TypeVar("ConfigType", bound="Config")
+
+SCORES = ("taylor", "l1", "l2", "bn_scale", "lamp", "fpgm", "activation", "random")
+LEARNED = "learned"
+MASK_METHODS = ("l0", "straight_through")
+SCOPES = ("global", "type", "layer")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,8 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict that `from_dict` turns back into an equal config."""
-        return dataclasses.asdict(self)
+        values: dict[str, Any] = _json_ready(dataclasses.asdict(self))
+        return values
 
     @classmethod
     def from_dict(cls: type[ConfigType], values: Mapping[str, Any]) -> ConfigType:
@@ -33,6 +41,12 @@ class Config:
                 raise ConfigError(f"{cls.__name__}: unknown key {key!r}; {hint}")
         return cls(**values)
 
+    def _require_one_of(self, name: str, choices: tuple[str, ...]) -> None:
+        if getattr(self, name) not in choices:
+            raise ConfigError(
+                f"{type(self).__name__}: {name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}"
+            )
+
     def _require(self, name: str, kind: type, low: float, high: float, *, open_low: bool = False) -> None:
         value = getattr(self, name)
         allowed = (int, float) if kind is float else (int,)
@@ -42,54 +56,180 @@ class Config:
             raise ConfigError(f"{type(self).__name__}: {name} must be a {kind.__name__} {bounds}, not {value!r}")
 
 
+def _json_ready(value: Any) -> Any:
+    """Tuples as lists, so that what was saved and read again is equal."""
+    if isinstance(value, dict):
+        return {key: _json_ready(one) for key, one in value.items()}
+    return [_json_ready(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
 @dataclass(frozen=True)
 class Budget(Config):
-    """How small the network must become; exactly one of the two.
+    """How small the network must become; exactly one of these.
 
-    pruning_ratio: fraction of the parameters to remove, 0 to 1 (exclusive).
-    max_parameters: number of parameters that may stay.
+    pruning_ratio: fraction of the parameters to remove, 0 to 1 (exclusive). max_parameters: parameters that may stay.
+    macs_ratio: fraction of the multiply-accumulates to remove. max_macs: multiply-accumulates that may stay.
+    max_onnx_bytes: size that the exported file may have.
+    max_drop: how much worse the metric may be on validation data, 0.01 for one point of accuracy; the smallest network
+    that keeps it is searched by bisection.
     """
 
     pruning_ratio: float | None = None
     max_parameters: int | None = None
+    macs_ratio: float | None = None
+    max_macs: int | None = None
+    max_onnx_bytes: int | None = None
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.pruning_ratio is None) == (self.max_parameters is None):
-            raise ConfigError("Budget: give either pruning_ratio or max_parameters")
+        given = [one.name for one in dataclasses.fields(self) if getattr(self, one.name) is not None]
+        if len(given) != 1:
+            names = ", ".join(one.name for one in dataclasses.fields(self))
+            raise ConfigError(f"Budget: give exactly one of {names}; given: {', '.join(given) or 'none'}")
+        if given[0] in ("pruning_ratio", "macs_ratio"):
+            self._require(given[0], float, 0.0, 0.9999)
+        elif given[0] == "max_drop":
+            self._require(given[0], float, 0.0, 1e6)
+        else:
+            self._require(given[0], int, 1, 10**15)
+
+    @property
+    def cost(self) -> str:
+        """What is counted while units are chosen: "parameters" or "macs"."""
+        return "macs" if self.macs_ratio is not None or self.max_macs is not None else "parameters"
+
+    def resolve(self, amount: float) -> float:
+        """What may stay of `amount` parameters or multiply-accumulates (see `cost`)."""
+        for limit in (self.max_parameters, self.max_macs):
+            if limit is not None:
+                return limit
+        ratio = self.pruning_ratio if self.macs_ratio is None else self.macs_ratio
+        if ratio is None:
+            raise ConfigError("Budget: max_onnx_bytes and max_drop have to be turned into parameters first")
+        return round(amount * (1.0 - ratio))
+
+
+@dataclass(frozen=True)
+class LayerRule(Config):
+    """Other settings for some layers; the first rule that names a layer holds.
+
+    layer: the layer's name in the network (fqn), or a regular expression that matches all of it.
+    pruning_ratio: the fraction of its units to remove, whatever the budget; 0 leaves the layer alone.
+    min_units, round_to: as in PruneConfig, for these layers.
+    """
+
+    layer: str
+    pruning_ratio: float | None = None
+    min_units: int | None = None
+    round_to: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layer, str) or not self.layer:
+            raise ConfigError(f"LayerRule: layer must be the name of a layer, not {self.layer!r}")
+        try:
+            re.compile(self.layer)
+        except re.error as error:
+            raise ConfigError(f"LayerRule: {self.layer!r} is no regular expression ({error})") from error
         if self.pruning_ratio is not None:
             self._require("pruning_ratio", float, 0.0, 0.9999)
-        else:
-            self._require("max_parameters", int, 1, 10**12)
+        for name in ("min_units", "round_to"):
+            if getattr(self, name) is not None:
+                self._require(name, int, 1, 10**6)
 
-    def resolve(self, num_parameters: int) -> int:
-        """Number of parameters that may stay of `num_parameters`."""
-        if self.max_parameters is not None:
-            return self.max_parameters
-        assert self.pruning_ratio is not None
-        return round(num_parameters * (1.0 - self.pruning_ratio))
+
+@dataclass(frozen=True)
+class MaskConfig(Config):
+    """Masks that are learned by gradient: a gate on every unit, opened or closed at random while it is trained.
+
+    method: "l0" (hard concrete gates) or "straight_through" (binary gates). num_steps: batches, each one step of Adam
+    with `learning_rate` on the gates' logits. temperature: of the hard concrete gates. penalty: weight of the budget
+    beside the loss. open_probability: with which every gate starts.
+    train_weights: train the network's weights too, with `weight_learning_rate`.
+    """
+
+    method: str = "straight_through"
+    num_steps: int = 300
+    learning_rate: float = 0.1
+    temperature: float = 2 / 3
+    penalty: float = 10.0
+    open_probability: float = 0.9
+    train_weights: bool = False
+    weight_learning_rate: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._require_one_of("method", MASK_METHODS)
+        self._require("num_steps", int, 1, 10**7)
+        for name in ("learning_rate", "temperature", "penalty", "weight_learning_rate"):
+            self._require(name, float, 0.0, 1e4, open_low=True)
+        self._require("open_probability", float, 0.01, 0.99)
+        if not isinstance(self.train_weights, bool):
+            raise ConfigError(f"MaskConfig: train_weights must be true or false, not {self.train_weights!r}")
+        self._require("seed", int, 0, 2**31 - 1)
 
 
 @dataclass(frozen=True)
 class PruneConfig(Config):
-    """Neuron-level pruning by first-order Taylor scores.
+    """Which units go.
 
-    num_rounds: the budget is approached in so many rounds; scores are computed anew before each.
+    score: what a unit is worth (importance.py): taylor, l1, l2, bn_scale, lamp, fpgm, activation, random; or "learned":
+    masks that are trained for the budget, as `masks` says (learned_masks.py; budgets of parameters only, one round).
+    scope: layers compete with each other ("global"), within their type ("type": linear, convolutions), or every layer
+    loses the same share ("layer").
+    num_rounds: the budget is approached in so many rounds; scores are computed anew before each, on what is left.
     num_batches: training batches over which the scores are averaged in a round.
     min_units: units that stay in every layer.
     round_to: widths become multiples of this. Runtimes work on blocks of channels: with the same number of parameters
     an odd width was up to 1.5 times slower than a round one in ONNX Runtime on x86.
+    normalised_units: also cut units over which a LayerNorm, an RMSNorm or another mean is taken (the residual width
+    of transformers). The others then see another mean, which training has to repair.
+    layers: rules for single layers. seed: of random scores.
     """
 
+    score: str = "taylor"
+    scope: str = "global"
     num_rounds: int = 8
     num_batches: int = 16
     min_units: int = 2
     round_to: int = 8
+    normalised_units: bool = False
+    layers: tuple[LayerRule, ...] = ()
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    seed: int = 0
 
     def __post_init__(self) -> None:
+        self._require_one_of("score", (*SCORES, LEARNED))
+        self._require_one_of("scope", SCOPES)
         self._require("num_rounds", int, 1, 1000)
         self._require("num_batches", int, 1, 10**6)
         self._require("min_units", int, 1, 10**6)
         self._require("round_to", int, 1, 10**6)
+        self._require("seed", int, 0, 2**31 - 1)
+        if not isinstance(self.normalised_units, bool):
+            raise ConfigError(f"PruneConfig: normalised_units must be true or false, not {self.normalised_units!r}")
+        if not isinstance(self.masks, MaskConfig):
+            raise ConfigError(f"PruneConfig: masks must be a MaskConfig, not {self.masks!r}")
+        if not isinstance(self.layers, tuple) or not all(isinstance(one, LayerRule) for one in self.layers):
+            raise ConfigError(f"PruneConfig: layers must be a tuple of LayerRule, not {self.layers!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PruneConfig:
+        """As Config.from_dict, with a list of dicts for layers."""
+        rules = values.get("layers", ())
+        if not isinstance(rules, (list, tuple)):
+            raise ConfigError(f"PruneConfig: layers must be a list of rules, not {rules!r}")
+        built: dict[str, Any] = {
+            "layers": tuple(LayerRule.from_dict(one) if isinstance(one, Mapping) else one for one in rules)
+        }
+        if isinstance(values.get("masks"), Mapping):
+            built["masks"] = MaskConfig.from_dict(values["masks"])
+        return super().from_dict({**values, **built})
+
+
+def _drop_defaults(config: Config, names: tuple[str, ...]) -> dict[str, Any]:
+    defaults = {one.name: one.default for one in dataclasses.fields(config)}
+    values = dataclasses.asdict(config)
+    return {key: value for key, value in values.items() if key not in names or value != defaults[key]}
 
 
 @dataclass(frozen=True)
@@ -97,6 +237,12 @@ class FitConfig(Config):
     """Training with AdamW and a one-cycle schedule (Smith and Topin, 2018).
 
     learning_rate is the peak of the cycle. The seed fixes the order of the data and every random layer.
+    ema_decay: an exponential moving average of the weights is what is evaluated and what stays; None for none.
+    precision: of the forward pass in training: float32, bfloat16 (autocast) or float16 (autocast with scaled
+    gradients; CUDA only). Weights, and every evaluation, are float32.
+    patience: stop after so many epochs without a better validation metric, and keep the best epoch; None trains for
+    all epochs and keeps the last one. The schedule stays that of all epochs: a run that stops early has not seen
+    its small learning rates.
     """
 
     epochs: int = 10
@@ -104,6 +250,9 @@ class FitConfig(Config):
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     seed: int = 0
+    ema_decay: float | None = None
+    precision: str = "float32"
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         self._require("epochs", int, 1, 100_000)
@@ -111,21 +260,60 @@ class FitConfig(Config):
         self._require("learning_rate", float, 0.0, 1e3, open_low=True)
         self._require("weight_decay", float, 0.0, 1e3)
         self._require("seed", int, 0, 2**31 - 1)
+        self._require_one_of("precision", PRECISIONS)
+        if self.ema_decay is not None:
+            self._require("ema_decay", float, 0.0, 0.999999, open_low=True)
+        if self.patience is not None:
+            self._require("patience", int, 1, 100_000)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As Config.to_dict, without these at their default: records from before they were there stay equal."""
+        return _drop_defaults(self, ("ema_decay", "precision", "patience"))
 
 
 @dataclass(frozen=True)
 class DistilConfig(Config):
-    """Distillation of logits (Hinton, Vinyals and Dean 2015, section 2).
+    """Distillation of logits (Hinton, Vinyals and Dean 2015, section 2) and of features (train/distil.py).
 
     weight: share of the teacher in the loss, the labels have the rest. temperature: softening of both logits.
+    features: layers whose outputs are learned too: names (fqn), or pairs (student's name, teacher's name) where the
+    two differ. feature_weight: how much the mean of their losses adds.
     """
 
     temperature: float = 4.0
     weight: float = 0.7
+    features: tuple[str | tuple[str, str], ...] = ()
+    feature_weight: float = 1.0
 
     def __post_init__(self) -> None:
         self._require("temperature", float, 0.0, 1e3, open_low=True)
         self._require("weight", float, 0.0, 1.0)
+        self._require("feature_weight", float, 0.0, 1e6, open_low=True)
+        if not isinstance(self.features, tuple):
+            raise ConfigError(f"DistilConfig: features must be a tuple of names or pairs, not {self.features!r}")
+        for one in self.features:
+            names = one if isinstance(one, tuple) and len(one) == 2 else (one,)
+            if not all(isinstance(name, str) and name for name in names):
+                raise ConfigError(
+                    f"DistilConfig: features holds {one!r}; give a layer's name, or (student's name, teacher's name)"
+                )
+
+    @property
+    def feature_pairs(self) -> tuple[tuple[str, str], ...]:
+        """`features` as (student's name, teacher's name)."""
+        return tuple((one, one) if isinstance(one, str) else one for one in self.features)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As Config.to_dict, without these at their default: records from before they were there stay equal."""
+        return _drop_defaults(self, ("features", "feature_weight"))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DistilConfig:
+        """As Config.from_dict, with lists for tuples, as JSON has them."""
+        features = values.get("features", ())
+        if isinstance(features, list):
+            features = tuple(tuple(one) if isinstance(one, list) else one for one in features)
+        return super().from_dict({**values, "features": features})
 
 
 @dataclass(frozen=True)
@@ -147,6 +335,74 @@ class ExportConfig(Config):
 
 
 @dataclass(frozen=True)
+class SegmentConfig(Config):
+    """Pruning of dendritic segments: groups of a layer's inputs, cut for the whole layer.
+
+    segment_size: channels or features in a segment; behind a flatten a segment is made of whole maps, at least one.
+    min_segments: segments that stay in every layer. num_rounds and num_batches are as in PruneConfig.
+    """
+
+    segment_size: int = 8
+    min_segments: int = 1
+    num_rounds: int = 8
+    num_batches: int = 16
+
+    def __post_init__(self) -> None:
+        self._require("segment_size", int, 1, 10**6)
+        self._require("min_segments", int, 1, 10**6)
+        self._require("num_rounds", int, 1, 1000)
+        self._require("num_batches", int, 1, 10**6)
+
+
+@dataclass(frozen=True)
+class GroupConfig(Config):
+    """Learned groups: each group of a layer's neurons keeps inputs of its own.
+
+    num_groups: groups in every layer that becomes grouped; None chooses for each layer among those that were measured
+    to pay. round_to: the inputs of a group are a multiple of this, and with num_groups None the neurons too.
+    num_batches: training batches over which the scores are averaged.
+    """
+
+    num_groups: int | None = None
+    round_to: int = 16
+    num_batches: int = 16
+
+    def __post_init__(self) -> None:
+        if self.num_groups is not None:
+            self._require("num_groups", int, 2, 4096)
+        self._require("round_to", int, 1, 10**6)
+        self._require("num_batches", int, 1, 10**6)
+
+
+@dataclass(frozen=True)
+class TwoOfFourConfig(Config):
+    """2:4 sparsity: of every four consecutive inputs of a neuron two are kept.
+
+    board: name of the profile whose runtime skips such zeros.
+    score: `magnitude` of the weight, or `taylor`, |weight * gradient| averaged over num_batches training batches.
+    """
+
+    board: str = ""
+    score: str = "magnitude"
+    num_batches: int = 16
+
+    def __post_init__(self) -> None:
+        if self.score not in ("magnitude", "taylor"):
+            raise ConfigError(f"TwoOfFourConfig: score must be 'magnitude' or 'taylor', not {self.score!r}")
+        self._require("num_batches", int, 1, 10**6)
+
+
+# What is removed: whole neurons, segments of a layer's inputs, segments of each group of neurons, two weights of four.
+LevelConfig: TypeAlias = PruneConfig | SegmentConfig | GroupConfig | TwoOfFourConfig
+LEVELS: dict[str, type[LevelConfig]] = {
+    "neurons": PruneConfig,
+    "segments": SegmentConfig,
+    "groups": GroupConfig,
+    "2:4": TwoOfFourConfig,
+}
+
+
+@dataclass(frozen=True)
 class CompressConfig(Config):
     """The whole of `compress`: train the baseline, prune, distil, and the controls.
 
@@ -157,26 +413,45 @@ class CompressConfig(Config):
     budget: Budget
     fit: FitConfig = field(default_factory=FitConfig)
     finetune_epochs: int = 10
-    prune: PruneConfig = field(default_factory=PruneConfig)
+    prune: LevelConfig = field(default_factory=PruneConfig)
     distil: DistilConfig = field(default_factory=DistilConfig)
     controls: bool = True
 
     def __post_init__(self) -> None:
         self._require("finetune_epochs", int, 1, 100_000)
-        kinds = {"budget": Budget, "fit": FitConfig, "prune": PruneConfig, "distil": DistilConfig, "controls": bool}
-        for name, kind in kinds.items():
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigError(f"CompressConfig: {name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        kinds: dict[str, tuple[type, ...]] = {
+            "budget": (Budget,),
+            "fit": (FitConfig,),
+            "prune": tuple(LEVELS.values()),
+            "distil": (DistilConfig,),
+            "controls": (bool,),
+        }
+        for name, allowed in kinds.items():
+            if not isinstance(getattr(self, name), allowed):
+                names = " or ".join(kind.__name__ for kind in allowed)
+                raise ConfigError(f"CompressConfig: {name} must be a {names}, not {getattr(self, name)!r}")
+
+    @property
+    def level(self) -> str:
+        """The name of what is removed, a key of LEVELS."""
+        return next(name for name, kind in LEVELS.items() if isinstance(self.prune, kind))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As Config.to_dict; `prune` has the level beside its settings."""
+        values = super().to_dict()
+        return {**values, "prune": {"level": self.level, **self.prune.to_dict()}, "fit": self.fit.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CompressConfig:
-        """As Config.from_dict, with nested dicts for budget, fit, prune and distil."""
-        parts: dict[str, type[Config]] = {
-            "budget": Budget,
-            "fit": FitConfig,
-            "prune": PruneConfig,
-            "distil": DistilConfig,
-        }
+        """As Config.from_dict, with nested dicts for budget, fit, prune (with a key `level`) and distil."""
+        parts: dict[str, type[Config]] = {"budget": Budget, "fit": FitConfig, "distil": DistilConfig}
+        if isinstance(values.get("prune"), Mapping):
+            settings = dict(values["prune"])
+            level = settings.pop("level", "neurons")
+            if level not in LEVELS:
+                raise ConfigError(f"CompressConfig: unknown level {level!r}; known: {', '.join(LEVELS)}")
+            values = {**values, "prune": settings}
+            parts["prune"] = LEVELS[level]
         built = {
             key: parts[key].from_dict(value) if key in parts and isinstance(value, Mapping) else value
             for key, value in values.items()

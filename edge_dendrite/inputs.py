@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from edge_dendrite.errors import ConfigError, ModelError
 from edge_dendrite.progress import Progress
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edge_dendrite.data.dataset import DataSet
     from edge_dendrite.ship.boards import BoardProfile
     from edge_dendrite.train.evaluate import Metric
@@ -36,31 +38,50 @@ def default_model(data: str) -> str:
 def compress_config(
     file: Path | None,
     data: str,
-    pruning_ratio: float | None,
-    max_parameters: int | None,
-    round_to: int | None,
-    epochs: int | None,
+    budget: Mapping[str, Any],
+    prune: Mapping[str, Any],
+    training: Mapping[str, Any],
     finetune_epochs: int | None,
-    seed: int | None,
     controls: bool = True,
 ) -> CompressConfig:
-    """Defaults by data set, then the file, then the flags."""
+    """Defaults by data set, then the file, then the flags.
+
+    budget, prune, training: flags by their key of Budget, PruneConfig (with `level`) and FitConfig; None where a flag
+    was not given.
+    """
     values = _read_json(file) if file else {}
     by_data = {"digits": (40, 30, 32), "mnist": (8, 6, 64)}
     fit_epochs, more_epochs, batch_size = by_data.get(data_kind(data), (10, 8, 128))
-    fit = {"epochs": fit_epochs, "batch_size": batch_size, **values.get("fit", {})}
-    fit |= {"seed": seed} if seed is not None else {}
-    fit |= {"epochs": epochs} if epochs is not None else {}
+    fit = {"epochs": fit_epochs, "batch_size": batch_size, **values.get("fit", {}), **_given(training)}
     values = {"finetune_epochs": more_epochs, "budget": {"pruning_ratio": 0.6}, **values, "fit": fit}
     if finetune_epochs is not None:
         values["finetune_epochs"] = finetune_epochs
-    if pruning_ratio is not None or max_parameters is not None:
-        values["budget"] = {"pruning_ratio": pruning_ratio, "max_parameters": max_parameters}
-    if round_to is not None:
-        values["prune"] = {**values.get("prune", {}), "round_to": round_to}
+    if given := _given(budget):
+        values["budget"] = given
+    if given := _given(prune):
+        values["prune"] = {**values.get("prune", {}), **given}
     if not controls:
         values["controls"] = False
     return CompressConfig.from_dict(values)
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+def layer_rules(texts: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The rules behind --layer: NAME=keep or NAME=RATIO. Raises ConfigError."""
+    rules = []
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        try:
+            ratio = 0.0 if value == "keep" else float(value)
+        except ValueError:
+            ratio = math.nan
+        if not equals or not name or not 0.0 <= ratio < 1.0:
+            raise ConfigError(f"--layer {text!r}: write NAME=keep, or NAME=0.5 for the fraction of its units to remove")
+        rules.append({"layer": name, "pruning_ratio": ratio})
+    return rules or None
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -97,6 +118,17 @@ def find_metric(name: str) -> Metric:
     if ":" not in name:
         raise ConfigError(f"--metric {name!r} is not known; give accuracy or package.module:function")
     return import_object(name, "metric")
+
+
+def file_size_of(samples: DataSet) -> Callable[[nn.Module], int]:
+    """A function that gives the size of a network's exported file in bytes."""
+
+    def num_bytes(module: nn.Module) -> int:
+        from edge_dendrite.export.onnx import export_onnx
+
+        return len(export_onnx(module, samples.input_shape, 17).content)
+
+    return num_bytes
 
 
 def trainable_model(

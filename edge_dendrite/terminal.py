@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -14,6 +15,9 @@ from rich.text import Text
 
 from edge_dendrite.report.format import count, file_size, percent, seconds
 from edge_dendrite.report.rows import Report, Row
+
+if TYPE_CHECKING:
+    from edge_dendrite.compress.plan import Plan
 
 # A state dict that does not fit is told by torch in hundreds of names.
 _MAX_LINE = 1500
@@ -85,6 +89,23 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         table.add_row(*(Text(cell) for cell in row))
     # Wide enough for every column when stdout is a file.
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def print_plan(plan: Plan) -> None:
+    """The layers of a plan: units before and after, the share of their score that goes, what it saves."""
+    rows = [
+        [
+            one.layer,
+            f"{one.before:,}",
+            f"{one.after:,}",
+            f"{one.removed_score / one.total_score:.2%}" if one.total_score else "-",
+            f"{one.parameters_saved:,}",
+            f"{one.macs_saved:,}",
+        ]
+        for one in plan.layers
+    ]
+    columns = ["layer", "units before", "after", "score removed", "parameters saved*", "MACs saved*"]
+    print_table("plan (* by this layer alone; cuts of neighbours overlap)", columns, rows)
 
 
 def print_report(report: Report) -> None:

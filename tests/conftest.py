@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from pathlib import Path
 
-import pytest
+# Many small networks: threads that wait for each other cost more than they give, above all on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from parts import PARTS, find_part
+from collections import Counter  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+from parts import PARTS, find_part  # noqa: E402
 
 REQUIRE_ALL = os.environ.get("EDGE_DENDRITE_REQUIRE_ALL") == "1"
 

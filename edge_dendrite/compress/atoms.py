@@ -6,6 +6,8 @@ slice label vectors. Two indices whose atoms end up in one class must be cut tog
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -35,6 +37,11 @@ class Atoms:
         both = (first != FIXED) & (second != FIXED)
         self._edges.append((first[both], second[both]))
 
+    def tie(self, parts: Sequence[np.ndarray], reason: str) -> None:
+        """Parts of a dimension that must keep equal sizes: cut at the same positions."""
+        for part in parts[1:]:
+            self.unify(parts[0], part, reason)
+
     def fix(self, atoms: np.ndarray, reason: str) -> None:
         """These atoms, and all that belong to them, stay."""
         movable = atoms[atoms != FIXED]
@@ -49,6 +56,6 @@ class Atoms:
         _, classes = connected_components(graph, directed=False)
         reasons = {int(classes[FIXED]): "not a dimension of units"}
         for atoms, reason in self._fixes:
-            for number in np.unique(classes[atoms]):
-                reasons.setdefault(int(number), reason)
+            for number in np.unique(classes[atoms]).tolist():
+                reasons.setdefault(number, reason)
         return classes, reasons

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from edge_dendrite.compress.plan import Cut, Plan, apply_plan_
+from edge_dendrite.compress.plan import Cut, Plan, Replace, apply_plan_
 
 
 def same_shape_from_scratch(factory: Callable[[], nn.Module], plan: Plan, seed: int) -> nn.Module:
@@ -21,7 +21,14 @@ def same_shape_from_scratch(factory: Callable[[], nn.Module], plan: Plan, seed: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = apply_plan_(factory(), plan)
-        for name in sorted({edit.tensor.rpartition(".")[0] for edit in plan.edits if isinstance(edit, Cut)}):
+        cut = {edit.tensor.rpartition(".")[0] for edit in plan.edits if isinstance(edit, Cut)}
+        replaced = {edit.module for edit in plan.edits if isinstance(edit, Replace)}
+        inside = {
+            f"{name}.{below}" if below else name
+            for name in replaced
+            for below, _ in module.get_submodule(name).named_modules()
+        }
+        for name in sorted(cut | inside):
             _initialise_(module.get_submodule(name))
     return module
 

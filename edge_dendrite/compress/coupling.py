@@ -1,14 +1,15 @@
 """Which slices of which tensors make one unit, found on the graph of `torch.export`.
 
-Dimensions are tracked through operators (operators.py), never by module class: renamed modules and classes, shared
-modules and functional calls make no difference.
+Dimensions are tracked through operators (operators.py, layer_rules.py, shape_rules.py), never by module class: renamed
+modules and classes, shared modules and functional calls make no difference.
 """
 
 from __future__ import annotations
 
+import logging
 import operator
-from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,37 +18,40 @@ from torch import nn
 from torch.export.graph_signature import InputKind
 
 from edge_dendrite.compress.atoms import Atoms
-from edge_dendrite.compress.operators import Call, Labels, Roles, apply_operator, fixed_labels, is_labels
+from edge_dendrite.compress.attributes import Settlement, SourceSize
+from edge_dendrite.compress.forward import Inputs, arguments
+from edge_dendrite.compress.grouping import CARRIED, CONTRACTED, DEPTHWISE, PRODUCED, Group, Groups, Slices, find_groups
+from edge_dendrite.compress.layer_rules import LAYER_RULES
+from edge_dendrite.compress.operators import (
+    ELEMENTWISE,
+    UNCHANGED,
+    Call,
+    Labels,
+    Roles,
+    Statistic,
+    Work,
+    elementwise,
+    fixed_labels,
+    is_labels,
+    not_understood,
+    tensors_in,
+    unchanged,
+)
+from edge_dendrite.compress.shape_rules import SHAPE_RULES
+from edge_dendrite.compress.sizes import Attribute, Origin, WrittenSizes, quiet, record_sizes
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
 
-PRODUCED, CONTRACTED, DEPTHWISE, CARRIED = "produced", "contracted", "depthwise", "carried"
+__all__ = ["CARRIED", "CONTRACTED", "DEPTHWISE", "PRODUCED", "Coupling", "Group", "Slices", "find_coupling"]
 
 
 @dataclass(frozen=True)
-class Slices:
-    """The part of one tensor dimension that belongs to a group's units.
+class SizedAttribute:
+    """A whole number in a module that falls by `per_unit[number]` with every unit of that group."""
 
-    indices: (num_units, indices per unit); role: produced (makes the units), contracted (sums over them),
-    depthwise, or carried (one value per unit, such as a bias or batch-norm statistics).
-    """
-
-    tensor: str
-    dim: int
-    role: str
-    indices: np.ndarray
-
-
-@dataclass(frozen=True)
-class Group:
-    """Units that occupy the same tensors: the neurons of a layer, or of several layers joined by additions."""
-
-    name: str
-    slices: tuple[Slices, ...]
-
-    @property
-    def num_units(self) -> int:
-        return len(self.slices[0].indices)
+    attribute: Attribute
+    value: int
+    per_unit: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -56,37 +60,80 @@ class Coupling:
 
     shapes: parameters and buffers by canonical name; a tensor registered under several names is there once.
     trainable: the names that count as parameters. kept: layer name -> reason.
+    ties: a partition of the groups' numbers; groups of one tie must keep equal numbers of units.
+    attributes: whole numbers in modules that follow the groups' sizes.
+    program: the graph that was traced. group_of, unit_of: for every atom its group and unit there, -1 for what stays.
     """
 
     groups: tuple[Group, ...]
     shapes: dict[str, tuple[int, ...]]
     trainable: frozenset[str]
     kept: dict[str, str]
+    ties: tuple[tuple[int, ...], ...]
+    attributes: tuple[SizedAttribute, ...]
+    work: tuple[Work, ...] = field(repr=False)
+    program: torch.export.ExportedProgram = field(repr=False)
+    statistics: tuple[Statistic, ...] = field(repr=False)
+    group_of: np.ndarray = field(repr=False)
+    unit_of: np.ndarray = field(repr=False)
+
+    def stays(self, labels: np.ndarray, alive: Sequence[np.ndarray]) -> np.ndarray:
+        """Which indices of a labelled dimension stay when the units in `alive` (per group (num_units,)) do: bool."""
+        groups, units = self.group_of[labels], self.unit_of[labels]
+        result: np.ndarray = np.ones(len(labels), bool)
+        for number in np.unique(groups[groups >= 0]).tolist():
+            own = groups == number
+            result[own] = alive[number][units[own]]
+        return result
 
 
-def find_coupling(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> Coupling:
+def find_coupling(module: nn.Module, example_inputs: Inputs) -> Coupling:
     """Trace `module` in evaluation mode and find its groups.
 
+    example_inputs: a tensor, a tuple of positional tensors or a dict of keyword ones, with a batch of two at least.
     Raises PruneError when the network cannot be traced (for instance control flow that depends on values).
     """
+    program = trace(module, example_inputs)
+    with evaluating(module):
+        written = record_sizes(module, example_inputs, program.graph)
+    return _Tracker(module, program, written).track()
+
+
+def trace(module: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
+    """The graph of `torch.export` in evaluation mode. Raises PruneError with the line that cannot be traced."""
+    args, kwargs = arguments(inputs)
+    log = logging.getLogger("torch.export")
+    level = log.level
     try:
-        with evaluating(module), torch.no_grad():
-            program = torch.export.export(module, example_inputs)
+        # Recurrent layers renew a list of their weights while they run, which torch.export warns of; nothing changes.
+        with evaluating(module), torch.no_grad(), quiet():
+            log.setLevel(logging.CRITICAL)
+            return torch.export.export(module, args, kwargs, strict=False)
     except Exception as error:  # torch.export raises many kinds; the first line says what it stumbled over
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise PruneError(f"the network cannot be traced by torch.export: {first_line}") from error
-    return _Tracker(module).track(program)
+        raise PruneError(f"the network cannot be traced by torch.export: {_explained(error)}") from error
+    finally:
+        log.setLevel(level)
+
+
+def _explained(error: Exception) -> str:
+    """The first line, and the user's own line of code where torch names one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    places = [line.strip() for line in lines if line.strip().startswith("File ") and "site-packages" not in line]
+    return f"{lines[0]} ({places[-1]})" if places else lines[0]
 
 
 class _Tracker:
     """Walks the graph once, then groups the classes of atoms."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, program: torch.export.ExportedProgram, written: WrittenSizes) -> None:
+        self._module, self._program, self._written = module, program, written
         self._atoms = Atoms()
         self._roles = Roles()
         self._canonical: dict[str, str] = {}
         self._labels: dict[str, Labels] = {}
         self._trainable: set[str] = set()
+        self._nested = False
+        self._results: dict[str, Any] = {}
         first_names: dict[int, str] = {}
         for name, tensor in [
             *module.named_parameters(remove_duplicate=False),
@@ -100,110 +147,139 @@ class _Tracker:
                 if isinstance(tensor, nn.Parameter):
                     self._trainable.add(name)
 
-    def track(self, program: torch.export.ExportedProgram) -> Coupling:
-        environment: dict[torch.fx.Node, Any] = {}
+    def track(self) -> Coupling:
         tensors = {
             spec.arg.name: spec.target
-            for spec in program.graph_signature.input_specs
+            for spec in self._program.graph_signature.input_specs
             if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER)
         }
-        for node in program.graph.nodes:
-            if node.op == "placeholder" and node.name in tensors:
-                environment[node] = self._labels[self._canonical[tensors[node.name]]]
+        inputs = {name: self._labels[self._canonical[target]] for name, target in tensors.items() if target is not None}
+        for result in self._walk(self._program.graph_module, inputs):
+            self._fix(result, "an output of the network")
+        return self._coupling()
+
+    def _walk(self, graph_module: torch.fx.GraphModule, inputs: Mapping[str, Any]) -> list[Any]:
+        """Labels of the outputs of a graph, given those of its placeholders by name."""
+        environment: dict[torch.fx.Node, Any] = {}
+        for node in graph_module.graph.nodes:
+            if node.op == "placeholder" and node.name in inputs:
+                environment[node] = inputs[node.name]
+            elif node.op == "get_attr" and isinstance(getattr(graph_module, str(node.target), None), nn.Module):
+                environment[node] = getattr(graph_module, str(node.target))
             elif node.op == "call_function":
-                environment[node] = self._call(node, environment)
+                environment[node] = self._results[node.name] = self._call(node, environment)
             elif node.op == "output":
-                for result in node.all_input_nodes:
-                    self._fix(environment[result], "an output of the network")
+                return [environment[result] for result in node.all_input_nodes]
             else:
                 environment[node] = _fixed_like(node.meta.get("val"))
-        return self._group()
+        return []
 
     def _call(self, node: torch.fx.Node, environment: dict[torch.fx.Node, Any]) -> Any:
         args = torch.fx.map_arg(list(node.args), lambda one: environment[one])
         kwargs = torch.fx.map_arg(dict(node.kwargs), lambda one: environment[one])
-        value = node.meta.get("val")
         if node.target is operator.getitem:
             return args[0][args[1]]
+        if node.target is torch.ops.higher_order.cond:
+            return self._branches(args)
+        value = node.meta.get("val")
+        shapes = tuple(tuple(one.shape) for one in _flat([value]) if isinstance(one, torch.Tensor))
         name = _operator_name(node.target)
-        if isinstance(value, torch.Tensor):
-            call = Call(name, tuple(args), dict(kwargs), tuple(value.shape), self._atoms, self._roles)
-            return apply_operator(call)
-        for argument in _flat([*args, *kwargs.values()]):
-            self._fix(argument, f"{name}: this operator is not understood")
-        return _fixed_like(value)
+        if not shapes:
+            for tensor in tensors_in([*args, *kwargs.values()]):
+                if name not in ("_assert_tensor_metadata", "sym_size"):
+                    self._fix(tensor, f"{name}: this operator is not understood")
+            return _fixed_like(value)
+        call = Call(
+            name,
+            node,
+            tuple(args),
+            dict(kwargs),
+            shapes,
+            self._atoms,
+            self._roles,
+            self._written,
+            self._module,
+            self._nested,
+        )
+        return _apply(call)
+
+    def _branches(self, args: list[Any]) -> list[Any]:
+        """torch.cond: both branches see the same operands, and what they return is joined."""
+        _, on_true, on_false, operands = args
+        results = []
+        self._nested = True
+        for branch in (on_true, on_false):
+            names = [node.name for node in branch.graph.nodes if node.op == "placeholder"]
+            results.append(self._walk(branch, dict(zip(names, operands, strict=True))))
+        self._nested = False
+        for first, second in zip(*results, strict=True):
+            for one, other in zip(first, second, strict=True):
+                self._atoms.unify(one, other, "cond: joins a dimension that must stay")
+        return results[0]
 
     def _fix(self, labels: Any, reason: str) -> None:
-        if is_labels(labels):
-            for dim in labels:
+        for tensor in tensors_in([labels]):
+            for dim in tensor:
                 self._atoms.fix(dim, reason)
 
-    def _group(self) -> Coupling:
+    def _settled(self) -> tuple[np.ndarray, dict[int, str], list[SourceSize]]:
+        sources = {source for binding in self._roles.bindings for source in binding.size.sources}
+        origins: dict[Origin, np.ndarray] = {}
+        for source in sources:
+            if isinstance(source, Origin):
+                result = self._results.get(self._written.node_of.get(source.call, ""))
+                if result is not None:
+                    origins[source] = (result if is_labels(result) else result[source.output])[source.dim]
+        return Settlement(self._atoms, self._roles.bindings, origins, self._written.escaped).solve()
+
+    def _coupling(self) -> Coupling:
         for name, dims in self._labels.items():
             if name not in self._trainable:
                 for atoms in self._roles.contracted:
                     if any(atoms is dim for dim in dims):
                         # No gradient reaches a buffer, so nothing would be known of what these units are worth.
                         self._atoms.fix(atoms, f"{name}: a buffer reads these units")
-        classes, reasons = self._atoms.solve()
-        roles = self._roles_of_atoms(len(classes))
-        produced: np.ndarray = np.zeros(len(classes), bool)
-        for atoms in self._roles.produced:
-            produced[atoms] = True
-        members: dict[int, list[tuple[str, int, np.ndarray]]] = defaultdict(list)
-        kept: dict[str, str] = {}
-        for name, dims in self._labels.items():
-            for dim, atoms in enumerate(dims):
-                numbers = classes[atoms]
-                if len(atoms) and produced[atoms[0]]:
-                    stays = [reasons[number] for number in numbers.tolist() if number in reasons]
-                    if stays:
-                        kept[name.rpartition(".")[0] or name] = stays[0]
-                for number in np.unique(numbers).tolist():
-                    if number not in reasons:
-                        members[number].append((name, dim, np.flatnonzero(numbers == number)))
-        shapes = {name: tuple(len(dim) for dim in dims) for name, dims in self._labels.items()}
-        groups = self._join_units(members, roles, produced)
-        return Coupling(groups, shapes, frozenset(self._trainable), kept)
-
-    def _roles_of_atoms(self, count: int) -> np.ndarray:
-        roles: np.ndarray = np.full(count, CARRIED, dtype=object)
-        for role, marked in (
-            (PRODUCED, self._roles.produced),
-            (DEPTHWISE, self._roles.depthwise),
-            (CONTRACTED, self._roles.contracted),
-        ):
-            for atoms in marked:
-                roles[atoms] = role
-        return roles
-
-    def _join_units(
-        self, members: dict[int, list[tuple[str, int, np.ndarray]]], roles: np.ndarray, produced: np.ndarray
-    ) -> tuple[Group, ...]:
-        """Units with the same tensors, dimensions and index counts form a group."""
-        by_signature: dict[tuple[tuple[str, int, int], ...], list[list[np.ndarray]]] = defaultdict(list)
-        for places in members.values():
-            signature = tuple((name, dim, len(indices)) for name, dim, indices in places)
-            by_signature[signature].append([indices for _, _, indices in places])
-        groups = []
-        for signature, units in by_signature.items():
-            slices = tuple(
-                Slices(name, dim, str(roles[self._labels[name][dim][0]]), np.stack([unit[at] for unit in units]))
-                for at, (name, dim, _) in enumerate(signature)
-            )
-            producers = [one for one in slices if produced[self._labels[one.tensor][one.dim][0]]]
-            if producers:
-                groups.append(Group(" + ".join(_layer_name(one.tensor) for one in producers), slices))
-        return tuple(groups)
+        classes, reasons, changing = self._settled()
+        found = find_groups(self._labels, classes, reasons, self._roles, [one.labels for one in changing])
+        return Coupling(
+            groups=found.groups,
+            shapes={name: tuple(len(dim) for dim in dims) for name, dims in self._labels.items()},
+            trainable=frozenset(self._trainable),
+            kept=found.kept,
+            ties=tuple((number,) for number in range(len(found.groups))),
+            attributes=tuple(_attribute(one, found) for one in changing),
+            work=tuple(self._roles.work),
+            program=self._program,
+            statistics=tuple(self._roles.statistics),
+            group_of=found.group_of,
+            unit_of=found.unit_of,
+        )
 
 
-def _layer_name(tensor: str) -> str:
-    return tensor.rpartition(".")[0] or tensor
+def _attribute(one: SourceSize, found: Groups) -> SizedAttribute:
+    assert isinstance(one.source, Attribute)
+    groups = found.group_of[one.labels]
+    numbers, counts = np.unique(groups[groups >= 0], return_counts=True)
+    per_unit = {
+        number: count * one.value // (len(one.labels) * found.groups[number].num_units)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+    }
+    return SizedAttribute(one.source, one.value, per_unit)
+
+
+def _apply(call: Call) -> Any:
+    plain = call.name if call.name.startswith("_") else call.name.rstrip("_")  # in-place forms couple as the others do
+    if plain in UNCHANGED:
+        return unchanged(call)
+    if plain in ELEMENTWISE:
+        return elementwise(call)
+    rule = LAYER_RULES.get(plain) or SHAPE_RULES.get(plain) or not_understood
+    return rule(call)
 
 
 def _operator_name(target: Any) -> str:
     schema = getattr(target, "_schema", None)
-    name = schema.name if schema is not None else str(target)
+    name = schema.name if schema is not None else str(getattr(target, "__name__", target))
     return name.removeprefix("aten::")
 
 
@@ -215,8 +291,8 @@ def _fixed_like(value: Any) -> Any:
     return None
 
 
-def _flat(values: list[Any]) -> list[Any]:
-    found = []
+def _flat(values: Sequence[Any]) -> list[Any]:
+    found: list[Any] = []
     for value in values:
-        found.extend(_flat(value) if isinstance(value, list) else [value])
+        found.extend(_flat(value) if isinstance(value, (list, tuple)) else [value])
     return found

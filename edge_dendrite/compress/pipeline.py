@@ -4,6 +4,7 @@ OUT/                        the compressed model
 OUT/baseline/               the dense network that it came from
 OUT/controls/dense-longer/  the dense network with the same extra epochs and the same teacher
 OUT/controls/from-scratch/  the compressed shape with new weights, the same total epochs and the same teacher
+OUT/search/RATIO/           the networks tried for a budget of max_drop
 OUT/checkpoints/            of the stage that is being trained; removed when it is finished
 """
 
@@ -24,10 +25,13 @@ from torch import nn
 
 from edge_dendrite.compress.check import check_fits
 from edge_dendrite.compress.controls import same_shape_from_scratch
+from edge_dendrite.compress.levels import hold_same_zeros_, plan_at_level, prune_at_level
 from edge_dendrite.compress.model import CompressedModel, load, weights_digest
-from edge_dendrite.compress.prune import prune
+from edge_dendrite.compress.nm_sparsity import bake_
+from edge_dendrite.compress.prune import Planned
 from edge_dendrite.compress.record import RECORD, WEIGHTS, read_record
-from edge_dendrite.config import CompressConfig, FitConfig
+from edge_dendrite.compress.search import smallest_that_keeps
+from edge_dendrite.config import Budget, CompressConfig, FitConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ModelError
 from edge_dendrite.lock import locked
@@ -36,6 +40,7 @@ from edge_dendrite.progress import Progress, silent
 from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
 from edge_dendrite.train.evaluate import Metric, accuracy, evaluate, metric_name
 from edge_dendrite.train.fit import Teacher, fit
+from edge_dendrite.train.history import kept_entry
 
 
 @dataclass(frozen=True)
@@ -61,18 +66,64 @@ def compress_with_controls(
     source: str = "",
     baseline: nn.Module | None = None,
     metric: Metric = accuracy,
+    num_bytes: Callable[[nn.Module], int] | None = None,
+    device: str = "auto",
     progress: Progress = silent,
 ) -> Outcome:
     """Train a baseline (or take the trained `baseline`), prune it to the budget, distil, and train the controls.
 
     Everything is kept in the folder `out`; a stage that is there with the same settings and data is reused, an
-    interrupted one goes on after its last finished epoch. Raises ModelError when `out` holds the result of other
+    interrupted one goes on after its last finished epoch. num_bytes: size of a network's exported file, for a budget of
+    max_onnx_bytes. device: where it is trained ("auto": where the network is, or an accelerator if there is one).
+    Raises ModelError when `out` holds the result of other
     settings, PruneError and TrainError as `prune` and `fit` do.
     """
     source = source or getattr(factory, "__name__", "model")
     with locked(Path(out)):
         check_fits(factory, data, source)
-        return _Run(factory, data, config, Path(out), source, metric, progress).outcome(baseline)
+        return _Run(factory, data, config, Path(out), source, metric, num_bytes, device, progress).outcome(baseline)
+
+
+def plan_compression(
+    factory: Callable[[], nn.Module],
+    data: DataSet,
+    config: CompressConfig,
+    *,
+    source: str = "",
+    baseline: nn.Module | None = None,
+    num_bytes: Callable[[nn.Module], int] | None = None,
+    progress: Progress = silent,
+) -> Planned:
+    """What `compress_with_controls` would cut of `baseline` (without: of the network as its factory makes it).
+
+    Nothing is trained, changed or written. Raises as `compress_with_controls`.
+    """
+    source = source or getattr(factory, "__name__", "model")
+    check_fits(factory, data, source)
+    module = baseline if baseline is not None else _newborn(factory, source, config.fit.seed)
+    return plan_at_level(
+        module,
+        scoring_batches(data, config),
+        config.budget,
+        config.prune,
+        data.input_shape,
+        num_bytes=num_bytes,
+        progress=progress,
+    )
+
+
+def _newborn(factory: Callable[[], nn.Module], source: str, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(factory, source)
+
+
+def scoring_batches(data: DataSet, config: CompressConfig) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """As many training batches as the rounds of scoring will look at."""
+    generator = torch.Generator().manual_seed(config.fit.seed)
+    shuffled = data.batches(data.train, config.fit.batch_size, generator)
+    num_rounds = getattr(config.prune, "num_rounds", 1)  # groups and 2:4 are chosen at once
+    return list(itertools.islice(shuffled, num_rounds * config.prune.num_batches))
 
 
 class _Run:
@@ -86,10 +137,13 @@ class _Run:
         out: Path,
         source: str,
         metric: Metric,
+        num_bytes: Callable[[nn.Module], int] | None,
+        device: str,
         progress: Progress,
     ) -> None:
+        self._device = device
         self._factory, self._data, self._config, self._out = factory, data, config, out
-        self._source, self._metric, self._progress = source, metric, progress
+        self._source, self._metric, self._num_bytes, self._progress = source, metric, num_bytes, progress
         self._identity = {
             "data": data.fingerprint(),
             "source": source,
@@ -110,9 +164,7 @@ class _Run:
         def make(key: str) -> CompressedModel:
             if given is not None:
                 return self._finished(copy.deepcopy(given).eval(), BASELINE, [])
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self._config.fit.seed)
-                module = build(self._factory, self._source)
+            module = _newborn(self._factory, self._source, self._config.fit.seed)
             return self._trained(module, BASELINE, self._config.fit, None, key)
 
         recipe = {"fit": self._config.fit.to_dict()} if given is None else {"weights": weights_digest(given)}
@@ -120,24 +172,37 @@ class _Run:
 
     def _compressed(self, baseline: CompressedModel, teacher: Teacher) -> CompressedModel:
         def make(key: str) -> CompressedModel:
-            pruned = prune(
-                baseline.module,
-                self._scoring_batches(),
-                self._config.budget,
-                self._config.prune,
-                progress=self._progress,
-            )
-            key = digest_of([key, pruned.plan.to_dict()])
-            model = self._trained(pruned.module, COMPRESSED, self._finetune_config(), teacher, key)
-            return replace(model, plan=pruned.plan)
+            if self._config.budget.max_drop is not None:
+                return self._searched(baseline, teacher, self._config.budget.max_drop)
+            return self._pruned_to(self._config.budget, baseline, teacher, key)
 
         return self._stage(self._out, self._full_recipe(baseline), make)
 
-    def _scoring_batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """As many training batches as the rounds of scoring will look at."""
-        generator = torch.Generator().manual_seed(self._config.fit.seed)
-        shuffled = self._data.batches(self._data.train, self._config.fit.batch_size, generator)
-        return list(itertools.islice(shuffled, self._config.prune.num_rounds * self._config.prune.num_batches))
+    def _pruned_to(self, budget: Budget, baseline: CompressedModel, teacher: Teacher, key: str) -> CompressedModel:
+        pruned = prune_at_level(
+            baseline.module,
+            scoring_batches(self._data, self._config),
+            budget,
+            self._config.prune,
+            num_bytes=self._num_bytes,
+            progress=self._progress,
+        )
+        key = digest_of([key, pruned.plan.to_dict()])
+        model = self._trained(pruned.module, COMPRESSED, self._finetune_config(), teacher, key)
+        return replace(model, plan=pruned.plan)
+
+    def _searched(self, baseline: CompressedModel, teacher: Teacher, max_drop: float) -> CompressedModel:
+        """The smallest network found whose metric on validation data is at most `max_drop` below the baseline's."""
+        assert baseline.val_metric is not None
+        least = baseline.val_metric - max_drop
+
+        def tried(ratio: float) -> CompressedModel:
+            budget = Budget(pruning_ratio=ratio)
+            recipe = {**self._full_recipe(baseline), "ratio": ratio}
+            folder = self._out / "search" / f"{ratio:.6f}"
+            return self._stage(folder, recipe, lambda key: self._pruned_to(budget, baseline, teacher, key))
+
+        return smallest_that_keeps(least, tried)
 
     def _longer(self, baseline: CompressedModel, teacher: Teacher) -> CompressedModel:
         def make(key: str) -> CompressedModel:
@@ -153,6 +218,7 @@ class _Run:
             module = same_shape_from_scratch(
                 lambda: build(self._factory, self._source), compressed.plan, self._config.fit.seed
             )
+            hold_same_zeros_(module, compressed.plan, compressed.module)
             model = self._trained(module, FROM_SCRATCH, total, teacher, key)
             return replace(model, plan=compressed.plan)
 
@@ -196,12 +262,13 @@ class _Run:
             metric=self._metric,
             checkpoint=self._checkpoint(role),
             key=key,
+            device=self._device,
             progress=self._progress,
         )
-        return self._finished(module, role, history)
+        return self._finished(bake_(module), role, history)
 
     def _finished(self, module: nn.Module, role: str, history: list[dict[str, Any]]) -> CompressedModel:
-        val_metric = history[-1]["val_metric"] if history else self._validate(module)
+        val_metric = kept_entry(history)["val_metric"] if history else self._validate(module)
         name = f"{self._source} {role.removeprefix('control:')}"
         return CompressedModel.describe(
             module,

@@ -1,30 +1,30 @@
-"""Neuron-level pruning to a parameter budget: score, choose, cut, and compare values before believing it."""
+"""Neuron-level pruning to a budget: score, choose, cut, and compare values before believing it."""
 
 from __future__ import annotations
 
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from edge_dendrite.compress.coupling import (
-    CARRIED,
-    CONTRACTED,
-    DEPTHWISE,
-    PRODUCED,
-    Coupling,
-    Slices,
-    find_coupling,
-)
-from edge_dendrite.compress.importance import Batch, taylor_scores
-from edge_dendrite.compress.plan import Cut, LayerChange, Plan, SetAttribute, apply_plan_, find_tensor
-from edge_dendrite.config import Budget, PruneConfig
+from edge_dendrite.compress.attention import can_replace, replace_attention_
+from edge_dendrite.compress.choice import give_back, remove_cheapest, remove_exactly
+from edge_dendrite.compress.coupling import Coupling, find_coupling
+from edge_dendrite.compress.edits import build_plan, remaining
+from edge_dendrite.compress.forward import Inputs, first_samples, forward, tensors_of
+from edge_dendrite.compress.importance import Batch, reasons_against, unit_scores
+from edge_dendrite.compress.learned_masks import learn_masks
+from edge_dendrite.compress.masked import masked_outputs
+from edge_dendrite.compress.plan import Plan, Replace, apply_plan_, cut_copy
+from edge_dendrite.compress.selection import Selection
+from edge_dendrite.config import LEARNED, Budget, PruneConfig
 from edge_dendrite.errors import PruneError
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.train.evaluate import evaluating
@@ -32,22 +32,20 @@ from edge_dendrite.train.fit import Loss
 
 # Largest difference between a cut network and the same network with its units masked, relative to the outputs.
 VALUE_TOLERANCE = 1e-4
-
-# Attributes in which layers keep the size of a dimension, by the role of that dimension.
-_SIZE_ATTRIBUTES = {
-    PRODUCED: ("out_channels", "out_features"),
-    CONTRACTED: ("in_channels", "in_features"),
-    DEPTHWISE: ("in_channels", "out_channels", "groups"),
-    CARRIED: ("num_features",),
-}
+# Samples in the traced example: two, so that a size of one is never taken for a batch.
+EXAMPLE_SAMPLES = 2
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """A smaller network of the same class, and the plan that leads from the original to it."""
+    """A smaller network of the same class, and the plan that leads from the original to it.
+
+    kept: layers that stay whole, with the reason.
+    """
 
     module: nn.Module
     plan: Plan
+    kept: dict[str, str] = field(default_factory=dict)
 
 
 def prune(
@@ -57,232 +55,273 @@ def prune(
     config: PruneConfig | None = None,
     *,
     loss: Loss = functional.cross_entropy,
+    num_bytes: Callable[[nn.Module], int] | None = None,
     progress: Progress = silent,
 ) -> Pruned:
-    """Remove the units that contribute least to the loss for the parameters that they cost; `module` is unchanged.
+    """Remove the units that contribute least to the loss for what they cost; `module` is unchanged.
 
-    batches: (inputs (b, ...), targets (b, ...)) of training data, on the device of `module`; read again from the start
-    when they run out, so a list or a DataLoader. The result has the modes (train, eval) of `module` and is not trained:
-    distil it from `module` afterwards.
-    Raises PruneError when the network cannot be traced, the budget cannot be reached, or the cut network does not
-    compute what the masked one computes.
+    batches: (inputs, targets) of training data, on the device of `module`; inputs are a tensor (b, ...), a tuple of
+    tensors or a dict of keyword tensors. Read again from the start when they run out, so a list or a DataLoader.
+    num_bytes: size of a network's exported file, for a budget of max_onnx_bytes. The result has the modes (train, eval)
+    of `module` and is not trained: distil it from `module` afterwards.
+    Raises PruneError when the network cannot be traced, the budget cannot be reached, or no cut is possible that
+    computes what the masked network computes.
     """
+    planned = plan_pruning(module, batches, budget, config, loss=loss, num_bytes=num_bytes, progress=progress)
+    return Pruned(apply_plan_(copy.deepcopy(module), planned.plan), planned.plan, planned.kept)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would be cut: the plan, the layers that stay whole with the reason, and the totals before and after."""
+
+    plan: Plan
+    kept: dict[str, str]
+    num_parameters: tuple[int, int] = (0, 0)
+    num_macs: tuple[int, int] = (0, 0)
+
+
+def plan_pruning(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    budget: Budget,
+    config: PruneConfig | None = None,
+    *,
+    loss: Loss = functional.cross_entropy,
+    num_bytes: Callable[[nn.Module], int] | None = None,
+    progress: Progress = silent,
+) -> Planned:
+    """As `prune`, up to the plan: checked by value, but nothing is kept of the cut network."""
     config = config or PruneConfig()
     stream = _endless(batches)
-    inputs, targets = next(stream)
-    example = (inputs[:2] if len(inputs) > 1 else inputs.repeat(2, *[1] * (inputs.dim() - 1)),)
-    coupling = find_coupling(module, example)
-    selection = Selection(coupling, config)
-    target = budget.resolve(selection.num_parameters)
-    _check_reachable(selection, target)
-    stream = itertools.chain([(inputs, targets)], stream)
-    plan = _choose(module, selection, target, stream, config, loss, progress)
-    pruned = apply_plan_(copy.deepcopy(module), plan)
-    _check_values(module, selection, pruned, inputs)
-    return Pruned(pruned, plan)
+    first = next(stream)
+    stream = itertools.chain([first], stream)
+    example = first_samples(first[0], EXAMPLE_SAMPLES)
+    source, replacements = _with_attention_replaced(module)
+    coupling = find_coupling(source, example)
+    work = _Pruning(source, coupling, config, example, replacements, loss, progress)
+    if budget.max_onnx_bytes is not None:
+        return _to_bytes(work, budget.max_onnx_bytes, num_bytes, stream)
+    return work.plan_for(budget, stream)
 
 
-class Selection:
-    """Which units stay. Knows at every moment how many parameters the network has left, exactly.
-
-    Units leave a group in blocks that take its width to the next lower multiple of `round_to`.
-    """
-
-    def __init__(self, coupling: Coupling, config: PruneConfig) -> None:
-        self.coupling = coupling
-        self.alive: list[np.ndarray] = [np.ones(group.num_units, dtype=bool) for group in coupling.groups]
-        self._config = config
-        self._sizes = {name: list(shape) for name, shape in coupling.shapes.items()}
-        self.num_parameters = sum(math.prod(self._sizes[name]) for name in coupling.trainable)
-
-    def block(self, number: int) -> int:
-        """How many units the next cut takes from a group; 0 when nothing may go."""
-        width = int(self.alive[number].sum())
-        block = width % self._config.round_to or self._config.round_to
-        if width - block < self._config.min_units:
-            return 0
-        return block if self.saving(number, block) > 0 else 0
-
-    def saving(self, number: int, block: int) -> int:
-        """Parameters that go with a block of units of a group."""
-        touched = {one.tensor for one in self._slices(number)} & self.coupling.trainable
-        before = sum(math.prod(self._sizes[name]) for name in touched)
-        self._resize(number, -block)
-        after = sum(math.prod(self._sizes[name]) for name in touched)
-        self._resize(number, block)
-        return before - after
-
-    def remove(self, number: int, units: list[int]) -> None:
-        """Take units of a group away."""
-        self.num_parameters -= self.saving(number, len(units))
-        self._resize(number, -len(units))
-        self.alive[number][units] = False
-
-    def return_block(self, number: int) -> int:
-        """How many units a group has to get back for the next higher width that `block` allows."""
-        return min(self._config.round_to, int((~self.alive[number]).sum()))
-
-    def restore(self, number: int, units: list[int]) -> None:
-        """Put units of a group back."""
-        self.num_parameters -= self.saving(number, -len(units))
-        self._resize(number, len(units))
-        self.alive[number][units] = True
-
-    def smallest(self) -> int:
-        """Parameters left if every group went down to its smallest width."""
-        trial = copy.deepcopy(self)
-        for number in range(len(trial.alive)):
-            while block := trial.block(number):
-                trial.remove(number, np.flatnonzero(trial.alive[number])[:block].tolist())
-        return trial.num_parameters
-
-    def _slices(self, number: int) -> tuple[Slices, ...]:
-        return self.coupling.groups[number].slices
-
-    def _resize(self, number: int, num_units: int) -> None:
-        for one in self._slices(number):
-            self._sizes[one.tensor][one.dim] += num_units * one.indices.shape[1]
+def _with_attention_replaced(module: nn.Module) -> tuple[nn.Module, tuple[Replace, ...]]:
+    """`module` itself and no edits, or a copy with every nn.MultiheadAttention replaced, and the edits for it."""
+    names = [name for name, part in module.named_modules() if can_replace(part) and name]
+    if not names:
+        return module, ()
+    return replace_attention_(copy.deepcopy(module)), tuple(Replace(name, "attention", {}) for name in names)
 
 
-def _check_reachable(selection: Selection, target: int) -> None:
-    kept = "; ".join(f"{layer} ({reason})" for layer, reason in selection.coupling.kept.items())
+def _to_bytes(
+    work: _Pruning, limit: int, num_bytes: Callable[[nn.Module], int] | None, stream: Iterator[Batch]
+) -> Planned:
+    """A file is its weights and a remainder that depends on the layers; what is left over is corrected by exporting."""
+    if num_bytes is None:
+        raise PruneError("a budget of max_onnx_bytes needs num_bytes, a function that gives the size of an export")
+    num_parameters = Selection(work.coupling, work.config).num_parameters
+    allowed = num_parameters - math.ceil((num_bytes(work.module) - limit) / 4)
+    for _ in range(4):
+        if allowed < 1:
+            break
+        planned = work.plan_for(Budget(max_parameters=allowed), stream)
+        excess = num_bytes(work.cut(planned.plan)) - limit
+        if excess <= 0:
+            return planned
+        allowed -= math.ceil(excess / 4)
+    raise PruneError(f"no network was found whose file has at most {limit:,} bytes; give a larger budget")
+
+
+class _Pruning:
+    """One network that is being pruned: everything that does not change while budgets and selections do."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        coupling: Coupling,
+        config: PruneConfig,
+        example: Inputs,
+        replacements: tuple[Replace, ...],
+        loss: Loss,
+        progress: Progress,
+    ) -> None:
+        self.module, self.coupling, self.config = module, coupling, config
+        self._example, self._replacements, self._loss, self._progress = example, replacements, loss, progress
+        # Groups that turned out not to be what their rules say: a cut of them changed values.
+        self._locked: dict[int, str] = {}
+
+    def plan_for(self, budget: Budget, stream: Iterator[Batch]) -> Planned:
+        """Choose units and prove the cut; groups that fail the proof stay, and the choice is made again."""
+        for _ in range(len(self.coupling.groups) + 1):
+            selection = Selection(self.coupling, self.config, budget.cost, EXAMPLE_SAMPLES)
+            for number, reason in {**reasons_against(self.coupling, self.config.score), **self._locked}.items():
+                selection.lock(number, reason)
+            try:
+                scores = self._choose(selection, budget, stream)
+                problem = self._problem(selection)
+            except _BrokenCut as error:
+                problem = str(error)
+            if problem is None:
+                plan = build_plan(self.module, selection, scores, self._replacements)
+                whole = Selection(self.coupling, self.config)
+                return Planned(
+                    plan,
+                    selection.kept,
+                    (whole.num_parameters, selection.num_parameters),
+                    (round(whole.num_macs), round(selection.num_macs)),
+                )
+            self._lock_culprits(selection, problem)
+        raise PruneError(f"{problem}; it was discarded, the original is unchanged")
+
+    def cut(self, plan: Plan) -> nn.Module:
+        """A copy of the network with the cuts of a plan (attention is replaced in it already)."""
+        return cut_copy(self.module, replace(plan, edits=plan.edits[len(self._replacements) :]))
+
+    def _choose(self, selection: Selection, budget: Budget, stream: Iterator[Batch]) -> list[np.ndarray]:
+        """Rounds of scoring and removing; scores of later rounds are those of the network as cut so far. Returns the
+        scores of the first round, in which every unit was still there."""
+        target = budget.resolve(selection.amount)
+        if self.config.score == LEARNED and budget.cost != "parameters":
+            raise PruneError("learned masks have budgets of parameters only; give pruning_ratio or max_parameters")
+        _check_reachable(selection, target, budget.cost)
+        if self.config.score == LEARNED:
+            return self._choose_by_masks(selection, target, stream)
+        start, rounds = selection.amount, self.config.num_rounds
+        first_scores: list[np.ndarray] = []
+        for number in range(1, rounds + 1):
+            self._progress("scoring units", number - 1, rounds)
+            scores = self._scores(selection, stream)
+            first_scores = first_scores or scores
+            if number == 1:
+                remove_exactly(selection, scores)
+            round_target = start - (start - target) * number / rounds
+            # LAMP scores are made to be compared as they are (Lee et al. 2021).
+            per_saving = self.config.score != "lamp"
+            remove_cheapest(selection, scores, round_target, self.config.scope, per_saving=per_saving)
+        give_back(selection, first_scores, target)
+        self._progress("scoring units", rounds, rounds)
+        return first_scores
+
+    def _choose_by_masks(self, selection: Selection, target: float, stream: Iterator[Batch]) -> list[np.ndarray]:
+        """One round, by masks that were trained for this budget. What a unit costs went into its mask already."""
+        learned = learn_masks(
+            self.module,
+            self.coupling,
+            stream,
+            self._loss,
+            self.config.masks,
+            max_parameters=target,
+            locked=selection.locked,
+            progress=self._progress,
+        )
+        scores = [keep.cpu().numpy() for keep in learned.keep]
+        remove_exactly(selection, scores)
+        remove_cheapest(selection, scores, target, self.config.scope, per_saving=False)
+        give_back(selection, scores, target)
+        return scores
+
+    def _scores(self, selection: Selection, stream: Iterator[Batch]) -> list[np.ndarray]:
+        """(num_units,) for each group; units that are gone have no score (zero)."""
+        groups = remaining(self.coupling, selection.alive)
+        working = cut_copy(self.module, build_plan(self.module, selection, self._no_scores()))
+        batches = itertools.islice(stream, self.config.num_batches)
+        rest = replace(self.coupling, groups=groups)
+        settings: dict[str, Any] = {"seed": self.config.seed, "locked": selection.locked}
+        try:
+            found = unit_scores(working, rest, self.config.score, batches, self._loss, **settings)
+        except PruneError:
+            raise
+        except Exception as error:  # the user's forward or loss raises anything
+            if all(alive.all() for alive in selection.alive):
+                raise PruneError(f"the network fails on the training batches ({_told(error)})") from error
+            raise _BrokenCut(f"the network cut so far fails on the training batches ({_told(error)})") from error
+        result = self._no_scores()
+        for score, alive, values in zip(result, selection.alive, found, strict=True):
+            score[alive] = values.cpu().numpy()
+        return result
+
+    def _no_scores(self) -> list[np.ndarray]:
+        return [np.zeros(group.num_units) for group in self.coupling.groups]
+
+    @torch.no_grad()
+    def _problem(self, selection: Selection) -> str | None:
+        """Why the cut network is not the masked original; that it runs would prove nothing. None when it is."""
+        pruned = cut_copy(self.module, build_plan(self.module, selection, self._no_scores()))
+        wanted = masked_outputs(self.module, self.coupling, selection.alive, self._example)
+        with evaluating(pruned):
+            try:
+                seen = tensors_of(forward(pruned, self._example))
+            except Exception as error:  # any failure of the user's forward means that the cut was wrong
+                return (
+                    f"the pruned network fails at its forward ({_told(error)}). A size that is kept outside of the "
+                    "layers (in a view, an attribute) is the usual reason"
+                )
+        return _difference(wanted, seen)
+
+    def _lock_culprits(self, selection: Selection, problem: str) -> None:
+        """Find the groups whose cut alone changes values; else the one whose cut does, added to others.
+
+        Raises PruneError when the problem does not come back.
+        """
+        cut = [tie for tie in self.coupling.ties if not all(selection.alive[number].all() for number in tie)]
+        found = {tie: reason for tie in cut if (reason := self._problem(self._only(selection, [tie])))}
+        for count in range(2, len(cut) + 1):
+            if found:
+                break
+            if reason := self._problem(self._only(selection, cut[:count])):
+                found[cut[count - 1]] = reason
+        if not found:
+            raise PruneError(f"{problem}; it was discarded, the original is unchanged")
+        for tie, reason in found.items():
+            self._locked.update(dict.fromkeys(tie, f"a trial cut was wrong: {reason}"))
+
+    def _only(self, selection: Selection, ties: Iterable[tuple[int, ...]]) -> Selection:
+        """A selection in which only these groups lose the units that they lose in `selection`."""
+        alone = Selection(self.coupling, self.config)
+        for tie in ties:
+            for number in tie:
+                alone.remove(number, np.flatnonzero(~selection.alive[number]).tolist())
+        return alone
+
+
+class _BrokenCut(Exception):
+    """A network that was cut as the coupling said does not run."""
+
+
+def _told(error: Exception) -> str:
+    first_line = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first_line}"
+
+
+def _difference(wanted: list[torch.Tensor], seen: list[torch.Tensor]) -> str | None:
+    if len(wanted) != len(seen):
+        return f"the pruned network returns {len(seen)} tensors instead of {len(wanted)}"
+    for first, second in zip(wanted, seen, strict=True):
+        if first.shape != second.shape:
+            return f"the pruned network returns {tuple(second.shape)} instead of {tuple(first.shape)}"
+        if first.numel() == 0:
+            continue
+        allowed = VALUE_TOLERANCE * max(1.0, float(first.abs().max()))
+        largest = float((first.double() - second.double()).abs().max())
+        if not largest <= allowed:
+            return (
+                f"the pruned network differs by {largest:.3g} (allowed {allowed:.3g}) from the same network with "
+                "masked units"
+            )
+    return None
+
+
+def _check_reachable(selection: Selection, target: float, cost: str) -> None:
+    kept = "; ".join(f"{layer} ({reason})" for layer, reason in selection.kept.items())
     if not selection.coupling.groups:
         raise PruneError(f"no layer of this network can be pruned. Kept: {kept or 'it has no layer with units'}")
     smallest = selection.smallest()
     if target < smallest:
+        what = "parameters" if cost == "parameters" else "multiply-accumulates"
         raise PruneError(
-            f"the budget of {target:,} parameters cannot be reached: with the smallest widths {smallest:,} of "
-            f"{selection.num_parameters:,} stay. Give a larger budget, or a smaller round_to or min_units. "
+            f"the budget of {target:,.0f} {what} cannot be reached: with the smallest widths {smallest:,.0f} of "
+            f"{selection.amount:,.0f} stay. Give a larger budget, or a smaller round_to or min_units. "
             f"Layers that must stay: {kept or 'none'}"
-        )
-
-
-def _choose(
-    module: nn.Module,
-    selection: Selection,
-    target: int,
-    stream: Iterator[Batch],
-    config: PruneConfig,
-    loss: Loss,
-    progress: Progress,
-) -> Plan:
-    """Rounds of scoring and removing; the work is done on a copy in which removed units are masked."""
-    masked = copy.deepcopy(module).requires_grad_(True)  # a frozen weight has a contribution too
-    start = selection.num_parameters
-    first_scores: list[np.ndarray] = []
-    for number in range(1, config.num_rounds + 1):
-        progress("scoring units", number - 1, config.num_rounds)
-        scores = taylor_scores(masked, selection.coupling, itertools.islice(stream, config.num_batches), loss)
-        if not all(bool(torch.isfinite(score).all()) for score in scores):
-            raise PruneError("scores are not finite: the network's loss or its gradients are NaN or infinite")
-        first_scores = first_scores or [score.numpy() for score in scores]
-        round_target = round(start - (start - target) * number / config.num_rounds)
-        _remove_cheapest(selection, [score.numpy() for score in scores], round_target)
-        mask_(masked, selection)
-    _give_back(selection, first_scores, target)
-    progress("scoring units", config.num_rounds, config.num_rounds)
-    return build_plan(module, selection, first_scores)
-
-
-def _remove_cheapest(selection: Selection, scores: list[np.ndarray], target: int) -> None:
-    """Greedily remove blocks of units with the least score per parameter saved, until at most `target` are left."""
-    order = [
-        [unit for unit in np.argsort(score, kind="stable").tolist() if alive[unit]]
-        for score, alive in zip(scores, selection.alive, strict=True)
-    ]
-    while selection.num_parameters > target:
-        prices = {}
-        for number, units in enumerate(order):
-            if block := selection.block(number):
-                prices[number] = scores[number][units[:block]].sum() / selection.saving(number, block)
-        best = min(prices, key=prices.__getitem__)
-        block = selection.block(best)
-        units, order[best] = order[best][:block], order[best][block:]
-        selection.remove(best, units)
-
-
-def _give_back(selection: Selection, scores: list[np.ndarray], target: int) -> None:
-    """Put back the most valuable blocks for which the budget has room: the last block may have gone far below it.
-
-    By the scores of the first round, the only one in which every unit was still there.
-    """
-    while True:
-        offers: dict[int, tuple[float, list[int]]] = {}
-        for number, (score, alive) in enumerate(zip(scores, selection.alive, strict=True)):
-            gone = np.flatnonzero(~alive)
-            units = gone[np.argsort(-score[gone], kind="stable")][: selection.return_block(number)].tolist()
-            cost = -selection.saving(number, -len(units))
-            if units and selection.num_parameters + cost <= target:
-                offers[number] = (score[units].sum() / max(cost, 1), units)
-        if not offers:
-            return
-        best = max(offers, key=lambda number: offers[number][0])
-        selection.restore(best, offers[best][1])
-
-
-@torch.no_grad()
-def mask_(module: nn.Module, selection: Selection) -> None:
-    """Zero the weights through which removed units reach other layers; what they compute is then without effect."""
-    for group, alive in zip(selection.coupling.groups, selection.alive, strict=True):
-        for one in group.slices:
-            weight = find_tensor(module, one.tensor)
-            if one.role == CONTRACTED and weight is not None:
-                gone = torch.from_numpy(one.indices[~alive].ravel()).to(weight.device)
-                weight.index_fill_(one.dim, gone, 0.0)
-
-
-def build_plan(module: nn.Module, selection: Selection, scores: list[np.ndarray]) -> Plan:
-    """The edits that cut everything that is not alive, in a fixed order; `scores` (num_units,) explain them."""
-    gone: dict[tuple[str, int, str], list[np.ndarray]] = {}
-    layers = []
-    for number, (group, alive) in enumerate(zip(selection.coupling.groups, selection.alive, strict=True)):
-        score = scores[number]
-        layers.append(
-            LayerChange(group.name, group.num_units, int(alive.sum()), float(score[~alive].sum()), float(score.sum()))
-        )
-        if not alive.all():
-            for one in group.slices:
-                gone.setdefault((one.tensor, one.dim, one.role), []).append(one.indices[~alive].ravel())
-    edits: list[Cut | SetAttribute] = []
-    for (tensor, dim, role), indices in sorted(gone.items()):
-        size = selection.coupling.shapes[tensor][dim]
-        keep = np.setdiff1d(np.arange(size), np.concatenate(indices))
-        edits.append(Cut(tensor, dim, tuple(keep.tolist())))
-        edits.extend(_size_edits(module, tensor, role, size, len(keep)))
-    return Plan(tuple(edits), tuple(layers))
-
-
-def _size_edits(module: nn.Module, tensor: str, role: str, old: int, new: int) -> Iterator[SetAttribute]:
-    """Edits of attributes that hold the size of a cut dimension, in every module that registers the tensor."""
-    found = find_tensor(module, tensor)
-    for owner_name, owner in module.named_modules():
-        registered = [*owner._parameters.values(), *owner._buffers.values()]
-        if any(one is found for one in registered):
-            for attribute in _SIZE_ATTRIBUTES[role]:
-                if type(getattr(owner, attribute, None)) is int and getattr(owner, attribute) == old:
-                    yield SetAttribute(owner_name, attribute, new)
-
-
-@torch.no_grad()
-def _check_values(module: nn.Module, selection: Selection, pruned: nn.Module, inputs: torch.Tensor) -> None:
-    """Compare the cut network with the masked original on real inputs; that it runs would prove nothing."""
-    masked = copy.deepcopy(module)
-    mask_(masked, selection)
-    with evaluating(masked), evaluating(pruned):
-        wanted = masked(inputs)
-        try:
-            seen = pruned(inputs)
-        except Exception as error:  # any failure of the user's forward means that the cut was wrong
-            raise PruneError(
-                f"the pruned network fails at its forward ({type(error).__name__}: {error}); the original is "
-                "unchanged. A size that is kept outside of the layers (in a view, an attribute) is the usual reason"
-            ) from error
-    allowed = VALUE_TOLERANCE * max(1.0, float(wanted.abs().max()))
-    largest = float((seen - wanted).abs().max()) if seen.shape == wanted.shape else math.inf
-    if not largest <= allowed:
-        raise PruneError(
-            f"the pruned network differs by {largest:.3g} (allowed {allowed:.3g}) from the same network with masked "
-            "units; it was discarded, the original is unchanged"
         )
 
 

@@ -13,7 +13,7 @@ from edge_dendrite.train.evaluate import evaluating
 
 NOT_COUNTED = (
     "num_macs counts convolutions, linear layers, matrix products and attention; "
-    "not biases, activations, pooling, normalisation"
+    "not biases, activations, pooling, normalisation, gathers"
 )
 
 

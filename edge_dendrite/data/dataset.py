@@ -41,9 +41,9 @@ class Preprocessing:
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def apply(self, images_nchw: torch.Tensor) -> torch.Tensor:
-        """uint8 (n, c, h, w) to float32 of the same shape."""
-        mean = torch.tensor(self.mean).view(1, -1, 1, 1)
-        std = torch.tensor(self.std).view(1, -1, 1, 1)
+        """uint8 (n, c, h, w) to float32 of the same shape, on the same device."""
+        mean = torch.tensor(self.mean, device=images_nchw.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images_nchw.device).view(1, -1, 1, 1)
         return (images_nchw.float() * self.scale - mean) / std
 
 
@@ -71,7 +71,7 @@ class Split:
         digest = hashlib.sha256()
         for tensor in (self.inputs, self.targets):
             digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def subset(self, indices: torch.Tensor) -> Split:
@@ -99,17 +99,34 @@ class DataSet:
         """Raw inputs of this data set as the network takes them."""
         return self.preprocessing.apply(inputs) if self.preprocessing else inputs
 
+    def read(
+        self, split: Split, indices: torch.Tensor, device: torch.device | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(inputs, targets) of the samples at `indices`, ready for a network on `device`; None: where the data are."""
+        # Images travel as bytes and become floats where they are used.
+        return self.prepare(split.inputs[indices].to(device)), split.targets[indices].to(device)
+
     def batches(
-        self, split: Split, batch_size: int, generator: torch.Generator | None = None
+        self,
+        split: Split,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | None = None,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """(inputs, targets) in batches; shuffled by `generator`, in order without one."""
+        """(inputs, targets) in batches on `device`; shuffled by `generator`, in order without one."""
+        for indices in self.index_batches(split, batch_size, generator):
+            yield self.read(split, indices, device)
+
+    def index_batches(
+        self, split: Split, batch_size: int, generator: torch.Generator | None = None
+    ) -> list[torch.Tensor]:
+        """Which samples each batch of `batches` holds."""
         order = torch.randperm(len(split), generator=generator) if generator else torch.arange(len(split))
         chunks = list(order.split(batch_size))
         if generator and len(chunks) > 1 and len(chunks[-1]) == 1:
             # Batch norm cannot train on a single sample.
             chunks[-2:] = [torch.cat(chunks[-2:])]
-        for indices in chunks:
-            yield self.prepare(split.inputs[indices]), split.targets[indices]
+        return chunks
 
     def num_train_batches(self, batch_size: int) -> int:
         """How many batches an epoch of shuffled training data has."""

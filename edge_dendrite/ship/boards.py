@@ -54,6 +54,20 @@ def list_boards() -> list[BoardProfile]:
     return [load_board(name) for name in _board_names()]
 
 
+def require_structured_sparsity(board: BoardProfile, pattern: str) -> None:
+    """Raise ConfigError, naming the board, unless its profile says that its hardware skips zeros of that pattern."""
+    patterns = board.figures["structured_sparsity"]["value"]
+    if patterns is None:
+        known = "its profile does not say which patterns of zeros its hardware skips"
+    else:
+        known = f"its hardware skips {', '.join(patterns) if patterns else 'no pattern of zeros'}"
+    if pattern not in (patterns or []):
+        raise ConfigError(
+            f"board {board.name}: {pattern} sparsity would gain nothing that is known of ({known}); prune neurons, "
+            "segments or groups instead, which make the network smaller everywhere"
+        )
+
+
 def parse_board(content: bytes, file_name: str) -> BoardProfile:
     """Check and build a profile from the bytes of its file. Raises EdgeDendriteError naming file and key."""
     try:
@@ -119,6 +133,7 @@ def _figure_kinds() -> dict[str, Callable[[Any], bool]]:
         "max_opset": _is_count,
         "max_ir_version": _is_count,
         "precisions": _is_texts,
+        "structured_sparsity": _is_texts,  # patterns of zeros whose products the hardware skips; none is an empty list
         "power_rails": _is_texts,
         "total_power_rail": _is_texts,  # the rails whose sum is the whole
         "power_modes": _is_texts,

@@ -11,6 +11,7 @@ from torch import nn
 
 from edge_dendrite.data.dataset import DataSet, Split
 from edge_dendrite.errors import TrainError
+from edge_dendrite.train.device import device_of
 
 # (outputs (n, ...), targets (n, ...)) to a number; a larger one is better.
 Metric = Callable[[torch.Tensor, torch.Tensor], float]
@@ -41,16 +42,29 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+@contextlib.contextmanager
+def modes_restored_on_error(module: nn.Module) -> Iterator[None]:
+    """After an error every part has the mode that it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    except BaseException:
+        for part, mode in modes:
+            part.training = mode
+        raise
+
+
 @torch.no_grad()
 def predict(module: nn.Module, data: DataSet, split: Split, batch_size: int = 512) -> torch.Tensor:
-    """Outputs (n, ...) of a network in evaluation mode."""
+    """Outputs (n, ...) of a network in evaluation mode, computed where the network is, returned on the CPU."""
     with evaluating(module):
-        return torch.cat([module(inputs) for inputs, _ in data.batches(split, batch_size)])
+        batches = data.batches(split, batch_size, device=device_of(module))
+        return torch.cat([module(inputs).cpu() for inputs, _ in batches])
 
 
 def evaluate(module: nn.Module, data: DataSet, split: Split, metric: Metric = accuracy) -> float:
     """The metric over a whole split; a larger value is better. Raises TrainError as `apply_metric`."""
-    return apply_metric(metric, predict(module, data, split), split.targets)
+    return apply_metric(metric, predict(module, data, split), split.targets.cpu())
 
 
 def apply_metric(metric: Metric, outputs: torch.Tensor, targets: torch.Tensor) -> float:

@@ -101,13 +101,13 @@ class Refusing(nn.Module):
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        (lambda h: h.cumsum(1), "cumsum: this operator is not understood"),
-        (lambda h: functional.layer_norm(h, (6,)), "layer_norm: this operator is not understood"),
+        (lambda h: h.cumsum(1), "cumsum: goes along units in their order"),
+        (lambda h: functional.layer_norm(h, (6,)), "layer_norm: the size 6 is a number in the code"),
         (lambda h: h.softmax(-1), "softmax: normalises over units"),
-        (lambda h: h.view(-1, 6), "view: the size 6 is fixed in the graph"),
-        (lambda h: h.view(-1, 2, 3).flatten(1), "view: splits or mixes a dimension of units"),
-        (lambda h: h - h.mean(1, keepdim=True), "mean: reduces over units"),
-        (lambda h: torch.sort(h, dim=1).values, "sort: this operator is not understood"),
+        (lambda h: h.view(-1, 6), "view: the size 6 is a number in the code"),
+        (lambda h: h.view(-1, 2, 3).flatten(1), "view: is split into [2, 3], numbers in the code"),
+        (lambda h: h.argmax(1, keepdim=True) * h, "argmax: this operator is not understood"),
+        (lambda h: torch.sort(h, dim=1).values, "sort: goes along units in their order"),
         (lambda h: h + torch.ones(6), "joins a dimension that must stay"),
     ],
 )
@@ -117,7 +117,12 @@ def test_what_is_not_understood_stays_and_is_named(act, reason):
     assert reason in coupling.kept["a"]
 
 
-def test_grouped_convolution_stays_and_depthwise_follows():
+def test_units_under_a_mean_are_marked():
+    (group,) = find_coupling(Refusing(lambda h: h - h.mean(1, keepdim=True)), (torch.zeros(2, 4),)).groups
+    assert group.normalised
+
+
+def test_grouped_convolution_loses_a_position_of_every_group_and_depthwise_follows():
     class Grouped(nn.Module):
         def __init__(self, groups):
             super().__init__()
@@ -128,7 +133,11 @@ def test_grouped_convolution_stays_and_depthwise_follows():
             return self.c(self.b(self.a(x))).mean((2, 3))
 
     image = (torch.zeros(2, 1, 6, 6),)
-    assert "2 groups of several channels" in find_coupling(Grouped(2), image).kept["a"]
+    into, out = (tensors_of(find_coupling(Grouped(2), image), name) for name in ("a", "b"))
+    # Channels j and j + 4 are read by position j of both groups' weights.
+    assert into["a.weight", 0].tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert into["b.weight", 1].tolist() == [[0], [1], [2], [3]]
+    assert out["b.weight", 0].tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
     assert ("b.weight", 0) in tensors_of(find_coupling(Grouped(8), image), "a")
 
 

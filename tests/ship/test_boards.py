@@ -9,7 +9,7 @@ import pytest
 
 from edge_bench import power
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
-from edge_dendrite.ship.boards import list_boards, load_board, parse_board
+from edge_dendrite.ship.boards import list_boards, load_board, parse_board, require_structured_sparsity
 
 NAMES = [
     "generic-arm64",
@@ -93,6 +93,21 @@ def test_the_limits_that_decide_an_export():
     assert limits["generic-x86"] == 17
     assert limits["raspberry-pi-5"] is None
     assert load_board("jetson-nano").figures["max_ir_version"]["value"] == 8
+
+
+def test_sparsity_is_known_of_jetsons_only():
+    """Orin and Thor have 2:4, older ones have none; of other boards nothing was looked up."""
+    patterns = {board.name: board.figures["structured_sparsity"]["value"] for board in list_boards()}
+    for name, value in patterns.items():
+        if "orin" in name or "thor" in name:
+            assert value == ["2:4"]
+            require_structured_sparsity(load_board(name), "2:4")
+        else:
+            assert value == ([] if name.startswith("jetson-") else None)
+            with pytest.raises(ConfigError, match=f"board {name}: 2:4"):
+                require_structured_sparsity(load_board(name), "2:4")
+    with pytest.raises(ConfigError, match="1:4 .* skips 2:4"):
+        require_structured_sparsity(load_board("jetson-orin-nano"), "1:4")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -196,6 +211,7 @@ def test_wrong_values_are_refused_by_key(fields, key, values):
         ("max_opset", ["13", 13.0, 0, True, [13]]),
         ("max_ir_version", ["8", False]),
         ("precisions", ["fp32", [1], [""], {}]),
+        ("structured_sparsity", ["2:4", True, [2], [None], {}]),
         ("power_rails", ["VDD_IN", [None]]),
         ("total_power_rail", ["VDD_IN", 1]),
     ],

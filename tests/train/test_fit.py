@@ -7,20 +7,11 @@ import torch
 from torch import nn
 
 from edge_dendrite.config import DistilConfig, FitConfig
-from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import TrainError
 from edge_dendrite.train.evaluate import accuracy, evaluate
-from edge_dendrite.train.fit import Teacher, fit, one_cycle
+from edge_dendrite.train.fit import Teacher, fit
 from edge_dendrite.train.losses import distillation_loss
-
-
-@pytest.fixture
-def blobs():
-    """Three well separated clouds of points, 8 dimensions."""
-    generator = torch.Generator().manual_seed(0)
-    targets = torch.arange(240) % 3
-    inputs = torch.randn(240, 8, generator=generator) + 4 * torch.eye(3, 8)[targets]
-    return DataSet.from_tensors("blobs", train=(inputs, targets), test=(inputs[:30], targets[:30]))
+from edge_dendrite.train.schedule import one_cycle
 
 
 def network(dropout=0.0):

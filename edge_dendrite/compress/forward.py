@@ -1,0 +1,45 @@
+"""Calling a network: one tensor, several, or keywords; and the tensors in whatever it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from torch.utils import _pytree
+
+# A tensor (b, ...), a tuple of positional ones, or a dict of keyword ones.
+Inputs: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...] | Mapping[str, torch.Tensor]
+
+
+def forward(module: nn.Module, inputs: Inputs) -> Any:
+    """The outputs of `module`, as it returns them."""
+    args, kwargs = arguments(inputs)
+    return module(*args, **kwargs)
+
+
+def arguments(inputs: Inputs) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    """(positional, keyword) arguments of a forward."""
+    if isinstance(inputs, torch.Tensor):
+        return (inputs,), {}
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return tuple(inputs), {}
+
+
+def first_samples(inputs: Inputs, count: int) -> Inputs:
+    """`count` samples along the first dimension of every tensor; repeated when there are fewer."""
+
+    def take(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dim() == 0:
+            return tensor
+        repeats = -(-count // max(len(tensor), 1))
+        return tensor[:count] if repeats <= 1 else tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:count]
+
+    return _pytree.tree_map_only(torch.Tensor, take, inputs)
+
+
+def tensors_of(outputs: Any) -> list[torch.Tensor]:
+    """All tensors in what a network returned, in a fixed order."""
+    return [one for one in _pytree.tree_leaves(outputs) if isinstance(one, torch.Tensor)]

@@ -1,0 +1,79 @@
+"""What is removed: neurons, segments of a layer's inputs, segments of each group of neurons, or two weights of four."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from edge_dendrite.compress.importance import Batch
+from edge_dendrite.compress.learned_groups import prune_groups
+from edge_dendrite.compress.nm_sparsity import bake_, hold_zeros_, masks_of, prune_two_of_four
+from edge_dendrite.compress.plan import Plan, find_tensor
+from edge_dendrite.compress.prune import Planned, Pruned, plan_pruning, prune
+from edge_dendrite.compress.segments import prune_segments
+from edge_dendrite.compress.stats import measure_stats
+from edge_dendrite.config import Budget, GroupConfig, LevelConfig, PruneConfig, SegmentConfig
+from edge_dendrite.progress import Progress, silent
+from edge_dendrite.ship.boards import load_board
+
+_ZEROS = " (non-zero weights)"
+
+
+def prune_at_level(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    budget: Budget,
+    config: LevelConfig,
+    *,
+    num_bytes: Callable[[nn.Module], int] | None = None,
+    progress: Progress = silent,
+) -> Pruned:
+    """A pruned copy of `module` at the level that the class of `config` stands for. Raises as the level's function.
+
+    2:4 sparsity has a ratio of its own: the budget says nothing there. Its result holds its zeros while it is trained;
+    `bake_` makes it plain afterwards.
+    """
+    if isinstance(config, PruneConfig):
+        return prune(module, batches, budget, config, num_bytes=num_bytes, progress=progress)
+    if isinstance(config, SegmentConfig):
+        return prune_segments(module, batches, budget, config, progress=progress)
+    if isinstance(config, GroupConfig):
+        return prune_groups(module, batches, budget, config, progress=progress)
+    return prune_two_of_four(module, batches, load_board(config.board), config)
+
+
+def plan_at_level(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    budget: Budget,
+    config: LevelConfig,
+    input_shape: tuple[int, ...],
+    *,
+    num_bytes: Callable[[nn.Module], int] | None = None,
+    progress: Progress = silent,
+) -> Planned:
+    """As `prune_at_level`, for looking at it: the plan and what it would save."""
+    if isinstance(config, PruneConfig):
+        return plan_pruning(module, batches, budget, config, num_bytes=num_bytes, progress=progress)
+    pruned = prune_at_level(module, batches, budget, config, progress=progress)
+    one = (torch.zeros(1, *input_shape),)
+    before, after = measure_stats(module, one), measure_stats(bake_(pruned.module), one)
+    return Planned(
+        pruned.plan,
+        pruned.kept,
+        (before.num_parameters, after.num_parameters),
+        (before.num_macs, after.num_macs),
+    )
+
+
+def hold_same_zeros_(module: nn.Module, plan: Plan, sparse: nn.Module) -> nn.Module:
+    """Hold the zeros of a trained 2:4 network in `module`, its control; does nothing for other levels."""
+    masks = masks_of(sparse)
+    for line in plan.layers:
+        name = line.layer.removesuffix(_ZEROS)
+        weight = find_tensor(sparse, f"{name}.weight") if line.layer.endswith(_ZEROS) else None
+        if weight is not None:
+            masks[name] = weight != 0
+    return hold_zeros_(module, masks)

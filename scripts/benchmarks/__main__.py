@@ -1,0 +1,165 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from edge_bench.atomic import write_bytes
+from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.data.source import load_data
+from edge_dendrite.errors import EdgeDendriteError
+from scripts.benchmarks.latency import Protocol, measure_missing
+from scripts.benchmarks.plot import accuracy_svg
+from scripts.benchmarks.rows import read_rows
+from scripts.benchmarks.studies import STUDIES, Study, find_study
+from scripts.benchmarks.summary import Summary
+from scripts.benchmarks.table import markdown
+from scripts.benchmarks.train import cases, train_missing
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 done, 1 failed, 2 usage, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(1)
+    try:
+        options.command(options)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (EdgeDendriteError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/benchmarks/run", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="train what is missing of a study; a killed run goes on where it was")
+    _add_common(train)
+    train.add_argument("--seeds", type=_integers, default=[0], help="with commas; default 0")
+    train.add_argument("--arms", type=_names, help="with commas; default all of the study")
+    train.add_argument("--budgets", type=_fractions, help="fractions to remove, with commas; default all of the study")
+    train.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the data sets")
+    train.set_defaults(command=_train, parser=train)
+    latency = commands.add_parser("latency", help="time the trained networks of seeds; the machine must be quiet")
+    _add_common(latency)
+    latency.add_argument("--seeds", type=_integers, default=[0], help="with commas; default 0")
+    latency.add_argument(
+        "--max-other-load",
+        type=float,
+        default=Protocol.max_other_load,
+        help="share of all processor time that other programs may take (default %(default)s)",
+    )
+    latency.set_defaults(command=_latency)
+    table = commands.add_parser("table", help="write the table (.md) and the plot (.svg) of a study from its rows")
+    _add_common(table)
+    table.set_defaults(command=_table)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=_study, metavar="STUDY", help=", ".join(study.name for study in STUDIES))
+    parser.add_argument("--results", type=Path, default=ROOT / "scripts" / "results", help="folder of the rows")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "benchmarks", help="folder of networks")
+
+
+def _train(options: argparse.Namespace) -> None:
+    study: Study = options.study
+    known = [arm for wave in study.waves for arm in wave]
+    arms = options.arms or known
+    if unknown := [arm for arm in arms if arm not in known]:
+        options.parser.error(f"arm {unknown[0]!r} does not exist in {study.name}; there are {', '.join(known)}")
+    wanted = list(cases(study, options.seeds, arms, options.budgets or study.budgets))
+    ticker = Ticker()
+    data = _load(study, options.data, ticker)
+    for row in train_missing(study, wanted, data, results_path(options.results, study), options.work, ticker):
+        size = "" if row["budget"] is None else f" -{100 * row['budget']:g} %"
+        print(
+            f"{time.strftime('%H:%M:%S')} {study.name} seed {row['seed']} {row['arm']}{size}: "
+            f"{row['num_parameters']:,} parameters, validation {100 * row['val_accuracy']:.2f} %, "
+            f"test {100 * row['test_accuracy']:.2f} %",
+            flush=True,
+        )
+
+
+def _latency(options: argparse.Namespace) -> None:
+    study: Study = options.study
+    protocol = Protocol(max_other_load=options.max_other_load)
+    results = results_path(options.results, study)
+    for seed in options.seeds:
+        for row in measure_missing(study, seed, results, options.work, protocol, Ticker()):
+            ratio = row["ratio_to_dense"]["value"]
+            size = "" if row["budget"] is None else f" -{100 * row['budget']:g} %"
+            print(f"{study.name} seed {seed} {row['arm']}{size}: {1e6 * row['median_s']:.1f} us, {ratio:.3f} of dense")
+
+
+def _table(options: argparse.Namespace) -> None:
+    study: Study = options.study
+    rows = read_rows(results_path(options.results, study))
+    if not rows:
+        raise ValueError(f"{results_path(options.results, study)}: no rows yet; make some with `train {study.name}`")
+    summary = Summary(study, rows)
+    for path, text in (
+        (options.results / f"{study.name}.svg", accuracy_svg(summary)),
+        (options.results / f"{study.name}.md", markdown(summary, f"{study.name}.svg")),
+    ):
+        write_bytes(str(path), text.encode("utf-8"))
+        print(path)
+
+
+def results_path(folder: Path, study: Study) -> Path:
+    """The rows of a study."""
+    return folder / f"{study.name}.jsonl"
+
+
+def _load(study: Study, folder: Path, ticker: Ticker) -> DataSet:
+    return load_data(study.data if study.data == "digits" else f"{study.data}:{folder / study.data}", progress=ticker)
+
+
+class Ticker:
+    """Says every so often how far it is: each second on a terminal, in a log each minute."""
+
+    def __init__(self) -> None:
+        self._interval = 1.0 if sys.stderr.isatty() else 60.0
+        self._next = 0.0
+
+    def __call__(self, description: str, done: int, total: int, /) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self._interval
+            print(f"{time.strftime('%H:%M:%S')} {description}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+
+def _study(name: str) -> Study:
+    try:
+        return find_study(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _fractions(text: str) -> list[float]:
+    values = [float(part) for part in text.split(",")]
+    if not all(0 < value < 1 for value in values):
+        raise argparse.ArgumentTypeError("fractions to remove lie between 0 and 1")
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Accuracy against parameters, one line per arm: drawn from the rows alone."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from edge_dendrite.report.format import count
+from scripts.benchmarks.studies import (
+    DENSE,
+    DENSE_LONGER,
+    GLOBAL_L2,
+    GLOBAL_TAYLOR,
+    GRADUAL,
+    GRADUAL_SCRATCH,
+    OURS,
+    SCRATCH,
+    UNIFORM_L2,
+)
+from scripts.benchmarks.summary import Summary, mean_and_spread
+
+# Colours of Okabe and Ito, dark enough on white; markers differ too, for those who see no colours.
+_OTHER = ("#57606a", "x", ":")
+_LOOKS = {
+    DENSE: ("#1b1f24", "o", "-"),
+    DENSE_LONGER: ("#57606a", "s", "-"),
+    OURS: ("#0072b2", "o", "-"),
+    GRADUAL: ("#3f9bd8", "D", "-"),
+    SCRATCH: ("#c04f00", "s", "--"),
+    GRADUAL_SCRATCH: ("#e08a4f", "D", "--"),
+    UNIFORM_L2: ("#00805d", "^", ":"),
+    GLOBAL_L2: ("#806600", "v", ":"),
+    GLOBAL_TAYLOR: ("#a84f82", "P", ":"),
+}
+# No date and no random names: the same rows give the same file.
+_STYLE = {"svg.hashsalt": "edge-dendrite", "svg.fonttype": "none", "font.size": 10.0, "axes.axisbelow": True}
+
+
+def accuracy_svg(summary: Summary) -> str:
+    """Mean test accuracy over parameters (logarithmic); bars from the worst to the best seed."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(8.0, 5.0), facecolor="white", layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        for arm in dict.fromkeys(arm for wave in summary.study.waves for arm in wave):
+            _draw(axes, summary, arm)
+        axes.set_xscale("log")
+        axes.set_xticks(ticks := _ticks(summary), [count(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("Parameters")
+        axes.set_ylabel("Test accuracy, %")
+        axes.set_title(f"{summary.study.title}: {summary.study.model}", loc="left")
+        axes.grid(color="#e1e6eb")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=9)
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
+
+
+def _draw(axes: Any, summary: Summary, arm: str) -> None:
+    points = []
+    for budget in (None, *summary.study.budgets):
+        if rows := summary.of(arm, budget):
+            accuracies = [100 * row["test_accuracy"] for row in rows]
+            size = mean_and_spread([row["num_parameters"] for row in rows])[0]
+            mean = mean_and_spread(accuracies)[0]
+            points.append((size, mean, mean - min(accuracies), max(accuracies) - mean))
+    if not points:
+        return
+    colour, marker, dashes = _LOOKS.get(arm, _OTHER)
+    sizes, means, below, above = zip(*points, strict=True)
+    axes.errorbar(
+        sizes, means, (below, above), color=colour, marker=marker, linestyle=dashes, capsize=3, markersize=6, label=arm
+    )
+
+
+def _ticks(summary: Summary) -> list[int]:
+    """The dense network's size and each budget's."""
+    dense = max(row["num_parameters"] for row in summary.trained)
+    return [round(dense * (1 - budget)) for budget in (0.0, *summary.study.budgets)]

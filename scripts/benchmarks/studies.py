@@ -1,0 +1,92 @@
+"""What is compared: studies as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_dendrite.config import DistilConfig, FitConfig, PruneConfig
+
+DENSE, DENSE_LONGER = "dense", "dense-longer"
+OURS, SCRATCH, GRADUAL = "edge-dendrite", "from-scratch", "edge-dendrite-gradual"
+GRADUAL_SCRATCH = "from-scratch-gradual"
+# The control of each of ours: its shape with new weights.
+SAME_SHAPE = {OURS: SCRATCH, GRADUAL: GRADUAL_SCRATCH}
+UNIFORM_L2 = "torch-pruning-uniform-l2"
+GLOBAL_L2 = "torch-pruning-global-l2"
+GLOBAL_TAYLOR = "torch-pruning-global-taylor"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One network on one data set, at several sizes.
+
+    data: as for `--data`, the folder below the folder of data sets. budgets: fractions of the parameters to remove.
+    waves: arms in the order in which they are trained; within a wave, one budget after the other.
+    more_epochs: what every arm trains beyond the dense network, all with the same teacher.
+    """
+
+    name: str
+    title: str
+    data: str
+    model: str
+    budgets: tuple[float, ...]
+    fit: FitConfig
+    more_epochs: int
+    waves: tuple[tuple[str, ...], ...]
+    note: str = ""
+    prune: PruneConfig = PruneConfig()
+    distil: DistilConfig = DistilConfig()
+
+
+PRUNING_WAVES = (
+    (DENSE,),
+    (OURS, SCRATCH),
+    (UNIFORM_L2, GLOBAL_L2, GLOBAL_TAYLOR),
+    (DENSE_LONGER,),
+    (GRADUAL,),
+    (GRADUAL_SCRATCH,),
+)
+
+STUDIES = (
+    Study(
+        name="pruning-mnist",
+        title="Pruning on MNIST",
+        data="mnist",
+        model="mnist-cnn",
+        budgets=(0.6, 0.8, 0.9),
+        fit=FitConfig(epochs=8, batch_size=64),
+        more_epochs=6,
+        waves=PRUNING_WAVES,
+    ),
+    Study(
+        name="pruning-cifar10-jpeg",
+        title="Pruning on CIFAR-10-JPEG",
+        data="cifar10",
+        model="resnet8",
+        budgets=(0.5, 0.75),
+        fit=FitConfig(epochs=12, batch_size=128),
+        more_epochs=8,
+        waves=PRUNING_WAVES,
+        note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation: "
+        "compare with the dense network of this table only, never with published figures.",
+    ),
+    Study(
+        name="pruning-digits",
+        title="Pruning on the embedded digits",
+        data="digits",
+        model="digits-cnn",
+        budgets=(0.6,),
+        fit=FitConfig(epochs=6, batch_size=32),
+        more_epochs=4,
+        waves=PRUNING_WAVES,
+        note="A small study that shows in a minute that everything runs; its 359 test images decide nothing.",
+    ),
+)
+
+
+def find_study(name: str) -> Study:
+    """The study of that name. Raises ValueError naming those that exist."""
+    for study in STUDIES:
+        if study.name == name:
+            return study
+    raise ValueError(f"study {name!r} does not exist; there are {', '.join(study.name for study in STUDIES)}")

@@ -1,0 +1,133 @@
+"""What the rows of a study say: means over seeds, paired differences, and which of our arms validation data choose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scripts.benchmarks.intervals import Interval, paired_difference
+from scripts.benchmarks.rows import TRAINED, Row, unpack_bits
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE, Study
+
+OUR_ARMS = tuple(SAME_SHAPE)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`arm - other` in test accuracy at one budget, over the seeds that both have."""
+
+    arm: str
+    other: str
+    difference: Interval
+    num_seeds: int
+    num_samples: int
+
+    @property
+    def basis(self) -> str:
+        """What the pairs are."""
+        if self.num_seeds > 1:
+            return f"{self.num_seeds} seeds"
+        return f"{self.num_samples:,} test images, one seed"
+
+    @property
+    def words(self) -> str:
+        """better, worse or not distinguishable."""
+        if self.difference.is_above_zero:
+            return "better"
+        return "worse" if self.difference.is_below_zero else "not distinguishable"
+
+
+class Summary:
+    """The rows of one study, by arm, budget and seed."""
+
+    def __init__(self, study: Study, rows: Sequence[Row]) -> None:
+        self.study = study
+        self._rows = {
+            (row["kind"], row["arm"], row["budget"], row["seed"]): row for row in rows if row["study"] == study.name
+        }
+        self._check_same_shapes()
+
+    def of(self, arm: str, budget: float | None, kind: str = TRAINED) -> list[Row]:
+        """Rows by seed."""
+        found = [row for key, row in self._rows.items() if key[:3] == (kind, arm, budget)]
+        return sorted(found, key=lambda row: row["seed"])
+
+    def arms(self, budget: float | None) -> list[str]:
+        """Arms with a row at this budget, in the order of the study."""
+        return [arm for wave in self.study.waves for arm in wave if self.of(arm, budget)]
+
+    @property
+    def trained(self) -> list[Row]:
+        """All rows of trained networks."""
+        return [row for key, row in self._rows.items() if key[0] == TRAINED]
+
+    def compare(self, arm: str, other: str, budget: float) -> Comparison | None:
+        """Paired over seeds, or over test samples where there is one seed only; None without a common seed."""
+        mine = {row["seed"]: row for row in self.of(arm, budget)}
+        theirs = {row["seed"]: row for row in self.of(other, None if other in (DENSE, DENSE_LONGER) else budget)}
+        seeds = sorted(mine.keys() & theirs.keys())
+        if not seeds:
+            return None
+        if len(seeds) > 1:
+            pairs = [[group[seed]["test_accuracy"] for seed in seeds] for group in (mine, theirs)]
+        else:
+            pairs = [unpack_bits(group[seeds[0]]["test_correct"]).tolist() for group in (mine, theirs)]
+        num_samples = mine[seeds[0]]["test_correct"]["num_samples"]
+        return Comparison(arm, other, paired_difference(*pairs), len(seeds), num_samples)
+
+    def comparisons(self, budget: float) -> list[Comparison]:
+        """Each of our arms against its shape from scratch, every peer, and the dense networks."""
+        return [
+            found
+            for arm in OUR_ARMS
+            for other in self._others(arm, budget)
+            if (found := self.compare(arm, other, budget))
+        ]
+
+    def _others(self, arm: str, budget: float) -> list[str]:
+        controls = list(SAME_SHAPE.values())
+        same_shape = [one for one in controls if self.of(one, budget) and self.has_shape_of(arm, one, budget)]
+        peers = [one for one in self.arms(budget) if one not in OUR_ARMS and one not in controls]
+        return [*same_shape[:1], *peers, DENSE, DENSE_LONGER]
+
+    def recommended(self, budget: float) -> str | None:
+        """Our arm with the higher mean accuracy on validation data over the seeds that all of them have."""
+        arms = [arm for arm in OUR_ARMS if self.of(arm, budget)]
+        if not self.is_choice(budget):
+            return arms[0] if arms else None
+        common = self._common_seeds(budget)
+
+        def total(arm: str) -> float:
+            return math.fsum(row["val_accuracy"] for row in self.of(arm, budget) if row["seed"] in common)
+
+        return max(arms, key=total)
+
+    def is_choice(self, budget: float) -> bool:
+        """Whether all of our arms have a seed in common, so that validation data can choose."""
+        return bool(self._common_seeds(budget))
+
+    def _common_seeds(self, budget: float) -> set[int]:
+        return set.intersection(*({row["seed"] for row in self.of(arm, budget)} for arm in OUR_ARMS))
+
+    def has_shape_of(self, arm: str, other: str, budget: float) -> bool:
+        """Whether both have the same widths in every seed that both have."""
+        widths = {row["seed"]: row["widths"] for row in self.of(other, budget)}
+        return all(row["widths"] == widths[row["seed"]] for row in self.of(arm, budget) if row["seed"] in widths)
+
+    def _check_same_shapes(self) -> None:
+        for budget in self.study.budgets:
+            for arm, control in SAME_SHAPE.items():
+                if not self.has_shape_of(control, arm, budget):
+                    raise ValueError(
+                        f"{self.study.name}: at {budget:g} {control} has another shape than {arm}, so it is no "
+                        "control; were they made by different versions? Remove one of the rows and train it again"
+                    )
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """(mean, standard deviation over seeds or None for one)."""
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return math.fsum(values) / len(values), spread

@@ -1,0 +1,165 @@
+"""The results of a study as Markdown: written from its rows alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from edge_dendrite.report.format import count, file_size, percent, seconds
+from scripts.benchmarks.intervals import Interval
+from scripts.benchmarks.rows import LATENCY, Row
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE
+from scripts.benchmarks.summary import Comparison, Summary, mean_and_spread
+
+
+def markdown(summary: Summary, picture: str | None = None) -> str:
+    """The whole page; `picture` is the file name of the plot beside it."""
+    study = summary.study
+    lines = [f"# {study.title}: `{study.model}`", "", f"Written by `scripts/benchmarks/run table {study.name}`."]
+    lines += [study.note] if study.note else []
+    lines += ["", *_method(summary), ""]
+    if picture:
+        lines += [f"![Accuracy against parameters]({picture})", ""]
+    lines += ["## What came out", "", *_findings(summary), ""]
+    for budget in study.budgets:
+        if summary.arms(budget):
+            lines += _budget(summary, budget)
+    lines += ["## Made with", "", *_environments(summary), ""]
+    return "\n".join(lines)
+
+
+def _method(summary: Summary) -> Iterator[str]:
+    study = summary.study
+    fit, more = study.fit, study.more_epochs
+    yield (
+        f"The dense network trains {fit.epochs} epochs (AdamW, one cycle, batch {fit.batch_size}, peak learning rate "
+        f"{fit.learning_rate:g}, weight decay {fit.weight_decay:g}). Every other network has {fit.epochs + more} "
+        f"epochs in all and the dense network as its teacher in the last {more} (from scratch: in all "
+        f"{fit.epochs + more}, in one schedule). All of a seed start from the same dense network and score on the same "
+        "training batches. Torch-Pruning's ratio is found by bisection: the largest network within the budget. Ours "
+        f"rounds widths to multiples of {study.prune.round_to}, Torch-Pruning to none."
+    )
+    yield ""
+    yield (
+        "Test data are read once for each row, through ONNX Runtime. Intervals are 95 %, each on its own, of paired "
+        "differences: over seeds (Student's t) from two seeds on. With one seed they are over test images and say "
+        "nothing of how another seed would come out. Spreads are standard deviations over seeds. Of our two arms, "
+        "validation data name the recommended one. One thread everywhere."
+    )
+    if any(summary.of(arm, None, LATENCY) for arm in (DENSE, DENSE_LONGER)):
+        yield ""
+        yield (
+            "Latency: ONNX Runtime on the processor below, batch 1, one thread, all networks of a seed in turns, each "
+            "turn with a new session; the ratio to the dense network is taken turn by turn (median and 95 % interval). "
+            f"`{DENSE_LONGER}` has the dense network's shape: how far its ratio is from 1 is what the measurement "
+            "itself cannot tell apart."
+        )
+
+
+def _findings(summary: Summary) -> Iterator[str]:
+    for budget in summary.study.budgets:
+        arm = summary.recommended(budget)
+        if arm is None:
+            continue
+        comparisons = [one for one in summary.comparisons(budget) if one.arm == arm]
+        size = percent(budget, 0)
+        choice = " (the better one of ours on validation data)" if summary.is_choice(budget) else ""
+        yield f"- **{size} fewer parameters**, `{arm}`{choice}:"
+        yield from (f"  - {_sentence(one)}" for one in comparisons)
+        if not any(one.other in SAME_SHAPE.values() for one in comparisons):
+            yield "  - is not compared with its own shape from scratch yet."
+        yield f"  - {_latency_sentence(summary, arm, budget)}"
+
+
+def _sentence(one: Comparison) -> str:
+    name = _other_name(one.other)
+    difference = _difference(one.difference)
+    if one.words == "better":
+        return f"beats {name}: {difference} ({one.basis})."
+    if one.words == "worse":
+        return f"**loses to** {name}: {difference} ({one.basis})."
+    return f"does not beat {name}, and is not distinguishable from it: {difference} ({one.basis})."
+
+
+def _other_name(other: str) -> str:
+    return f"the same shape from scratch (`{other}`)" if other in SAME_SHAPE.values() else f"`{other}`"
+
+
+def _latency_sentence(summary: Summary, arm: str, budget: float) -> str:
+    rows = summary.of(arm, budget, LATENCY)
+    if not rows:
+        return "latency is not measured yet."
+    bounds = [row["ratio_to_dense"] for row in rows]
+    text = f"batch-1 median latency {_ratio(rows)} of the dense network's"
+    if all(one["high"] is not None and one["high"] < 1 for one in bounds):
+        return f"{text}: lower."
+    return f"{text}: **not lower** in every seed." if len(rows) > 1 else f"{text}: **not lower**."
+
+
+def _budget(summary: Summary, budget: float) -> Iterator[str]:
+    yield from (f"## {percent(budget, 0)} fewer parameters", "")
+    yield "| network | seeds | parameters | MACs | ONNX | validation | test | latency, batch 1 | of dense |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    for arm, size in [(DENSE, None), (DENSE_LONGER, None), *((arm, budget) for arm in summary.arms(budget))]:
+        if rows := summary.of(arm, size):
+            yield _network(arm, rows, summary.of(arm, size, LATENCY), arm == summary.recommended(budget))
+    yield from ("", "| ours | against | difference in test accuracy | pairs | |", "|---|---|---:|---|---|")
+    for one in summary.comparisons(budget):
+        other = _other_name(one.other)
+        yield f"| `{one.arm}` | {other} | {_difference(one.difference)} | {one.basis} | {one.words} |"
+    yield ""
+
+
+def _network(arm: str, rows: Sequence[Row], latencies: Sequence[Row], recommended: bool) -> str:
+    cells = [
+        f"**`{arm}`**" if recommended else f"`{arm}`",
+        ", ".join(str(row["seed"]) for row in rows),
+        _range([row["num_parameters"] for row in rows]),
+        _range([row["num_macs"] for row in rows]),
+        file_size(round(mean_and_spread([row["onnx_bytes"] for row in rows])[0])),
+        _accuracy([row["val_accuracy"] for row in rows]),
+        _accuracy([row["test_accuracy"] for row in rows]),
+        seconds(mean_and_spread([row["median_s"] for row in latencies])[0]) if latencies else "not measured",
+        _ratio(latencies) if latencies else "not measured",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return count(low) if low == high else f"{count(low)} to {count(high)}"
+
+
+def _accuracy(values: Sequence[float]) -> str:
+    mean, spread = mean_and_spread(values)
+    return percent(mean, 2) if spread is None else f"{percent(mean, 2)} (± {100 * spread:.2f})"
+
+
+def _ratio(rows: Sequence[Row]) -> str:
+    """Of one seed with its interval, of several with their range."""
+    ratios = [row["ratio_to_dense"] for row in rows]
+    if len(ratios) == 1:
+        return f"{ratios[0]['value']:.2f} ({ratios[0]['low']:.2f} to {ratios[0]['high']:.2f}, seed {rows[0]['seed']})"
+    values = [one["value"] for one in ratios]
+    return f"{mean_and_spread(values)[0]:.2f} ({min(values):.2f} to {max(values):.2f} over {len(values)} seeds)"
+
+
+def _difference(interval: Interval) -> str:
+    text = f"{100 * interval.value:+.2f} points"
+    if interval.low is None or interval.high is None:
+        return f"{text} (no interval: too few pairs that differ)"
+    return f"{text} ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
+
+
+def _environments(summary: Summary) -> Iterator[str]:
+    """Each environment of the trained networks once, with the number of its rows."""
+    texts = [json.dumps(row["environment"], sort_keys=True) for row in summary.trained]
+    for text in dict.fromkeys(texts):
+        environment = json.loads(text)
+        packages = ", ".join(f"{name} {version}" for name, version in sorted(environment["packages"].items()))
+        source = environment["source"]
+        commit = f"commit {source['commit'][:12]}" if source["commit"] else "sources with changes"
+        yield (
+            f"- {texts.count(text)} rows: {environment['cpu']}, {environment['num_threads']} thread, Python "
+            f"{environment['python']}, {packages}, edge_dendrite at {commit} (sha256 {source['sha256'][:12]})"
+        )
