@@ -17,15 +17,24 @@ __all__ = [
     "CompressedModel",
     "DataSet",
     "DistilConfig",
+    "Distiller",
     "ExportConfig",
     "FitConfig",
+    "GroupConfig",
+    "LayerRule",
+    "MaskConfig",
     "Plan",
     "PruneConfig",
+    "SegmentConfig",
+    "Teacher",
+    "TwoOfFourConfig",
     "build_report",
     "compress_with_controls",
     "deploy",
     "distillation_loss",
     "export_bundle",
+    "find_coupling",
+    "fit",
     "load",
     "load_data",
     "prune",
@@ -35,7 +44,11 @@ __all__ = [
 def _home(name: str) -> str:
     """The module in which a public name lives."""
     homes = {
-        "config": "Budget CompressConfig DistilConfig ExportConfig FitConfig PruneConfig",
+        "config": (
+            "Budget CompressConfig DistilConfig ExportConfig FitConfig GroupConfig LayerRule MaskConfig PruneConfig "
+            "SegmentConfig TwoOfFourConfig"
+        ),
+        "compress.coupling": "find_coupling",
         "compress.model": "CompressedModel load",
         "compress.pipeline": "compress_with_controls",
         "compress.plan": "Plan",
@@ -45,6 +58,8 @@ def _home(name: str) -> str:
         "export.bundle": "Bundle export_bundle",
         "report.rows": "build_report",
         "ship.deploy": "deploy",
+        "train.distil": "Distiller",
+        "train.fit": "Teacher fit",
         "train.losses": "distillation_loss",
     }
     return next(module for module, names in homes.items() if name in names.split())

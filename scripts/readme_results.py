@@ -13,8 +13,7 @@ from edge_dendrite.report.format import count, file_size, percent, seconds
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "scripts" / "results" / "demo.json"
 README = ROOT / "README.md"
-BEGIN = "<!-- results: begin (written by scripts/readme-results) -->\n"
-END = "<!-- results: end -->"
+DOCUMENTS = ROOT / "scripts" / "results"
 
 
 def take(run: Path) -> None:
@@ -74,15 +73,83 @@ def _left_out(report: dict[str, Any]) -> str:
     return f"{left_out} of {len(report['runs'])} runs were invalid and left out."
 
 
-def render(readme: str, report: dict[str, Any]) -> str:
-    """README with the section replaced."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + section(report) + END + after
+def compatibility(markdown: str) -> str:
+    """How many architectures each of the two prunes, and some of those at which the peer fails."""
+    cells = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in markdown.splitlines() if line[:1] == "|"
+    ]
+    rows = {row[0].strip(): row[1:] for row in cells[2:]}
+    ours, theirs = (sum(_is_right(row[at]) for row in rows.values()) for at in (0, 1))
+    lines = [
+        f"Of {len(rows)} architectures with random weights, compared by value with the masked original and in ONNX",
+        f"Runtime, edge-dendrite prunes {ours} and Torch-Pruning {theirs}",
+        "([all rows](scripts/results/compatibility.md)). For instance:",
+        "",
+        "| architecture | edge-dendrite | Torch-Pruning |",
+        "|---|---|---|",
+        *(f"| {name} | {' | '.join(rows[name])} |" for name in SHOWN if name in rows),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _is_right(outcome: str) -> bool:
+    return outcome.startswith("pruned") and "differ" not in outcome and "fails" not in outcome
+
+
+# Architectures that users of pruning libraries ask for in vain.
+SHOWN = (
+    "HF GPT-2",
+    "HF Llama GQA",
+    "LSTM stacked bidirectional",
+    "Conv1d + GRU",
+    "C2f chunk",
+    "ShuffleNetV2",
+    "ESPCN PixelShuffle",
+    "cat + group conv",
+    "torch.cond gate",
+    "SwiGLU and RMSNorm",
+    "ViT as in timm",
+)
+
+
+def document(name: str) -> str:
+    """A table that a benchmark wrote."""
+    return (DOCUMENTS / f"{name}.md").read_text("utf-8")
+
+
+def study(name: str) -> str:
+    """What came out of a study of the benchmark runner, with its picture and where to find every row."""
+    _, _, rest = document(name).partition("## What came out\n")
+    found, _, _ = rest.partition("\n## ")
+    return (
+        f"![Accuracy against parameters](scripts/results/{name}.svg)\n\n{found.strip()}\n\n"
+        f"How it was made, and every row: [scripts/results/{name}.md](scripts/results/{name}.md).\n"
+    )
+
+
+def render(readme: str, sections: dict[str, str]) -> str:
+    """README with its sections replaced."""
+    for name, text in sections.items():
+        begin, end = f"<!-- {name}: begin (written by scripts/readme-results) -->\n", f"<!-- {name}: end -->"
+        before, found, rest = readme.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise SystemExit(f"README.md has no section {name}")
+        readme = before + begin + text + end + after
+    return readme
+
+
+def all_sections() -> dict[str, str]:
+    """Every section of README that is made from results."""
+    return {
+        "results": section(json.loads(RESULT.read_text("utf-8"))),
+        "compatibility": compatibility((DOCUMENTS / "compatibility.md").read_text("utf-8")),
+        "planning": document("planning"),
+        "pruning-mnist": study("pruning-mnist"),
+    }
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         take(Path(sys.argv[1]))
-    made = render(README.read_text("utf-8"), json.loads(RESULT.read_text("utf-8")))
-    write_bytes(str(README), made.encode("utf-8"))
+    write_bytes(str(README), render(README.read_text("utf-8"), all_sections()).encode("utf-8"))

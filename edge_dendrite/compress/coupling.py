@@ -93,9 +93,13 @@ def find_coupling(module: nn.Module, example_inputs: Inputs) -> Coupling:
     example_inputs: a tensor, a tuple of positional tensors or a dict of keyword ones, with a batch of two at least.
     Raises PruneError when the network cannot be traced (for instance control flow that depends on values).
     """
-    program = trace(module, example_inputs)
+    return couple(module, example_inputs, trace(module, example_inputs))
+
+
+def couple(module: nn.Module, inputs: Inputs, program: torch.export.ExportedProgram) -> Coupling:
+    """The groups of a network of which `trace` made `program`."""
     with evaluating(module):
-        written = record_sizes(module, example_inputs, program.graph)
+        written = record_sizes(module, inputs, program.graph)
     return _Tracker(module, program, written).track()
 
 
@@ -240,7 +244,8 @@ class _Tracker:
                         # No gradient reaches a buffer, so nothing would be known of what these units are worth.
                         self._atoms.fix(atoms, f"{name}: a buffer reads these units")
         classes, reasons, changing = self._settled()
-        found = find_groups(self._labels, classes, reasons, self._roles, [one.labels for one in changing])
+        weights = {name for name in self._trainable if len(self._labels[name]) > 1}
+        found = find_groups(self._labels, classes, reasons, self._roles, [one.labels for one in changing], weights)
         return Coupling(
             groups=found.groups,
             shapes={name: tuple(len(dim) for dim in dims) for name, dims in self._labels.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,11 +67,13 @@ def find_groups(
     reasons: Mapping[int, str],
     roles: Roles,
     sizes: Sequence[np.ndarray],
+    weights: Set[str],
 ) -> Groups:
     """Group the classes that can go.
 
     labels: of every parameter and buffer by name; classes: of every atom; reasons: of the classes that stay; sizes:
-    label vectors whose length an attribute holds: units of one group count alike in each.
+    label vectors whose length an attribute holds: units of one group count alike in each. weights: names of the
+    parameters that could have units; each is in a group, or kept with a reason.
     """
     stays: np.ndarray = np.zeros(len(classes), bool)
     stays[np.fromiter(reasons, np.int64, len(reasons))] = True
@@ -101,6 +103,9 @@ def find_groups(
             name = " + ".join(dict.fromkeys(_layer_name(one) for one in producers))
             groups.append(Group(name, slices, bool(normalised[members].any())))
     kept = _kept(places, classes, stays, reasons, produced)
+    grouped = {one.tensor for group in groups for one in group.slices}
+    for name in sorted(weights - grouped):
+        kept.setdefault(_layer_name(name), _reason(labels[name], classes, reasons))
     return Groups(tuple(groups), kept, group_of[classes], unit_of[classes])
 
 
@@ -168,6 +173,14 @@ def _kept(
             if len(staying):
                 kept[_layer_name(name)] = reasons[int(staying[0])]
     return kept
+
+
+def _reason(labels: Labels, classes: np.ndarray, reasons: Mapping[int, str]) -> str:
+    for atoms in labels:
+        for number in classes[atoms].tolist():
+            if number in reasons:
+                return reasons[number]
+    return "the forward does not use it, or not in a way that makes units"
 
 
 def _layer_name(tensor: str) -> str:

@@ -28,6 +28,8 @@ def surviving_error(original: nn.Module, pruned: nn.Module, inputs: Any) -> floa
     for name, parameter in silent.named_parameters():
         if name not in seen:
             raise NotComparable(f"the pruned network has no {name}")
+        if parameter.dim() == 0:
+            continue
         kept = surviving(name, parameter.detach().numpy(), seen[name].numpy())
         block: np.ndarray = np.zeros(parameter.shape, bool)
         block[np.ix_(*kept)] = True

@@ -38,7 +38,7 @@ def error_of(module: nn.Module, inputs: tuple[torch.Tensor, ...], wanted: tuple[
 
 def assert_stats_agree(module: nn.Module, selection: Selection, before: nn.Module) -> None:
     """ModelStats, the selection's running count, the tensors and the layers' own sizes tell one story."""
-    stats, whole = (measure_stats(one, (torch.zeros(1, 3, 4, 4),)) for one in (module, before))
+    stats, whole = (measure_stats(one, (torch.zeros(1, 3, 6, 6),)) for one in (module, before))
     assert stats.num_parameters == selection.num_parameters < whole.num_parameters
     assert stats.num_macs < whole.num_macs
     for layer in stats.layers:
@@ -60,7 +60,7 @@ def groups_of(part: nn.Module) -> int:
 def test_any_network_of_these_blocks_is_cut_rightly(blocks, tail, seed):
     torch.manual_seed(seed)
     module = enliven_(Composed(blocks, tail)).eval()
-    inputs = (torch.randn(3, 3, 4, 4),)
+    inputs = (torch.randn(3, 3, 6, 6),)
     before = call(module, inputs)
     state = {name: value.clone() for name, value in module.state_dict().items()}
     coupling = find_coupling(module, inputs)

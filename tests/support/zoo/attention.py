@@ -42,8 +42,8 @@ class TorchDecoder(nn.Module):
         query, memory = self.query(x), self.memory(y).relu()
         steps = self.decoder(query.transpose(0, 1), self.widen(memory).transpose(0, 1), tgt_mask=self.causal)
         query = steps.transpose(0, 1)
-        attended, weights = self.cross(query, memory, memory)
-        return self.head(query + attended), weights
+        attended, _ = self.cross(query, memory, memory, need_weights=False)
+        return self.head(query + attended)
 
 
 class FusedAttention(nn.Module):

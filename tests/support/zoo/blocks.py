@@ -191,7 +191,7 @@ class Recurrent(nn.Module):
 class Flat(nn.Module):
     def __init__(self, channels):
         super().__init__()
-        self.hidden, self.head = nn.Linear(channels * 16, 8), nn.Linear(8, 4)
+        self.hidden, self.head = nn.Linear(channels * 36, 8), nn.Linear(8, 4)
 
     def forward(self, x):
         return self.head(self.hidden(x.flatten(1)).relu())
@@ -216,7 +216,11 @@ TAILS = {
 
 
 class Composed(nn.Module):
-    """A stem, any blocks, a last convolution, a tail: (b, 3, 4, 4) to (b, 4)."""
+    """A stem, any blocks, a last convolution, a tail: (b, 3, 6, 6) to (b, 4).
+
+    Places are six and never a number of channels: the oracle tells dimensions by what they hold, and maps of zeros
+    hold the same everywhere.
+    """
 
     def __init__(self, blocks: Sequence[BlockSpec], tail: str) -> None:
         super().__init__()
