@@ -312,9 +312,13 @@ def compress(
         "max_onnx_bytes": max_onnx_bytes,
         "max_drop": max_drop,
     }
+    if target is not None and level != "2:4":
+        raise ConfigError("--target goes with --level 2:4 here: it says for which board; others give it to `export`")
+    if level == "2:4" and any(value is not None for value in budget.values()):
+        raise ConfigError("--level 2:4 takes no budget: half of the weights become zero in the layers that can")
     pruning = {
         "level": level,
-        "board": target if level == "2:4" else None,
+        "board": target,
         "score": score,
         "scope": scope,
         "layers": layer_rules(layer or []),

@@ -209,6 +209,8 @@ class PruneConfig(Config):
             raise ConfigError(f"PruneConfig: normalised_units must be true or false, not {self.normalised_units!r}")
         if not isinstance(self.masks, MaskConfig):
             raise ConfigError(f"PruneConfig: masks must be a MaskConfig, not {self.masks!r}")
+        if self.masks.train_weights:
+            raise ConfigError("PruneConfig: masks are learned for weights that stay; train_weights is for learn_masks")
         if not isinstance(self.layers, tuple) or not all(isinstance(one, LayerRule) for one in self.layers):
             raise ConfigError(f"PruneConfig: layers must be a tuple of LayerRule, not {self.layers!r}")
 

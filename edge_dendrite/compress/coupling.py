@@ -232,6 +232,8 @@ class _Tracker:
         for source in sources:
             if isinstance(source, Origin):
                 result = self._results.get(self._written.node_of.get(source.call, ""))
+                if source.tensor:
+                    result = self._labels[self._canonical[source.tensor]]
                 if result is not None:
                     origins[source] = (result if is_labels(result) else result[source.output])[source.dim]
         return Settlement(self._atoms, self._roles.bindings, origins, self._written.escaped).solve()
@@ -279,7 +281,11 @@ def _apply(call: Call) -> Any:
     if plain in ELEMENTWISE:
         return elementwise(call)
     rule = LAYER_RULES.get(plain) or SHAPE_RULES.get(plain) or not_understood
-    return rule(call)
+    try:
+        return rule(call)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        # A form of the operator that its rule did not foresee: not understood, as one without a rule.
+        return not_understood(call)
 
 
 def _operator_name(target: Any) -> str:

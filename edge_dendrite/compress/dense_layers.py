@@ -22,15 +22,13 @@ from edge_dendrite.compress.forward import Inputs, forward, tensors_of
 from edge_dendrite.compress.layer_watch import Watch, watch_layers
 from edge_dendrite.compress.layers import kept_connections, reason_against
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
+from edge_dendrite.compress.proof import difference
 from edge_dendrite.config import Budget
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
 from edge_dendrite.train.fit import Loss
 
 Batch = tuple[Inputs, torch.Tensor]
-
-# Largest difference between a network and the dense one with masked weights, relative to the largest output.
-VALUE_TOLERANCE = 1e-4
 
 # Blocks of torch that read their layers' weights by themselves in evaluation mode.
 _FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
@@ -147,7 +145,7 @@ def mask_connections_(module: nn.Module, name: str, kept_nc: torch.Tensor) -> No
 def replaced_network(module: nn.Module, plan: Plan, inputs: Inputs) -> nn.Module:
     """A copy of `module` with the plan's replacements, whose values were compared with the masked dense network.
 
-    Raises PruneError when they differ by more than VALUE_TOLERANCE on `inputs`, or the new forward fails.
+    Raises PruneError when they differ on `inputs` (see proof.py), or the new forward fails.
     """
     masked, small = copy.deepcopy(module), apply_plan_(copy.deepcopy(module), plan)
     for edit in plan.edits:
@@ -163,14 +161,8 @@ def replaced_network(module: nn.Module, plan: Plan, inputs: Inputs) -> nn.Module
                 f"the network with replaced layers fails at its forward ({type(error).__name__}: {error}); the "
                 "original is unchanged. A forward that reads attributes of its layers is the usual reason"
             ) from error
-    for one, other in zip(wanted, seen, strict=True):
-        allowed = VALUE_TOLERANCE * max(1.0, float(one.abs().max()))
-        largest = float((one - other).abs().max()) if one.shape == other.shape else math.inf
-        if not largest <= allowed:
-            raise PruneError(
-                f"the network with replaced layers differs by {largest:.3g} (allowed {allowed:.3g}) from the dense one "
-                "with masked weights; it was discarded, the original is unchanged"
-            )
+    if problem := difference(wanted, seen):
+        raise PruneError(f"{problem}; it was discarded, the original is unchanged")
     return small
 
 

@@ -12,10 +12,12 @@ from edge_dendrite.compress.operators import (
     Labels,
     Rule,
     broadcast,
+    elementwise,
     fixed_labels,
     is_labels,
     not_understood,
     outputs,
+    tensors_in,
 )
 
 
@@ -47,7 +49,7 @@ def convolution(call: Call) -> Any:
     if bias is not None:
         call.unify(weight[0], bias[0])
     call.works(*fixed_labels(call.shape[2:]), x[0], *weight)
-    return (x[0], weight[0], *fixed_labels(call.shape[2:]))
+    return (x[0].copy(), weight[0].copy(), *fixed_labels(call.shape[2:]))
 
 
 def _grouped(call: Call, inputs: np.ndarray, weight: np.ndarray, groups: int) -> None:
@@ -83,18 +85,18 @@ def transposed_convolution(call: Call) -> Any:
     if bias is not None:
         call.unify(made, bias[0])
     call.works(*x[2:], x[0], *weight)
-    return (x[0], made, *fixed_labels(call.shape[2:]))
+    return (x[0].copy(), made.copy(), *fixed_labels(call.shape[2:]))
 
 
 def linear(call: Call) -> Any:
     x, weight, bias = call.arg(0, "input"), call.arg(1, "weight"), call.arg(2, "bias")
-    if not call.is_parameter(weight):
+    if not call.is_parameter(weight) or len(weight) != 2:
         return not_understood(call)
     _makes_units(call, x, weight, 1, 0, -1)
     if bias is not None:
         call.unify(weight[0], bias[0])
     call.works(*x[:-1], *weight)
-    return (*x[:-1], weight[0])
+    return (*(dim.copy() for dim in x[:-1]), weight[0].copy())
 
 
 def embedding(call: Call) -> Any:
@@ -103,7 +105,7 @@ def embedding(call: Call) -> Any:
         return not_understood(call)
     call.fix([weight[0]], "rows are looked up by number")
     call.roles.produced.append(weight[1])
-    return (*indices, weight[1])
+    return (*(dim.copy() for dim in indices), weight[1].copy())
 
 
 def matmul(call: Call) -> Any:
@@ -120,11 +122,11 @@ def product(call: Call, first: Labels, second: Labels, shape: tuple[int, ...]) -
     if len(second) == 2 and len(first) >= 2 and call.is_parameter(second):
         _makes_units(call, first, second, 0, 1, -1)
         call.works(*first[:-1], *second)
-        return (*first[:-1], second[1])
+        return (*(dim.copy() for dim in first[:-1]), second[1].copy())
     if len(first) == len(second) == 2 and call.is_parameter(first):
         _makes_units(call, second, first, 1, 0, 0)
         call.works(*first, second[1])
-        return (first[0], second[1])
+        return (first[0].copy(), second[1].copy())
     if len(first) < 2 or len(second) < 2:
         return not_understood(call)
     _same_contraction(call, first[-1], second[-2])
@@ -145,6 +147,8 @@ def bilinear_attention(call: Call) -> Any:
     mask = call.arg(3, "attn_mask")
     if not len(query) == len(key) == len(value):
         return not_understood(call)
+    if any(len(q) % len(k) or len(k) != len(v) for q, k, v in zip(query[:-2], key[:-2], value[:-2], strict=True)):
+        return not_understood(call)  # one batch of queries for many keys
     call.fix([query[-1], key[-1]], "sums over units of two activations")
     call.fix([query[-2], key[-2], value[-2]], "positions of a sequence")
     for dim in range(len(query) - 2):
@@ -152,9 +156,10 @@ def bilinear_attention(call: Call) -> Any:
             call.unify(query[dim], np.repeat(other, len(query[dim]) // len(other)))
     if is_labels(mask):
         broadcast(call, [query[:-2], mask[:-2]], call.shape[:-2])
+        call.fix(mask[-2:], "positions of a sequence")
     call.works(*query, key[-2])
     call.works(*query[:-1], *value[-2:])
-    return (*query[:-2], query[-2], value[-1])
+    return (*(dim.copy() for dim in query[:-1]), value[-1].copy())
 
 
 def einsum(call: Call) -> Any:
@@ -194,12 +199,14 @@ def einsum(call: Call) -> Any:
 def batch_norm(call: Call) -> Any:
     """Batch and instance norm: statistics of each channel alone."""
     x = call.arg(0, "input")
+    if call.name != "batch_norm":
+        call.fix(x[2:], "takes a mean over positions")
     for index, name in ((1, "weight"), (2, "bias"), (3, "running_mean"), (4, "running_var")):
         per_unit = call.arg(index, name)
         if per_unit is not None:
             call.unify(x[1], per_unit[0])
     call.bind_attribute("num_features", x[1])
-    return x
+    return tuple(dim.copy() for dim in x)
 
 
 def layer_norm(call: Call) -> Any:
@@ -219,6 +226,7 @@ def layer_norm(call: Call) -> Any:
 
 def group_norm(call: Call) -> Any:
     x, num_groups = call.arg(0, "input"), call.arg(1, "num_groups")
+    call.fix(x[2:], "takes a mean over positions")
     call.tie(np.split(x[1], num_groups))
     for index, name in ((2, "weight"), (3, "bias")):
         scale = call.arg(index, name)
@@ -251,15 +259,17 @@ def pool(spatial_dims: int) -> Rule:
 def reduction(call: Call) -> Any:
     """mean, sum, norm, extremes over given dimensions; over all of them without."""
     x = call.arg(0, "self")
-    at = 2 if call.name.startswith("linalg") else 1
-    if call.name == "norm":
-        at = 2
+    if is_labels(call.arg(1, "other")):  # max and min of two tensors
+        return elementwise(call)
+    at = 2 if call.name.startswith("linalg") or call.name == "norm" else 1
     dims = call.arg(at, "dim")
     if dims is None or dims == [] or isinstance(dims, (bool, float)):
         dims = list(range(len(x)))
     if not isinstance(dims, (int, list)):
         return not_understood(call)
     reduced = {dim % len(x) for dim in ([dims] if isinstance(dims, int) else dims)}
+    if len(call.shapes) > 1:
+        call.fix([x[dim] for dim in reduced], "returns the numbers of units")
     if len(call.shape) == len(x):
         result = tuple(fixed_labels((1,))[0] if at in reduced else dim.copy() for at, dim in enumerate(x))
     else:
@@ -360,6 +370,8 @@ def resize(call: Call) -> Any:
     """Interpolation and sampling: channels are carried, space is made anew."""
     x = call.arg(0, "input")
     call.fix(x[2:], "resizes a dimension of units")
+    for grid in tensors_in(call.args[1:]):
+        call.fix(grid, "places to read at")
     return (*x[:2], *fixed_labels(call.shape[2:]))
 
 
@@ -376,7 +388,6 @@ LAYER_RULES: dict[str, Rule] = {
     "einsum": einsum,
     "scaled_dot_product_attention": bilinear_attention,
     "batch_norm": batch_norm,
-    "_native_batch_norm_legit_no_training": batch_norm,
     "instance_norm": batch_norm,
     "layer_norm": layer_norm,
     "rms_norm": layer_norm,

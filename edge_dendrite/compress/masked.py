@@ -44,8 +44,10 @@ def _graph_inputs(module: nn.Module, coupling: Coupling, inputs: Inputs) -> list
     given = iter(_pytree.tree_leaves(arguments(inputs)))
     values: list[Any] = []
     for spec in program.graph_signature.input_specs:
-        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+        if spec.kind == InputKind.PARAMETER:
             values.append(tensors[str(spec.target)])
+        elif spec.kind == InputKind.BUFFER:
+            values.append(tensors[str(spec.target)].clone())  # the forward may count in it
         elif spec.kind == InputKind.USER_INPUT:
             values.append(next(given))
         else:

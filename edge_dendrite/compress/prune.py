@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from torch.nn import functional
 
@@ -18,20 +17,17 @@ from edge_dendrite.compress.attention import can_replace, replace_attention_
 from edge_dendrite.compress.choice import give_back, remove_cheapest, remove_exactly
 from edge_dendrite.compress.coupling import Coupling, find_coupling
 from edge_dendrite.compress.edits import build_plan, remaining
-from edge_dendrite.compress.forward import Inputs, first_samples, forward, tensors_of
+from edge_dendrite.compress.forward import Inputs, first_samples
 from edge_dendrite.compress.importance import Batch, reasons_against, unit_scores
 from edge_dendrite.compress.learned_masks import learn_masks
-from edge_dendrite.compress.masked import masked_outputs
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_, cut_copy
+from edge_dendrite.compress.proof import check_repeatable, problem_of, told
 from edge_dendrite.compress.selection import Selection
 from edge_dendrite.config import LEARNED, Budget, PruneConfig
-from edge_dendrite.errors import PruneError
+from edge_dendrite.errors import ConfigError, PruneError
 from edge_dendrite.progress import Progress, silent
-from edge_dendrite.train.evaluate import evaluating
 from edge_dendrite.train.fit import Loss
 
-# Largest difference between a cut network and the same network with its units masked, relative to the outputs.
-VALUE_TOLERANCE = 1e-4
 # Samples in the traced example: two, so that a size of one is never taken for a batch.
 EXAMPLE_SAMPLES = 2
 
@@ -68,7 +64,9 @@ def prune(
     computes what the masked network computes.
     """
     planned = plan_pruning(module, batches, budget, config, loss=loss, num_bytes=num_bytes, progress=progress)
-    return Pruned(apply_plan_(copy.deepcopy(module), planned.plan), planned.plan, planned.kept)
+    if any(isinstance(edit, Replace) for edit in planned.plan.edits):
+        return Pruned(apply_plan_(copy.deepcopy(module), planned.plan), planned.plan, planned.kept)
+    return Pruned(cut_copy(module, planned.plan), planned.plan, planned.kept)
 
 
 @dataclass(frozen=True)
@@ -93,16 +91,30 @@ def plan_pruning(
 ) -> Planned:
     """As `prune`, up to the plan: checked by value, but nothing is kept of the cut network."""
     config = config or PruneConfig()
+    _check_arguments(module, budget)
     stream = _endless(batches)
     first = next(stream)
     stream = itertools.chain([first], stream)
     example = first_samples(first[0], EXAMPLE_SAMPLES)
     source, replacements = _with_attention_replaced(module)
     coupling = find_coupling(source, example)
+    check_repeatable(source, coupling, example)
     work = _Pruning(source, coupling, config, example, replacements, loss, progress)
     if budget.max_onnx_bytes is not None:
         return _to_bytes(work, budget.max_onnx_bytes, num_bytes, stream)
     return work.plan_for(budget, stream)
+
+
+def _check_arguments(module: nn.Module, budget: Budget) -> None:
+    if not isinstance(budget, Budget):
+        raise ConfigError(f"budget must be a Budget, for instance Budget(pruning_ratio=0.5), not {budget!r}")
+    if budget.max_drop is not None:
+        raise ConfigError("max_drop is searched with training in between, by compress_with_controls; here give a size")
+    for wrapper, inner in (("torch.compile", "_orig_mod"), ("a data-parallel wrapper", "module")):
+        if set(dict(module.named_children())) == {inner} and not list(module.parameters(recurse=False)):
+            known = type(module).__module__.startswith("torch.")
+            if known:
+                raise PruneError(f"the network is wrapped by {wrapper}: give the network inside (its .{inner})")
 
 
 def _with_attention_replaced(module: nn.Module) -> tuple[nn.Module, tuple[Replace, ...]]:
@@ -233,8 +245,8 @@ class _Pruning:
             raise
         except Exception as error:  # the user's forward or loss raises anything
             if all(alive.all() for alive in selection.alive):
-                raise PruneError(f"the network fails on the training batches ({_told(error)})") from error
-            raise _BrokenCut(f"the network cut so far fails on the training batches ({_told(error)})") from error
+                raise PruneError(f"the network fails on the training batches ({told(error)})") from error
+            raise _BrokenCut(f"the network cut so far fails on the training batches ({told(error)})") from error
         result = self._no_scores()
         for score, alive, values in zip(result, selection.alive, found, strict=True):
             score[alive] = values.cpu().numpy()
@@ -243,20 +255,8 @@ class _Pruning:
     def _no_scores(self) -> list[np.ndarray]:
         return [np.zeros(group.num_units) for group in self.coupling.groups]
 
-    @torch.no_grad()
     def _problem(self, selection: Selection) -> str | None:
-        """Why the cut network is not the masked original; that it runs would prove nothing. None when it is."""
-        pruned = cut_copy(self.module, build_plan(self.module, selection, self._no_scores()))
-        wanted = masked_outputs(self.module, self.coupling, selection.alive, self._example)
-        with evaluating(pruned):
-            try:
-                seen = tensors_of(forward(pruned, self._example))
-            except Exception as error:  # any failure of the user's forward means that the cut was wrong
-                return (
-                    f"the pruned network fails at its forward ({_told(error)}). A size that is kept outside of the "
-                    "layers (in a view, an attribute) is the usual reason"
-                )
-        return _difference(wanted, seen)
+        return problem_of(self.module, selection, self._example)
 
     def _lock_culprits(self, selection: Selection, problem: str) -> None:
         """Find the groups whose cut alone changes values; else the one whose cut does, added to others.
@@ -264,7 +264,11 @@ class _Pruning:
         Raises PruneError when the problem does not come back.
         """
         cut = [tie for tie in self.coupling.ties if not all(selection.alive[number].all() for number in tie)]
-        found = {tie: reason for tie in cut if (reason := self._problem(self._only(selection, [tie])))}
+        found = {
+            tie: reason
+            for tie in cut
+            if (reason := problem_of(self.module, self._only(selection, [tie]), self._example))
+        }
         for count in range(2, len(cut) + 1):
             if found:
                 break
@@ -286,29 +290,6 @@ class _Pruning:
 
 class _BrokenCut(Exception):
     """A network that was cut as the coupling said does not run."""
-
-
-def _told(error: Exception) -> str:
-    first_line = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first_line}"
-
-
-def _difference(wanted: list[torch.Tensor], seen: list[torch.Tensor]) -> str | None:
-    if len(wanted) != len(seen):
-        return f"the pruned network returns {len(seen)} tensors instead of {len(wanted)}"
-    for first, second in zip(wanted, seen, strict=True):
-        if first.shape != second.shape:
-            return f"the pruned network returns {tuple(second.shape)} instead of {tuple(first.shape)}"
-        if first.numel() == 0:
-            continue
-        allowed = VALUE_TOLERANCE * max(1.0, float(first.abs().max()))
-        largest = float((first.double() - second.double()).abs().max())
-        if not largest <= allowed:
-            return (
-                f"the pruned network differs by {largest:.3g} (allowed {allowed:.3g}) from the same network with "
-                "masked units"
-            )
-    return None
 
 
 def _check_reachable(selection: Selection, target: float, cost: str) -> None:

@@ -53,7 +53,8 @@ class Selection:
         self._limits = {tie: _joint([limits[number] for number in tie]) for tie in coupling.ties}
         for number, group in enumerate(coupling.groups):
             if group.normalised and not config.normalised_units:
-                self.lock(number, "a mean over these units is taken (LayerNorm or its like); see normalised_units")
+                reason = "a mean, norm or extreme is taken over these units (as by LayerNorm); see normalised_units"
+                self.lock(number, reason)
 
     def lock(self, number: int, reason: str) -> None:
         """The units of a group, and of all that are tied to it, stay."""

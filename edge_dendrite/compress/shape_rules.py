@@ -63,7 +63,7 @@ def _reshape_group(call: Call, olds: list[np.ndarray], wanted: list[Any], shape:
     elif [len(dim) for dim in olds if len(dim) > 1] == [size for size in sizes if size > 1]:
         whole = iter([dim for dim in olds if len(dim) > 1])
         result = [next(whole).copy() if size > 1 else fixed_labels((1,))[0] for size in sizes]
-    elif sum(len(dim) > 1 for dim in olds) == 1:
+    elif sum(len(dim) > 1 for dim in olds) == 1 and len(olds[tracked[0]]) > 1:
         return _split(call, olds[tracked[0]], wanted, sizes)
     else:
         call.fix(olds, "splits or mixes dimensions of units")
@@ -333,6 +333,8 @@ def expand_as(call: Call) -> Any:
         old = x[at - new] if at >= new else None
         if old is not None and len(old) == len(dim):
             call.unify(old, dim)
+        elif old is not None:
+            call.fix([old], "spreads a single unit over others")
         result.append(dim.copy())
     return tuple(result)
 
@@ -359,6 +361,7 @@ def constant(call: Call) -> Any:
 def repeat(call: Call) -> Any:
     x, repeats = call.arg(0, "self"), call.arg(1, "repeats", call.kwargs.get("dims"))
     padded = [*fixed_labels([1] * (len(repeats) - len(x))), *x]
+    repeats = [*[1] * (len(padded) - len(repeats)), *repeats]
     return tuple(np.tile(dim, count) for dim, count in zip(padded, repeats, strict=True))
 
 

@@ -47,11 +47,13 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Origin:
-    """The size of dimension `dim` of output `output` of the call `call` of a recorded forward."""
+    """The size of dimension `dim` of output `output` of the call `call` of a recorded forward; or, with a `tensor`, of
+    the parameter or buffer of that name."""
 
     call: int
     output: int
     dim: int
+    tensor: str = ""
 
 
 # What a size was computed from.
@@ -252,7 +254,7 @@ def record_sizes(module: nn.Module, inputs: Inputs, graph: torch.fx.Graph) -> Wr
     escaped: set[Attribute] = set()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     fake_inputs = _pytree.tree_map_only(torch.Tensor, fake.from_tensor, inputs)
-    recorder = _Recorder(_pytree.tree_leaves(fake_inputs))
+    recorder = _Recorder(module, _pytree.tree_leaves(fake_inputs))
     recording = (torch.no_grad(), _attributes_as_sizes(module, escaped), quiet(), fake, recorder)
     with contextlib.suppress(Exception), contextlib.ExitStack() as stack:
         for one in recording:
@@ -307,12 +309,19 @@ def _remembering(value: Any, fqn: str, name: str, escaped: set[Attribute]) -> An
 class _Recorder(TorchFunctionMode):
     """Makes sizes read from tensors remember which tensor, and notes the sizes that calls are given."""
 
-    def __init__(self, inputs: Sequence[torch.Tensor]) -> None:
+    def __init__(self, module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
         super().__init__()
         self.calls: list[Recorded] = []
         # By identity, with the tensor itself, so that no other takes its identity over.
         self._made: dict[int, tuple[torch.Tensor, int, int]] = {}
         self._inputs = {id(one): one for one in inputs}
+        self._stored = {
+            id(one): name
+            for name, one in [
+                *module.named_buffers(remove_duplicate=False),
+                *module.named_parameters(remove_duplicate=False),
+            ]
+        }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -344,6 +353,8 @@ class _Recorder(TorchFunctionMode):
     def _size(self, tensor: torch.Tensor, dim: int, value: int) -> Size:
         if id(tensor) in self._inputs:
             return Size.of_tensor(value, None, follows=False)
+        if id(tensor) in self._stored:
+            return Size.of_tensor(value, Origin(-1, 0, dim, self._stored[id(tensor)]))
         made = self._made.get(id(tensor))
         return Size.of_tensor(value, Origin(made[1], made[2], dim) if made else None)
 

@@ -1,0 +1,111 @@
+"""Values prove a cut: the cut network and the masked original have to return the same numbers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from edge_dendrite.compress.coupling import Coupling
+from edge_dendrite.compress.edits import build_plan
+from edge_dendrite.compress.forward import Inputs, forward, tensors_of
+from edge_dendrite.compress.masked import masked_outputs
+from edge_dendrite.compress.plan import cut_copy
+from edge_dendrite.compress.selection import Selection
+from edge_dendrite.compress.sizes import quiet
+from edge_dendrite.errors import PruneError
+from edge_dendrite.train.evaluate import evaluating
+
+# Largest difference between a cut network and the same network with its units masked, relative to its outputs.
+VALUE_TOLERANCE = 1e-4
+
+
+@torch.no_grad()
+def check_repeatable(module: nn.Module, coupling: Coupling, inputs: Inputs) -> None:
+    """Raise PruneError unless the traced graph, with every unit, returns what the network does."""
+    whole: list[np.ndarray] = [np.ones(group.num_units, bool) for group in coupling.groups]
+    with evaluating(module), quiet():
+        seen = tensors_of(forward(module, inputs))
+    problem = difference(masked_outputs(module, coupling, whole, inputs), seen)
+    if problem is not None:
+        raise PruneError(
+            f"the network does not return what its own traced graph does: {problem}. Is something random in it in "
+            "evaluation mode, or does its forward depend on what it was called with before?"
+        )
+
+
+def problem_of(module: nn.Module, selection: Selection, inputs: Inputs) -> str | None:
+    """Why the network cut to `selection` is not the masked original; that it runs would prove nothing.
+
+    Looked at twice: as it is, and with random weights, since an error may not show where trained weights are small.
+    None when both agree.
+    """
+    return _problem(module, selection, inputs) or _problem(_with_random_weights(module), selection, inputs)
+
+
+@torch.no_grad()
+def _problem(module: nn.Module, selection: Selection, inputs: Inputs) -> str | None:
+    coupling = selection.coupling
+    nothing = [np.zeros(group.num_units) for group in coupling.groups]
+    cut = cut_copy(module, build_plan(module, selection, nothing))
+    wanted = masked_outputs(module, coupling, selection.alive, inputs)
+    with evaluating(cut), quiet():
+        try:
+            seen = tensors_of(forward(cut, inputs))
+        except Exception as error:  # any failure of the user's forward means that the cut was wrong
+            return (
+                f"the pruned network fails at its forward ({told(error)}). A size that is kept outside of the layers "
+                "(in a view, an attribute) is the usual reason"
+            )
+    return difference(wanted, seen)
+
+
+def difference(wanted: Sequence[torch.Tensor], seen: Sequence[torch.Tensor]) -> str | None:
+    """In words, how two lists of outputs differ; None when they agree within VALUE_TOLERANCE of the largest value.
+
+    Outputs that are not finite in the masked network prove nothing, and count as equal.
+    """
+    if len(wanted) != len(seen):
+        return f"the pruned network returns {len(seen)} tensors instead of {len(wanted)}"
+    for first, second in zip(wanted, seen, strict=True):
+        if first.shape != second.shape:
+            return f"the pruned network returns {tuple(second.shape)} instead of {tuple(first.shape)}"
+        before, after = first.cpu().double(), second.cpu().double()
+        if first.numel() == 0 or not bool(before.isfinite().all()):
+            continue
+        # Sums of many terms that cancel leave rounding of the terms' size; below this nothing can be told.
+        allowed = max(VALUE_TOLERANCE * float(before.abs().max()), 1e-12)
+        largest = float((before - after).abs().max())
+        if not largest <= allowed:
+            return (
+                f"the pruned network differs by {largest:.3g} (allowed {allowed:.3g}) from the same network with "
+                "masked units"
+            )
+    return None
+
+
+def told(error: Exception) -> str:
+    """An error in one line."""
+    first_line = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first_line}"
+
+
+@torch.no_grad()
+def _with_random_weights(module: nn.Module) -> nn.Module:
+    """A copy in which every floating-point parameter is random, of a size that keeps activations in their range."""
+    lively = copy.deepcopy(module)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in lively.parameters():
+        if not parameter.is_floating_point():
+            continue
+        if parameter.dim() < 2:
+            values = torch.rand(parameter.shape, generator=generator) + 0.5
+        else:
+            fan_in = max(parameter[0].numel(), 1)
+            values = torch.randn(parameter.shape, generator=generator) / math.sqrt(fan_in)
+        parameter.copy_(values.to(parameter))
+    return lively
