@@ -389,6 +389,8 @@ class TwoOfFourConfig(Config):
     num_batches: int = 16
 
     def __post_init__(self) -> None:
+        if not isinstance(self.board, str):
+            raise ConfigError(f"TwoOfFourConfig: board must be the name of a profile, not {self.board!r}")
         if self.score not in ("magnitude", "taylor"):
             raise ConfigError(f"TwoOfFourConfig: score must be 'magnitude' or 'taylor', not {self.score!r}")
         self._require("num_batches", int, 1, 10**6)
@@ -450,7 +452,7 @@ class CompressConfig(Config):
         if isinstance(values.get("prune"), Mapping):
             settings = dict(values["prune"])
             level = settings.pop("level", "neurons")
-            if level not in LEVELS:
+            if not isinstance(level, str) or level not in LEVELS:
                 raise ConfigError(f"CompressConfig: unknown level {level!r}; known: {', '.join(LEVELS)}")
             values = {**values, "prune": settings}
             parts["prune"] = LEVELS[level]

@@ -297,3 +297,235 @@ def test_closed_stdout_is_no_crash():
     command = f"'{sys.executable}' -m edge_dendrite boards >&-"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in result.stderr
+
+
+# Planning and the flags of pruning. In this process, since each only differs in a word: importing torch takes seconds.
+
+
+def inside(*arguments):
+    from typer.testing import CliRunner
+
+    from edge_dendrite.cli import app
+
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+def refused(result, message, code=2):
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in result.stderr
+
+
+DIGITS = ("compress", "digits-cnn", "--data", "digits")
+QUICK = ("--config", "quick.json")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder to work in, with settings that take no time."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.json").write_text(json.dumps({"prune": {"num_rounds": 2, "num_batches": 1}}))
+    return tmp_path
+
+
+def planned(*arguments):
+    result = inside(*DIGITS, "--dry-run", "--json", *arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def widths(plan):
+    return {line["layer"]: line["after"] for line in plan["plan"]["layers"]}
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
+    result = run(*DIGITS, "--dry-run", "--out", "c", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    table = [[cell.strip() for cell in line.replace("┃", "│").split("│")] for line in result.stdout.splitlines()]
+    header = next(row for row in table if "layer" in row)
+    assert header[1:-1] == ["layer", "units before", "after", "score removed", "parameters saved*", "MACs saved*"]
+    rows = {row[1]: row[2:-1] for row in table if len(row) == len(header) and row[1] != "layer"}
+    assert set(rows) == {"conv1", "conv2", "fc1"}
+    assert [rows[name][0] for name in ("conv1", "conv2", "fc1")] == ["16", "32", "64"]
+    for before, after, score, parameters, macs in rows.values():
+        assert 8 <= int(after) <= int(before)
+        assert score.endswith("%")
+        assert (int(parameters.replace(",", "")) > 0) == (int(macs.replace(",", "")) > 0) == (after != before)
+    assert "parameters: 13,706 -> " in result.stdout
+    assert "MACs: " in result.stdout
+    assert "fc2" in result.stdout
+    assert "an output of the network" in result.stdout
+    assert "untrained network" in result.stderr
+    assert list(tmp_path.iterdir()) == [], "not even the folder of the results"
+
+
+def test_dry_run_as_json(place):
+    plan = planned("--pruning-ratio", 0.5)
+    assert set(plan) == {"plan", "kept", "num_parameters", "num_macs"}
+    assert plan["num_parameters"][0] == 13_706
+    assert plan["num_parameters"][1] <= 6_853
+    assert plan["num_macs"][1] < plan["num_macs"][0]
+    assert plan["kept"]["fc2"] == "an output of the network"
+    assert plan["plan"]["schema"] == "edge-dendrite.plan"
+    keys = {"layer", "before", "after", "removed_score", "total_score", "parameters_saved", "macs_saved"}
+    assert all(set(line) == keys for line in plan["plan"]["layers"])
+    assert {edit["edit"] for edit in plan["plan"]["edits"]} == {"cut", "set"}
+    assert sorted(place.iterdir()) == [place / "quick.json"]
+
+
+def test_a_dry_run_of_a_trained_network_shows_what_is_done(place):
+    """The plan of the saved baseline is the plan that the run had."""
+    settings = (*QUICK, "--epochs", 1, "--finetune-epochs", 1)
+    made = inside(*DIGITS, *settings, "--no-controls", "--out", "c", "--json")
+    assert made.exit_code == 0, made.output
+    again = inside("compress", "c/baseline", "--data", "digits", *settings, "--dry-run", "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["plan"] == json.loads(made.stdout)["plan"]
+    assert "untrained" not in again.stderr
+    weights = inside(*DIGITS, *settings, "--weights", "c/baseline/model.safetensors", "--dry-run", "--json")
+    assert json.loads(weights.stdout)["plan"] == json.loads(made.stdout)["plan"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "what", "limit"),
+    [
+        ("--pruning-ratio", 0.3, "num_parameters", 9_594),
+        ("--max-parameters", 5_000, "num_parameters", 5_000),
+        ("--macs-ratio", 0.5, "num_macs", None),
+        ("--max-macs", 25_000, "num_macs", 25_000),
+    ],
+)
+def test_budget_flags(flag, value, what, limit, place):
+    plan = planned(*QUICK, flag, value)
+    before, after = plan[what]
+    assert after <= (limit if limit is not None else before / 2)
+    assert after > 0.7 * (limit if limit is not None else before / 2)
+
+
+def test_the_budget_of_bytes_is_that_of_the_exported_file(place):
+    arguments = (*QUICK, "--max-onnx-bytes", 30_000, "--epochs", 1, "--finetune-epochs", 1, "--no-controls")
+    assert planned(*arguments)["num_parameters"][1] <= 30_000 / 4
+    made = inside(*DIGITS, *arguments, "--out", "c", "--json")
+    assert made.exit_code == 0, made.output
+    exported = inside("export", "c", "--out", "b")
+    assert exported.exit_code == 0, exported.output
+    size = (place / "b" / "model.onnx").stat().st_size
+    assert 25_000 < size <= 30_000
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        (("--layer", "fc1=keep"), {"fc1": 64}),
+        (("--layer", "conv.=keep"), {"conv1": 16, "conv2": 32}),
+        (("--layer", "fc1=0.5", "--layer", "conv.*=keep"), {"conv1": 16, "conv2": 32, "fc1": 32}),
+        (("--layer", "conv2=0.25", "--layer", "conv.*=0.5"), {"conv1": 8, "conv2": 24}),
+    ],
+)
+def test_layer_rules(rule, wanted, place):
+    plan = planned(*QUICK, "--pruning-ratio", 0.3, *rule)
+    assert wanted.items() <= widths(plan).items()
+
+
+@pytest.mark.parametrize("score", ["l1", "l2", "lamp", "fpgm", "activation", "random", "learned"])
+def test_scores_by_name(score, place):
+    (place / "quick.json").write_text(
+        json.dumps({"prune": {"num_rounds": 2, "num_batches": 1, "masks": {"num_steps": 3}}})
+    )
+    assert planned(*QUICK, "--score", score)["num_parameters"][1] <= 0.4 * 13_706
+
+
+def test_scopes_by_name(place):
+    by_scope = {scope: widths(planned(*QUICK, "--scope", scope)) for scope in ("global", "type", "layer")}
+    assert by_scope["layer"] != by_scope["global"]
+    shares = [by_scope["layer"][name] / width for name, width in (("conv1", 16), ("conv2", 32), ("fc1", 64))]
+    assert max(shares) - min(shares) <= 8 / 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suffix"),
+    [(("--level", "segments"), "(inputs)"), (("--level", "2:4", "--target", "jetson-orin-nano"), "(non-zero weights)")],
+)
+def test_levels_by_name(arguments, suffix, place):
+    plan = planned(*arguments)
+    assert all(line["layer"].endswith(suffix) for line in plan["plan"]["layers"])
+    assert any(line["after"] < line["before"] for line in plan["plan"]["layers"])
+
+
+def test_round_to(place):
+    assert all(width % 4 == 0 for width in widths(planned(*QUICK, "--round-to", 4)).values())
+    assert any(width % 4 for width in widths(planned(*QUICK, "--round-to", 1)).values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--pruning-ratio", 0.5, "--max-macs", 100), "exactly one of"),
+        (("--macs-ratio", 1), "macs_ratio must be"),
+        (("--max-onnx-bytes", 0), "max_onnx_bytes must be"),
+        (("--max-drop", -1), "max_drop must be"),
+        (("--score", "tailor"), "score must be one of taylor"),
+        (("--scope", "local"), "scope must be one of global"),
+        (("--level", "neuron"), "unknown level 'neuron'"),
+        (("--layer", "fc1"), "write NAME=keep, or NAME=0.5"),
+        (("--layer", "fc1=1.5"), "write NAME=keep, or NAME=0.5"),
+        (("--layer", "fc1=nan"), "write NAME=keep, or NAME=0.5"),
+        (("--layer", "=0.5"), "write NAME=keep, or NAME=0.5"),
+        (("--layer", "fc(=0.5"), "is no regular expression"),
+        (("--level", "segments", "--layer", "fc1=keep"), "SegmentConfig: unknown key 'layers'"),
+        (("--level", "segments", "--score", "l1"), "SegmentConfig: unknown key 'score'"),
+        (("--level", "2:4", "--target", "jetson-nano"), "jetson-nano"),
+        (("--level", "2:4"), "board"),
+        (("--precision", "float64"), "precision must be one of float32"),
+        (("--patience", 0), "patience must be"),
+        (("--ema-decay", 1), "ema_decay must be"),
+        (("--device", "gpu"), "device 'gpu' is not known"),
+        (("--device", "cpu", "--precision", "float16"), "float16"),
+    ],
+)
+def test_settings_that_cannot_be_end_with_2(arguments, message, place):
+    """Before anything is trained, and without leaving a model behind."""
+    refused(inside(*DIGITS, "--out", "c", "--epochs", 1, "--finetune-epochs", 1, *arguments), message)
+    assert not list(place.rglob("model.*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--layer", "fc_1=keep"), "the rule for 'fc_1' names no layer that can be pruned; did you mean 'fc1'"),
+        (("--max-macs", 10), "budget of 10 multiply-accumulates cannot be reached"),
+        (("--max-onnx-bytes", 10), "at most 10 bytes"),
+        (("--score", "bn_scale"), "no batch norm with a scale stands on them"),
+        (("--score", "learned", "--macs-ratio", 0.5), "budgets of parameters only"),
+        (("--level", "segments", "--macs-ratio", 0.5), "give pruning_ratio or max_parameters"),
+        (("--level", "groups"), "groups were not measured to pay"),
+    ],
+)
+def test_plans_that_cannot_be_end_with_1(arguments, message, place):
+    refused(inside(*DIGITS, "--dry-run", *arguments), message, code=1)
+
+
+def test_a_dry_run_cannot_search_and_says_what_can_be_planned(place):
+    """A drop of the metric is only known after training."""
+    result = inside(*DIGITS, "--dry-run", "--max-drop", 0.01)
+    refused(result, "max_drop")
+    assert "training" in result.stderr
+    assert "give a size" in result.stderr
+
+
+def test_a_network_whose_way_depends_on_values_is_refused_with_its_line(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom torch import nn\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.a = nn.Linear(64, 16)\n"
+        "        self.b = nn.Linear(16, 10)\n\n"
+        "    def forward(self, x):\n        h = self.a(x.flatten(1))\n"
+        "        if h.sum() > 0:\n            h = -h\n        return self.b(h)\n"
+    )
+    result = run("compress", "mine:Net", "--data", "digits", "--dry-run", cwd=tmp_path)
+    failed(result, "cannot be traced")
+    assert "mine.py" in result.stderr
+    assert "line 12" in result.stderr

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
 
 class Attention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, section 3.2) with the signature of `nn.MultiheadAttention`.
@@ -32,15 +34,16 @@ class Attention(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         batch_first: bool = False,
+        device: torch.device | str | None = None,
     ) -> None:
         """widths: of queries, keys, values and outputs."""
         super().__init__()
         self.head_dim, self.dropout, self.batch_first = head_dim, dropout, batch_first
         inner = num_heads * head_dim
-        self.q_proj = nn.Linear(widths[0], inner, bias)
-        self.k_proj = nn.Linear(widths[1], inner, bias)
-        self.v_proj = nn.Linear(widths[2], inner, bias)
-        self.out_proj = nn.Linear(inner, widths[3], bias)
+        self.q_proj = nn.Linear(widths[0], inner, bias, device)
+        self.k_proj = nn.Linear(widths[1], inner, bias, device)
+        self.v_proj = nn.Linear(widths[2], inner, bias, device)
+        self.out_proj = nn.Linear(inner, widths[3], bias, device)
 
     @property
     def num_heads(self) -> int:
@@ -126,7 +129,9 @@ def replace_attention_(module: nn.Module) -> nn.Module:
 
 
 def can_replace(part: nn.Module) -> bool:
-    """Whether it is an `nn.MultiheadAttention` that the replacement can compute."""
+    """Whether it is an `nn.MultiheadAttention` that the replacement can compute, without hooks that would be lost."""
+    if any(getattr(part, name) for name in _HOOKS):
+        return False
     return type(part) is nn.MultiheadAttention and part.bias_k is None and not part.add_zero_attn
 
 
@@ -140,7 +145,9 @@ def equal_attention(old: Any) -> Attention:
         bias=old.in_proj_bias is not None,
         dropout=old.dropout,
         batch_first=old.batch_first,
-    ).to(old.out_proj.weight)
+        device="meta",  # no random number is drawn: the caller's sequence must not depend on this
+    )
+    new.to_empty(device=old.out_proj.weight.device).to(old.out_proj.weight.dtype)
     if old.in_proj_weight is not None:
         weights = old.in_proj_weight.chunk(3)
     else:
@@ -150,6 +157,15 @@ def equal_attention(old: Any) -> Attention:
         if old.in_proj_bias is not None:
             layer.bias.copy_(old.in_proj_bias.chunk(3)[at])
     new.out_proj.load_state_dict(old.out_proj.state_dict())
-    for parameter in new.parameters():
-        parameter.requires_grad_(old.out_proj.weight.requires_grad)
+    joint = old.in_proj_weight
+    for layer, weight in zip(
+        (new.q_proj, new.k_proj, new.v_proj),
+        (joint,) * 3 if joint is not None else (old.q_proj_weight, old.k_proj_weight, old.v_proj_weight),
+        strict=True,
+    ):
+        layer.weight.requires_grad_(weight.requires_grad)
+        if old.in_proj_bias is not None:
+            layer.bias.requires_grad_(old.in_proj_bias.requires_grad)
+    for copied, parameter in zip(new.out_proj.parameters(), old.out_proj.parameters(), strict=True):
+        copied.requires_grad_(parameter.requires_grad)
     return new.train(old.training)

@@ -39,6 +39,7 @@ from edge_dendrite.compress.operators import (
 )
 from edge_dendrite.compress.shape_rules import SHAPE_RULES
 from edge_dendrite.compress.sizes import Attribute, Origin, WrittenSizes, quiet, record_sizes
+from edge_dendrite.compress.unchanged import left_unchanged
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
 
@@ -98,7 +99,7 @@ def find_coupling(module: nn.Module, example_inputs: Inputs) -> Coupling:
 
 def couple(module: nn.Module, inputs: Inputs, program: torch.export.ExportedProgram) -> Coupling:
     """The groups of a network of which `trace` made `program`."""
-    with evaluating(module):
+    with evaluating(module), left_unchanged(module):
         written = record_sizes(module, inputs, program.graph)
     return _Tracker(module, program, written).track()
 
@@ -106,17 +107,16 @@ def couple(module: nn.Module, inputs: Inputs, program: torch.export.ExportedProg
 def trace(module: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
     """The graph of `torch.export` in evaluation mode. Raises PruneError with the line that cannot be traced."""
     args, kwargs = arguments(inputs)
-    log = logging.getLogger("torch.export")
-    level = log.level
+    disabled = logging.root.manager.disable
     try:
         # Recurrent layers renew a list of their weights while they run, which torch.export warns of; nothing changes.
-        with evaluating(module), torch.no_grad(), quiet():
-            log.setLevel(logging.CRITICAL)
+        with evaluating(module), left_unchanged(module), torch.no_grad(), quiet():
+            logging.disable(logging.CRITICAL)  # what is wrong is told once, in one line
             return torch.export.export(module, args, kwargs, strict=False)
     except Exception as error:  # torch.export raises many kinds; the first line says what it stumbled over
         raise PruneError(f"the network cannot be traced by torch.export: {_explained(error)}") from error
     finally:
-        log.setLevel(level)
+        logging.disable(disabled)
 
 
 def _explained(error: Exception) -> str:

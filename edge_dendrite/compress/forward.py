@@ -29,15 +29,21 @@ def arguments(inputs: Inputs) -> tuple[tuple[torch.Tensor, ...], dict[str, torch
 
 
 def first_samples(inputs: Inputs, count: int) -> Inputs:
-    """`count` samples along the first dimension of every tensor; repeated when there are fewer."""
+    """`count` samples of the batch, repeated when there are fewer. Tensors of another length (a mask) stay whole."""
+    batch = batch_size(inputs)
 
     def take(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.dim() == 0:
+        if tensor.dim() == 0 or len(tensor) != batch:
             return tensor
         repeats = -(-count // max(len(tensor), 1))
         return tensor[:count] if repeats <= 1 else tensor.repeat(repeats, *[1] * (tensor.dim() - 1))[:count]
 
     return _pytree.tree_map_only(torch.Tensor, take, inputs)
+
+
+def batch_size(inputs: Inputs) -> int:
+    """Samples in a batch: the first dimension of its first tensor."""
+    return next((len(one) for one in _pytree.tree_leaves(inputs) if isinstance(one, torch.Tensor) and one.dim()), 0)
 
 
 def tensors_of(outputs: Any) -> list[torch.Tensor]:

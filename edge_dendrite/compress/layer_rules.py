@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -268,7 +269,7 @@ def reduction(call: Call) -> Any:
     if not isinstance(dims, (int, list)):
         return not_understood(call)
     reduced = {dim % len(x) for dim in ([dims] if isinstance(dims, int) else dims)}
-    if len(call.shapes) > 1:
+    if any(user.target is operator.getitem and user.args[1] != 0 and user.users for user in call.node.users):
         call.fix([x[dim] for dim in reduced], "returns the numbers of units")
     if len(call.shape) == len(x):
         result = tuple(fixed_labels((1,))[0] if at in reduced else dim.copy() for at, dim in enumerate(x))

@@ -55,7 +55,13 @@ class CompressedModel:
     @property
     def stats(self) -> ModelStats:
         """Parameters, non-zeros, multiply-accumulates; total and by layer."""
-        return measure_stats(self.module, (torch.zeros(1, *self.input_shape),))
+        try:
+            return measure_stats(self.module, (torch.zeros(1, *self.input_shape),))
+        except Exception as error:  # whatever the user's forward raises
+            raise ModelError(
+                f"{self.name}: does not run on one float32 input of shape {self.input_shape} ({error}); so far saved "
+                "models take one such tensor"
+            ) from error
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder; it appears whole or not at all. Raises ModelError when it exists already."""

@@ -152,6 +152,8 @@ class _Run:
         }
 
     def outcome(self, given: nn.Module | None) -> Outcome:
+        if given is None and not (self._out / "baseline" / RECORD).exists():
+            self._rehearse()
         baseline = self._baseline(given)
         teacher = Teacher(baseline.module, self._config.distil)
         compressed = self._compressed(baseline, teacher)
@@ -159,6 +161,25 @@ class _Run:
             (self._longer(baseline, teacher), self._scratch(compressed, teacher)) if self._config.controls else ()
         )
         return Outcome(baseline, compressed, controls)
+
+    def _rehearse(self) -> None:
+        """Plan once on the untrained network: settings that cannot work show now, not after the training."""
+        config = self._config
+        budget = config.budget if config.budget.max_drop is None else Budget(pruning_ratio=0.01)
+        quick: dict[str, Any] = {"num_batches": 1}
+        if hasattr(config.prune, "num_rounds"):
+            quick["num_rounds"] = 1
+        if hasattr(config.prune, "masks"):
+            quick["masks"] = replace(config.prune.masks, num_steps=1)
+        level = replace(config.prune, **quick)
+        plan_at_level(
+            _newborn(self._factory, self._source, config.fit.seed),
+            scoring_batches(self._data, replace(config, prune=level)),
+            budget,
+            level,
+            self._data.input_shape,
+            num_bytes=self._num_bytes,
+        )
 
     def _baseline(self, given: nn.Module | None) -> CompressedModel:
         def make(key: str) -> CompressedModel:

@@ -103,14 +103,17 @@ def _edit_from_dict(values: Mapping[str, Any]) -> Edit:
     rest = {key: value for key, value in values.items() if key != "edit"}
     if values["edit"] == "cut":
         cut = Cut(**{**rest, "keep": tuple(rest["keep"])})
-        if not all(type(index) is int for index in (cut.dim, *cut.keep)):
+        if not isinstance(cut.tensor, str) or not all(type(index) is int for index in (cut.dim, *cut.keep)):
             raise ValueError(f"indices of {cut.tensor} are not whole numbers")
         return cut
     if values["edit"] == "set":
         change = SetAttribute(**rest)
         # Only numbers that describe sizes: a plan must not be able to put anything else into a module.
         entry_fits = change.index is None or (type(change.index) is int and change.index >= 0)
-        if type(change.value) is not int or not entry_fits or change.attribute.startswith("_"):
+        named = isinstance(change.module, str) and isinstance(change.attribute, str)
+        if not named or not entry_fits or change.attribute.startswith("_"):
+            raise ValueError(f"attribute {change.attribute} of {change.module}")
+        if type(change.value) is not int or not 0 < change.value < 2**31:
             raise ValueError(f"attribute {change.attribute} of {change.module}")
         return change
     if values["edit"] == "replace":
@@ -218,7 +221,7 @@ def _check_fits(module: nn.Module, edits: tuple[Edit, ...]) -> None:
                 owner = module.get_submodule(edit.module)
             except AttributeError as error:
                 raise PruneError(f"the plan names module {edit.module!r}, which this network does not have") from error
-            if not _is_number(getattr(owner, edit.attribute, None), edit.index):
+            if not _is_number(vars(owner).get(edit.attribute), edit.index):
                 raise PruneError(f"the plan sets {edit.module}.{edit.attribute}, which is not a number here")
             continue
         tensor = find_tensor(module, edit.tensor)
@@ -235,7 +238,7 @@ def _check_fits(module: nn.Module, edits: tuple[Edit, ...]) -> None:
 def _is_number(value: Any, index: int | None) -> bool:
     if index is None:
         return type(value) is int
-    return isinstance(value, (tuple, list)) and index < len(value) and type(value[index]) is int
+    return type(value) in (tuple, list, torch.Size) and index < len(value) and type(value[index]) is int
 
 
 def _set_(owner: nn.Module, edit: SetAttribute) -> None:

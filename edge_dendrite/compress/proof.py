@@ -12,11 +12,12 @@ from torch import nn
 
 from edge_dendrite.compress.coupling import Coupling
 from edge_dendrite.compress.edits import build_plan
-from edge_dendrite.compress.forward import Inputs, forward, tensors_of
+from edge_dendrite.compress.forward import Inputs, first_samples, forward, tensors_of
 from edge_dendrite.compress.masked import masked_outputs
 from edge_dendrite.compress.plan import cut_copy
 from edge_dendrite.compress.selection import Selection
 from edge_dendrite.compress.sizes import quiet
+from edge_dendrite.compress.unchanged import left_unchanged
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
 
@@ -25,16 +26,19 @@ VALUE_TOLERANCE = 1e-4
 
 
 @torch.no_grad()
-def check_repeatable(module: nn.Module, coupling: Coupling, inputs: Inputs) -> None:
-    """Raise PruneError unless the traced graph, with every unit, returns what the network does."""
+def check_repeatable(original: nn.Module, module: nn.Module, coupling: Coupling, inputs: Inputs) -> None:
+    """Raise PruneError unless the traced graph of `module`, with every unit, returns what `original` does.
+
+    module: `original`, or the copy of it in which layers were replaced by equal ones.
+    """
     whole: list[np.ndarray] = [np.ones(group.num_units, bool) for group in coupling.groups]
-    with evaluating(module), quiet():
-        seen = tensors_of(forward(module, inputs))
+    with evaluating(original), left_unchanged(original), quiet():
+        seen = tensors_of(forward(original, inputs))
     problem = difference(masked_outputs(module, coupling, whole, inputs), seen)
     if problem is not None:
         raise PruneError(
             f"the network does not return what its own traced graph does: {problem}. Is something random in it in "
-            "evaluation mode, or does its forward depend on what it was called with before?"
+            "evaluation mode, does its forward depend on what it was called with before, or has it hooks?"
         )
 
 
@@ -44,7 +48,36 @@ def problem_of(module: nn.Module, selection: Selection, inputs: Inputs) -> str |
     Looked at twice: as it is, and with random weights, since an error may not show where trained weights are small.
     None when both agree.
     """
-    return _problem(module, selection, inputs) or _problem(_with_random_weights(module), selection, inputs)
+    problem = _problem(module, selection, inputs)
+    if problem is not None:
+        return problem
+    lively = _with_random_weights(module)
+    return _problem(lively, selection, inputs) or _problem_of_use(lively, selection, inputs)
+
+
+def _problem_of_use(module: nn.Module, selection: Selection, inputs: Inputs) -> str | None:
+    """Whether the cut network fails where the original does not: in training mode, and for a single sample."""
+    nothing = [np.zeros(group.num_units) for group in selection.coupling.groups]
+    cut = cut_copy(module, build_plan(module, selection, nothing))
+    for way, given, training in (
+        ("in training mode", inputs, True),
+        ("for a single sample", first_samples(inputs, 1), False),
+    ):
+        error = _failure(cut, given, training)
+        if error is not None and _failure(module, given, training) is None:
+            return f"the pruned network fails {way} ({error}), where other parts of its forward run"
+    return None
+
+
+@torch.no_grad()
+def _failure(module: nn.Module, inputs: Inputs, training: bool) -> str | None:
+    with evaluating(module), left_unchanged(module), quiet():
+        module.train(training)
+        try:
+            forward(module, inputs)
+        except Exception as error:  # whatever the user's forward raises
+            return told(error)
+    return None
 
 
 @torch.no_grad()

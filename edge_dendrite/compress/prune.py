@@ -17,7 +17,7 @@ from edge_dendrite.compress.attention import can_replace, replace_attention_
 from edge_dendrite.compress.choice import give_back, remove_cheapest, remove_exactly
 from edge_dendrite.compress.coupling import Coupling, find_coupling
 from edge_dendrite.compress.edits import build_plan, remaining
-from edge_dendrite.compress.forward import Inputs, first_samples
+from edge_dendrite.compress.forward import Inputs, batch_size, first_samples
 from edge_dendrite.compress.importance import Batch, reasons_against, unit_scores
 from edge_dendrite.compress.learned_masks import learn_masks
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_, cut_copy
@@ -95,14 +95,25 @@ def plan_pruning(
     stream = _endless(batches)
     first = next(stream)
     stream = itertools.chain([first], stream)
-    example = first_samples(first[0], EXAMPLE_SAMPLES)
     source, replacements = _with_attention_replaced(module)
-    coupling = find_coupling(source, example)
-    check_repeatable(source, coupling, example)
+    example, coupling = _traced(source, first[0])
+    check_repeatable(module, source, coupling, example)
     work = _Pruning(source, coupling, config, example, replacements, loss, progress)
     if budget.max_onnx_bytes is not None:
         return _to_bytes(work, budget.max_onnx_bytes, num_bytes, stream)
     return work.plan_for(budget, stream)
+
+
+def _traced(module: nn.Module, inputs: Inputs) -> tuple[Inputs, Coupling]:
+    """An example and the coupling for it: a few samples, or the whole batch where the forward takes nothing else."""
+    example = first_samples(inputs, EXAMPLE_SAMPLES)
+    try:
+        return example, find_coupling(module, example)
+    except PruneError as error:
+        try:
+            return inputs, find_coupling(module, inputs)
+        except PruneError:
+            raise error from None
 
 
 def _check_arguments(module: nn.Module, budget: Budget) -> None:
@@ -165,7 +176,7 @@ class _Pruning:
     def plan_for(self, budget: Budget, stream: Iterator[Batch]) -> Planned:
         """Choose units and prove the cut; groups that fail the proof stay, and the choice is made again."""
         for _ in range(len(self.coupling.groups) + 1):
-            selection = Selection(self.coupling, self.config, budget.cost, EXAMPLE_SAMPLES)
+            selection = Selection(self.coupling, self.config, budget.cost, batch_size(self._example))
             for number, reason in {**reasons_against(self.coupling, self.config.score), **self._locked}.items():
                 selection.lock(number, reason)
             try:
@@ -175,7 +186,7 @@ class _Pruning:
                 problem = str(error)
             if problem is None:
                 plan = build_plan(self.module, selection, scores, self._replacements)
-                whole = Selection(self.coupling, self.config)
+                whole = Selection(self.coupling, self.config, batch=batch_size(self._example))
                 return Planned(
                     plan,
                     selection.kept,

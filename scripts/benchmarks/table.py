@@ -37,7 +37,8 @@ def _method(summary: Summary) -> Iterator[str]:
         f"epochs in all and the dense network as its teacher in the last {more} (from scratch: in all "
         f"{fit.epochs + more}, in one schedule). All of a seed start from the same dense network and score on the same "
         "training batches. Torch-Pruning's ratio is found by bisection: the largest network within the budget. Ours "
-        f"rounds widths to multiples of {study.prune.round_to}, Torch-Pruning to none."
+        f"rounds widths to multiples of {study.prune.round_to}, Torch-Pruning to none, and scores anew in "
+        f"{study.prune.num_rounds} rounds, where Torch-Pruning, as in its examples, scores once."
     )
     yield ""
     yield (
@@ -75,9 +76,11 @@ def _sentence(one: Comparison) -> str:
     name = _other_name(one.other)
     difference = _difference(one.difference)
     if one.words == "better":
-        return f"beats {name}: {difference} ({one.basis})."
+        verb = "beats" if one.num_seeds > 1 else "is above, in one seed,"
+        return f"{verb} {name}: {difference} ({one.basis})."
     if one.words == "worse":
-        return f"**loses to** {name}: {difference} ({one.basis})."
+        verb = "loses to" if one.num_seeds > 1 else "is below, in one seed,"
+        return f"**{verb}** {name}: {difference} ({one.basis})."
     return f"does not beat {name}, and is not distinguishable from it: {difference} ({one.basis})."
 
 
