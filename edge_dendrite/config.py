@@ -39,6 +39,10 @@ class Config:
                 close = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
                 raise ConfigError(f"{cls.__name__}: unknown key {key!r}; {hint}")
+        required = [one.name for one in dataclasses.fields(cls) if one.default is one.default_factory]
+        for name in required:
+            if name not in values:
+                raise ConfigError(f"{cls.__name__}: {name} is missing")
         return cls(**values)
 
     def _require_one_of(self, name: str, choices: tuple[str, ...]) -> None:
@@ -384,9 +388,9 @@ class TwoOfFourConfig(Config):
     score: `magnitude` of the weight, or `taylor`, |weight * gradient| averaged over num_batches training batches.
     """
 
-    board: str = ""
     score: str = "magnitude"
     num_batches: int = 16
+    board: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.board, str):

@@ -98,7 +98,7 @@ def _check(network: Any, original: nn.Module, pruned: nn.Module, outcome: Outcom
     except Exception as error:  # as above
         return replace(outcome, stage="forward", message=first_line(error))
     try:
-        outcome = replace(outcome, value_error=surviving_error(original, pruned, network.sample(3)))
+        outcome = replace(outcome, value_error=surviving_error(original, pruned, network.sample(3), TOLERANCE))
     except NotComparable as error:
         return replace(outcome, stage="values", message=str(error))
     if outcome.value_error is None or not outcome.value_error <= TOLERANCE:

@@ -117,8 +117,8 @@ def test_the_table_says_what_lost_and_what_did_not_win():
     text = markdown(Summary(STUDY, ONE_SEED), "picture.svg")
     assert "![Accuracy against parameters](picture.svg)" in text
     assert "does not beat the same shape from scratch (`from-scratch`), and is not distinguishable from it" in text
-    assert "**loses to** `dense`: -1.00 points" in text
-    assert "beats `torch-pruning-global-l2`: +3.00 points" in text
+    assert "**is below, in one seed,** `dense`: -1.00 points" in text
+    assert "is above, in one seed, `torch-pruning-global-l2`: +3.00 points" in text
     assert (
         "| **`edge-dendrite`** | 0 | 8,215 | 1,000 | 2.00 kB | 90.00 % | 98.00 % | not measured | not measured |"
         in text

@@ -107,16 +107,13 @@ class _KeptStatistics(TorchDispatchMode):
     the mean), in exactly the places where the group's slices say.
     """
 
-    # torch.cond and its like pass through; no statistic is taken over units inside of branches.
-    supports_higher_order_operators = True
-
     def __init__(self, places: list[tuple[int, torch.Tensor]]) -> None:
         super().__init__()
         self._places = places
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        name = func._schema.name.removeprefix("aten::") if isinstance(func, torch._ops.OpOverload) else ""
+        name = func._schema.name.removeprefix("aten::")
         if name == "native_layer_norm":
             return self._layer_norm(func, *args, **kwargs)
         if name == "_fused_rms_norm":
