@@ -109,7 +109,9 @@ class Budget(Config):
                 return limit
         ratio = self.pruning_ratio if self.macs_ratio is None else self.macs_ratio
         if ratio is None:
-            raise ConfigError("Budget: max_onnx_bytes and max_drop have to be turned into parameters first")
+            raise ConfigError(
+                "Budget: max_onnx_bytes and max_drop do not count here; give pruning_ratio or max_parameters"
+            )
         return round(amount * (1.0 - ratio))
 
 

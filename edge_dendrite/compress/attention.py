@@ -82,7 +82,8 @@ class Attention(nn.Module):
         if need_weights:
             scores = q @ k.transpose(-2, -1) * self.head_dim**-0.5
             weights = functional.softmax(scores if mask is None else scores + mask, dim=-1)
-            mixed = functional.dropout(weights, dropout) @ v
+            weights = functional.dropout(weights, dropout)
+            mixed = weights @ v
         else:
             mixed = functional.scaled_dot_product_attention(q, k, v, mask, dropout)
         out = self.out_proj(mixed.transpose(1, 2).flatten(2))
@@ -122,10 +123,20 @@ def replace_attention_(module: nn.Module) -> nn.Module:
     if can_replace(module):
         return equal_attention(module)
     for part in list(module.modules()):
-        for name, child in list(part.named_children()):
-            if can_replace(child):
-                setattr(part, name, made.setdefault(id(child), equal_attention(child)))
+        for name, child in list(part._modules.items()):
+            if child is not None and can_replace(child):
+                if id(child) not in made:
+                    made[id(child)] = equal_attention(child)
+                setattr(part, name, made[id(child)])
+    forbid_nested_tensors_(module)
     return module
+
+
+def forbid_nested_tensors_(module: nn.Module) -> None:
+    """An encoder of torch would pack padded inputs for a fused kernel that does not apply any more."""
+    for part in module.modules():
+        if isinstance(part, nn.TransformerEncoder):
+            part.use_nested_tensor = False
 
 
 def can_replace(part: nn.Module) -> bool:

@@ -23,7 +23,8 @@ def remove_cheapest(
     ranked = Ranked(selection, scores, per_saving)
     buckets = _buckets(selection, scope)
     heaps = [[(price, tie) for tie in bucket if (price := ranked.price(tie)) is not None] for bucket in buckets]
-    before = [_units(selection, bucket) for bucket in buckets]
+    groups = selection.coupling.groups
+    before = [sum(groups[number].num_units for tie in bucket for number in tie) for bucket in buckets]
     for heap in heaps:
         heapq.heapify(heap)
     while selection.amount > target and any(heaps):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,7 +124,14 @@ def _explained(error: Exception) -> str:
     """The first line, and the user's own line of code where torch names one."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     places = [line.strip() for line in lines if line.strip().startswith("File ") and "site-packages" not in line]
+    if not places:
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_of_user(one.filename)]
+        places = [f'File "{one.filename}", line {one.lineno}, in {one.name}' for one in frames]
     return f"{lines[0]} ({places[-1]})" if places else lines[0]
+
+
+def _is_of_user(filename: str) -> bool:
+    return "site-packages" not in filename and filename != __file__ and not filename.startswith("<")
 
 
 class _Tracker:

@@ -10,7 +10,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from edge_dendrite.compress.forward import Inputs, forward, tensors_of
+from edge_dendrite.compress.forward import Inputs, arguments, check_weights, first_samples, forward, tensors_of
 from edge_dendrite.compress.layer_watch import Watch, watch_layers
 from edge_dendrite.compress.layers import kept_connections, reason_against
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
 from edge_dendrite.compress.proof import difference
+from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import Budget
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
@@ -61,6 +62,7 @@ def find_dense_layers(module: nn.Module, inputs: Inputs) -> tuple[tuple[DenseLay
 
     Raises PruneError when the forward of `module` fails on `inputs`.
     """
+    check_weights(module)
     candidates: dict[str, Any] = {}
     kept: dict[str, str] = {}
     for name, part in module.named_modules():
@@ -164,6 +166,26 @@ def replaced_network(module: nn.Module, plan: Plan, inputs: Inputs) -> nn.Module
     if problem := difference(wanted, seen):
         raise PruneError(f"{problem}; it was discarded, the original is unchanged")
     return small
+
+
+@torch.no_grad()
+def with_savings(plan: Plan, module: nn.Module, small: nn.Module, inputs: Inputs) -> Plan:
+    """The plan whose lines say what each replaced layer saves in the network `small`."""
+    positional, keywords = arguments(first_samples(inputs, 1))
+    if keywords:
+        return plan
+    before, after = (
+        {layer.name.removesuffix(".layer"): layer for layer in measure_stats(one, positional).layers}
+        for one in (module, small)
+    )
+    lines = []
+    for line in plan.layers:
+        name = line.layer.rpartition(" (")[0]
+        if name in before and name in after:
+            saved = before[name].num_parameters - after[name].num_parameters
+            line = replace(line, parameters_saved=saved, macs_saved=before[name].num_macs - after[name].num_macs)
+        lines.append(line)
+    return replace(plan, layers=tuple(lines))
 
 
 def endless(batches: Iterable[Batch]) -> Iterator[Batch]:

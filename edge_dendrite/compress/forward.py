@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree
 
+from edge_dendrite.errors import PruneError
+
 # A tensor (b, ...), a tuple of positional ones, or a dict of keyword ones.
 Inputs: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...] | Mapping[str, torch.Tensor]
 
@@ -44,6 +46,16 @@ def first_samples(inputs: Inputs, count: int) -> Inputs:
 def batch_size(inputs: Inputs) -> int:
     """Samples in a batch: the first dimension of its first tensor."""
     return next((len(one) for one in _pytree.tree_leaves(inputs) if isinstance(one, torch.Tensor) and one.dim()), 0)
+
+
+def check_weights(module: nn.Module) -> None:
+    """Raise PruneError, naming the tensor, when a parameter or buffer of `module` is not finite."""
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise PruneError(
+                f"{name} is not finite: a training before this went wrong; take weights from before it, and lower its "
+                "learning rate"
+            )
 
 
 def tensors_of(outputs: Any) -> list[torch.Tensor]:

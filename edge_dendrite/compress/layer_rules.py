@@ -354,6 +354,7 @@ def _cell(
         projection = parameters[-1]
         call.unify(hidden, projection[1])
         call.unify(width, projection[0])
+        call.works(*steps, *projection)
         call.roles.contracted.append(projection[1])
         call.roles.produced.append(projection[0])
 

@@ -24,6 +24,7 @@ from edge_dendrite.compress.dense_layers import (
     names_of,
     replaced_network,
     resolve_parameters,
+    with_savings,
 )
 from edge_dendrite.compress.group_choice import choose_groupings
 from edge_dendrite.compress.layers import GROUPS
@@ -78,7 +79,8 @@ def prune_groups(
     progress("grouping neurons", len(layers), len(layers))
     chosen = choose_groupings(layers, options, [float(one.sum()) for one in scores], num_parameters, target)
     plan = build_group_plan(layers, chosen, scores)
-    return Pruned(replaced_network(module, plan, inputs), plan, kept)
+    small = replaced_network(module, plan, inputs)
+    return Pruned(small, with_savings(plan, module, small, inputs), kept)
 
 
 def connection_scores(

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edge_dendrite.compress.layers import build_layer, check_settings
+from edge_dendrite.compress.attention import forbid_nested_tensors_
+from edge_dendrite.compress.layers import ATTENTION, build_layer, check_settings
 from edge_dendrite.errors import PruneError
 
 SCHEMA = "edge-dendrite.plan"
@@ -293,3 +294,5 @@ def _replace_(module: nn.Module, edit: Replace) -> None:
         for name, part in owner._modules.items():
             if part is old:
                 owner._modules[name] = new
+    if edit.kind == ATTENTION:
+        forbid_nested_tensors_(module)

@@ -17,7 +17,7 @@ from edge_dendrite.compress.attention import can_replace, replace_attention_
 from edge_dendrite.compress.choice import give_back, remove_cheapest, remove_exactly
 from edge_dendrite.compress.coupling import Coupling, find_coupling
 from edge_dendrite.compress.edits import build_plan, remaining
-from edge_dendrite.compress.forward import Inputs, batch_size, first_samples
+from edge_dendrite.compress.forward import Inputs, batch_size, check_weights, first_samples
 from edge_dendrite.compress.importance import Batch, reasons_against, unit_scores
 from edge_dendrite.compress.learned_masks import learn_masks
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_, cut_copy
@@ -92,6 +92,7 @@ def plan_pruning(
     """As `prune`, up to the plan: checked by value, but nothing is kept of the cut network."""
     config = config or PruneConfig()
     _check_arguments(module, budget)
+    check_weights(module)
     stream = _endless(batches)
     first = next(stream)
     stream = itertools.chain([first], stream)

@@ -26,6 +26,7 @@ from edge_dendrite.compress.dense_layers import (
     names_of,
     replaced_network,
     resolve_parameters,
+    with_savings,
 )
 from edge_dendrite.compress.layers import SEGMENTS
 from edge_dendrite.compress.plan import LayerChange, Plan, Replace
@@ -76,7 +77,8 @@ def prune_segments(
     _check_reachable(segmented, num_parameters, target, config, kept)
     plan = _choose(module, segmented, num_parameters, target, stream, config, loss, progress)
     single = {one.layer.name: "its inputs are a single segment" for one in segmented if len(one.costs) == 1}
-    return Pruned(replaced_network(module, plan, inputs), plan, kept | single)
+    small = replaced_network(module, plan, inputs)
+    return Pruned(small, with_savings(plan, module, small, inputs), kept | single)
 
 
 def split_inputs(layer: DenseLayer, segment_size: int) -> SegmentedInputs:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from edge_dendrite.train.evaluate import evaluating
@@ -54,7 +57,7 @@ class ModelStats:
 def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ModelStats:
     """Count parameters (shared ones once) and multiply-accumulates for one input: `example_inputs` have batch 1."""
     counter = FlopCounterMode(display=False)
-    with evaluating(module), counter:
+    with evaluating(module), _as_plain_products(), counter:
         module(*example_inputs)
     by_module = {
         name.partition(".")[2]: sum(counts.values()) // 2
@@ -68,6 +71,18 @@ def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -
         num_macs=counter.get_total_flops() // 2,
         layers=tuple(_layers(module, by_module)),
     )
+
+
+@contextlib.contextmanager
+def _as_plain_products() -> Iterator[None]:
+    """Attention and encoder layers as the products that they are: the counter does not know torch's fused kernels."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def _layers(module: nn.Module, macs: dict[str, int]) -> list[LayerStats]:

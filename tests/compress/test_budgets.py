@@ -123,6 +123,18 @@ def test_the_exported_file_of_a_deeper_network():
     assert 0.7 * limit < size_of(pruned.module) <= limit
 
 
+def test_a_file_that_is_larger_than_its_weights_say(digits):
+    """What stands in a file beside the weights may grow when a network is cut; only an export tells."""
+
+    def size_of(one):
+        num_parameters = sum(parameter.numel() for parameter in one.parameters())
+        return 4 * num_parameters + (3_000 if num_parameters < PARAMETERS else 0)
+
+    limit = 4 * PARAMETERS // 2
+    pruned = prune(newborn(), batches_of(digits), Budget(max_onnx_bytes=limit), FINE, num_bytes=size_of)
+    assert 0.9 * limit < size_of(pruned.module) <= limit
+
+
 def test_a_file_that_is_small_enough_is_left_alone(digits):
     module = newborn()
     budget = Budget(max_onnx_bytes=onnx_bytes(module))

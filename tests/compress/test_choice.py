@@ -208,6 +208,17 @@ def test_what_comes_back_is_worth_most():
     assert gone(selection) == [[], []]
 
 
+def test_what_comes_back_is_worth_most_for_what_it_costs():
+    """Room for 104 parameters: a unit of the first layer of 10 points, or one of the second of 2 points for 7."""
+    selection = Selection(UNEQUAL, FREE)
+    selection.remove(0, [0])
+    selection.remove(1, [0])
+    target = selection.num_parameters + 101 + 3
+    give_back(selection, [np.array([10.0, 1, 1, 1]), np.array([2.0, 1, 1, 1])], target)
+    assert gone(selection) == [[0], []]
+    assert selection.num_parameters == target - 104 + 7
+
+
 def test_of_a_layer_the_most_valuable_units_come_back():
     coupling = coupling_of(4, 8, 3)
     selection = Selection(coupling, PruneConfig(min_units=1, round_to=2))
@@ -321,6 +332,23 @@ def test_a_larger_ratio_leaves_a_smaller_network(digits):
     ]
     assert left == sorted(left, reverse=True)
     assert len(set(left)) == len(left)
+
+
+def test_the_scores_that_are_told_are_those_of_the_whole_network(digits):
+    """In later rounds units that are gone have no score any more."""
+    torch.manual_seed(0)
+    module, batches = DigitsCNN(), batches_of_digits(digits)
+    totals = [
+        [
+            line.total_score
+            for line in plan_pruning(
+                module, batches, Budget(pruning_ratio=0.5), PruneConfig(num_rounds=rounds, num_batches=1)
+            ).plan.layers
+        ]
+        for rounds in (1, 4)
+    ]
+    assert totals[0] == totals[1]
+    assert min(totals[0]) > 0
 
 
 @pytest.mark.parametrize(("num_rounds", "kept"), [(1, (2,)), (2, (1,))])
