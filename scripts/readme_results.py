@@ -83,7 +83,8 @@ def compatibility(markdown: str) -> str:
     lines = [
         f"Of {len(rows)} architectures with random weights, compared by value with the masked original and in ONNX",
         f"Runtime, edge-dendrite prunes {ours} and Torch-Pruning {theirs}",
-        "([all rows](scripts/results/compatibility.md)). For instance:",
+        "([all rows](scripts/results/compatibility.md)). The first cuts half of what it can reach, the second half of",
+        "the channels, so the shares do not compare. For instance:",
         "",
         "| architecture | edge-dendrite | Torch-Pruning |",
         "|---|---|---|",
@@ -146,6 +147,7 @@ def all_sections() -> dict[str, str]:
         "compatibility": compatibility((DOCUMENTS / "compatibility.md").read_text("utf-8")),
         "planning": document("planning"),
         "pruning-mnist": study("pruning-mnist"),
+        "pruning-cifar10-jpeg": study("pruning-cifar10-jpeg"),
     }
 
 
