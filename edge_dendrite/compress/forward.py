@@ -49,9 +49,14 @@ def batch_size(inputs: Inputs) -> int:
 
 
 def check_weights(module: nn.Module) -> None:
-    """Raise PruneError, naming the tensor, when a parameter or buffer of `module` is not finite."""
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    """Raise PruneError, naming the tensor, when a parameter of `module` is not finite, or a buffer is NaN.
+
+    Buffers may be infinite: masks of attention are.
+    """
+    broken = [(name, torch.isfinite(one).logical_not()) for name, one in module.named_parameters()]
+    broken += [(name, torch.isnan(one)) for name, one in module.named_buffers()]
+    for name, wrong in broken:
+        if bool(wrong.any()):
             raise PruneError(
                 f"{name} is not finite: a training before this went wrong; take weights from before it, and lower its "
                 "learning rate"
