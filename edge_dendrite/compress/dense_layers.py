@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.forward import Inputs, arguments, check_weights, first_samples, forward, tensors_of
 from edge_dendrite.compress.layer_watch import Watch, watch_layers
 from edge_dendrite.compress.layers import kept_connections, reason_against
@@ -28,8 +29,6 @@ from edge_dendrite.config import Budget
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
 from edge_dendrite.train.fit import Loss
-
-Batch = tuple[Inputs, torch.Tensor]
 
 # Blocks of torch that read their layers' weights by themselves in evaluation mode.
 _FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
@@ -186,19 +185,6 @@ def with_savings(plan: Plan, module: nn.Module, small: nn.Module, inputs: Inputs
             line = replace(line, parameters_saved=saved, macs_saved=before[name].num_macs - after[name].num_macs)
         lines.append(line)
     return replace(plan, layers=tuple(lines))
-
-
-def endless(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches again and again. Raises PruneError when there is none."""
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            yield batch
-        if empty:
-            raise PruneError(
-                "no training batches were given (an iterator that is used up? give a list or a DataLoader)"
-            )
 
 
 def first_and_all(stream: Iterator[Batch]) -> tuple[Inputs, Iterator[Batch]]:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.activation import activation_scores, separate_steps
+from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.coupling import Coupling
-from edge_dendrite.compress.forward import Inputs, forward
+from edge_dendrite.compress.forward import forward
 from edge_dendrite.compress.grouping import CONTRACTED, PRODUCED, Group, Slices
 from edge_dendrite.compress.magnitude import (
     batch_norm_scales,
@@ -29,8 +30,6 @@ from edge_dendrite.compress.plan import find_tensor
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
 
-# (inputs, targets): inputs as `forward` takes them, targets as the loss takes them.
-Batch = tuple[Inputs, Any]
 # (outputs of the network, targets) to a number.
 Loss = Callable[[Any, Any], torch.Tensor]
 

@@ -14,10 +14,9 @@ import numpy as np
 from torch import nn
 from torch.nn import functional
 
+from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.dense_layers import (
-    Batch,
     DenseLayer,
-    endless,
     find_dense_layers,
     first_and_all,
     mean_over_batches,

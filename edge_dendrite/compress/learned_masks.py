@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.activation import separate_steps
+from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.coupling import Coupling
 from edge_dendrite.compress.expected_parameters import ExpectedParameters
 from edge_dendrite.compress.forward import forward
 from edge_dendrite.compress.gates import GatedWeights, HardConcrete, StraightThrough
-from edge_dendrite.compress.importance import Batch, Loss, loss_gradients, with_gradients
+from edge_dendrite.compress.importance import Loss, loss_gradients, with_gradients
 from edge_dendrite.compress.plan import find_tensor
 from edge_dendrite.config import MaskConfig
 from edge_dendrite.errors import PruneError
@@ -60,7 +61,7 @@ def learn_masks(
     config = config or MaskConfig()
     training = _Training(module, coupling, config, max_parameters, locked)
     with training.borrowed(), separate_steps(coupling):
-        return training.run(_endless(batches), loss, progress)
+        return training.run(endless(batches), loss, progress)
 
 
 class _Training:
@@ -185,13 +186,3 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
-
-
-def _endless(batches: Iterable[Batch]) -> Iterator[Batch]:
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            yield batch
-        if empty:
-            raise PruneError("learned masks need training batches (a list or a DataLoader), and none are left")

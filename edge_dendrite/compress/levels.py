@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from edge_dendrite.compress.importance import Batch
+from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.learned_groups import prune_groups
 from edge_dendrite.compress.nm_sparsity import bake_, hold_zeros_, masks_of, prune_two_of_four
 from edge_dendrite.compress.plan import Plan, find_tensor

@@ -19,10 +19,9 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.dense_layers import (
-    Batch,
     DenseLayer,
-    endless,
     find_dense_layers,
     first_and_all,
     gradients_of_batches,

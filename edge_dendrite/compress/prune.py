@@ -14,11 +14,12 @@ from torch import nn
 from torch.nn import functional
 
 from edge_dendrite.compress.attention import can_replace, replace_attention_
+from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.choice import give_back, remove_cheapest, remove_exactly
 from edge_dendrite.compress.coupling import Coupling, find_coupling
 from edge_dendrite.compress.edits import build_plan, remaining
 from edge_dendrite.compress.forward import Inputs, batch_size, check_weights, first_samples
-from edge_dendrite.compress.importance import Batch, reasons_against, unit_scores
+from edge_dendrite.compress.importance import reasons_against, unit_scores
 from edge_dendrite.compress.learned_masks import learn_masks
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_, cut_copy
 from edge_dendrite.compress.proof import check_repeatable, problem_of, told
@@ -93,7 +94,7 @@ def plan_pruning(
     config = config or PruneConfig()
     _check_arguments(module, budget)
     check_weights(module)
-    stream = _endless(batches)
+    stream = endless(batches)
     first = next(stream)
     stream = itertools.chain([first], stream)
     source, replacements = _with_attention_replaced(module)
@@ -316,15 +317,3 @@ def _check_reachable(selection: Selection, target: float, cost: str) -> None:
             f"{selection.amount:,.0f} stay. Give a larger budget, or a smaller round_to or min_units. "
             f"Layers that must stay: {kept or 'none'}"
         )
-
-
-def _endless(batches: Iterable[Batch]) -> Iterator[Batch]:
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            yield batch
-        if empty:
-            raise PruneError(
-                "no training batches were given (an iterator that is used up? give a list or a DataLoader)"
-            )

@@ -15,10 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.dense_layers import (
-    Batch,
     DenseLayer,
-    endless,
     find_dense_layers,
     first_and_all,
     mask_connections_,

@@ -1,0 +1,25 @@
+"""Training batches as they are given: read again from the start when they run out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+from edge_dendrite.compress.forward import Inputs
+from edge_dendrite.errors import PruneError
+
+# (inputs, targets): inputs as `forward` takes them, targets as the loss takes them.
+Batch: TypeAlias = tuple[Inputs, Any]
+
+
+def endless(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches again and again. Raises PruneError when there is none."""
+    while True:
+        empty = True
+        for batch in batches:
+            empty = False
+            yield batch
+        if empty:
+            raise PruneError(
+                "no training batches were given (an iterator that is used up? give a list or a DataLoader)"
+            )
