@@ -94,6 +94,9 @@ LevelOption = Annotated[
 ]
 BoardOption = Annotated[str | None, typer.Option("--target", help="board for --level 2:4; see `boards`")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps: where it is trained")]
+ChannelsLastOption = Annotated[
+    bool, typer.Option("--channels-last", help="train images with channels last in memory: mostly faster")
+]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16, float16 (CUDA)")]
 PatienceOption = Annotated[
     int | None, typer.Option("--patience", help="stop after so many epochs without gain on validation data")
@@ -284,6 +287,7 @@ def compress(
     finetune_epochs: FinetuneOption = None,
     seed: SeedOption = None,
     precision: PrecisionOption = None,
+    channels_last: ChannelsLastOption = False,
     patience: PatienceOption = None,
     ema_decay: EmaOption = None,
     device: DeviceOption = "auto",
@@ -329,6 +333,7 @@ def compress(
         "epochs": epochs,
         "seed": seed,
         "precision": precision,
+        "channels_last": channels_last or None,
         "patience": patience,
         "ema_decay": ema_decay,
     }

@@ -248,6 +248,8 @@ class FitConfig(Config):
     ema_decay: an exponential moving average of the weights is what is evaluated and what stays; None for none.
     precision: of the forward pass in training: float32, bfloat16 (autocast) or float16 (autocast with scaled
     gradients; CUDA only). Weights, and every evaluation, are float32.
+    channels_last: images go through the network with their channels next to each other in memory, which is faster on
+    most devices; a network that calls `view` on a map of features fails then, and `reshape` does not.
     patience: stop after so many epochs without a better validation metric, and keep the best epoch; None trains for
     all epochs and keeps the last one. The schedule stays that of all epochs: a run that stops early has not seen
     its small learning rates.
@@ -260,6 +262,7 @@ class FitConfig(Config):
     seed: int = 0
     ema_decay: float | None = None
     precision: str = "float32"
+    channels_last: bool = False
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -269,6 +272,8 @@ class FitConfig(Config):
         self._require("weight_decay", float, 0.0, 1e3)
         self._require("seed", int, 0, 2**31 - 1)
         self._require_one_of("precision", PRECISIONS)
+        if not isinstance(self.channels_last, bool):
+            raise ConfigError(f"FitConfig: channels_last must be true or false, not {self.channels_last!r}")
         if self.ema_decay is not None:
             self._require("ema_decay", float, 0.0, 0.999999, open_low=True)
         if self.patience is not None:
@@ -276,7 +281,7 @@ class FitConfig(Config):
 
     def to_dict(self) -> dict[str, Any]:
         """As Config.to_dict, without these at their default: records from before they were there stay equal."""
-        return _drop_defaults(self, ("ema_decay", "precision", "patience"))
+        return _drop_defaults(self, ("ema_decay", "precision", "channels_last", "patience"))
 
 
 @dataclass(frozen=True)

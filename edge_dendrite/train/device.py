@@ -91,6 +91,14 @@ class Precision:
         return torch.autocast(self._device.type, dtype=self._dtype)
 
 
+def laid_out(inputs: torch.Tensor, channels_last: bool) -> torch.Tensor:
+    """Images (n, c, h, w) and volumes with their channels next to each other in memory; all else as it is."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if not channels_last or inputs.dim() not in formats:
+        return inputs
+    return inputs.contiguous(memory_format=formats[inputs.dim()])
+
+
 def as_float32(tensor: torch.Tensor) -> torch.Tensor:
     """Half precision as float32, for losses; all else as it is."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -80,10 +80,20 @@ class Distiller:
                 self.close()
                 raise
 
-    def __call__(self, inputs: torch.Tensor, outputs_bk: torch.Tensor, targets_b: torch.Tensor) -> torch.Tensor:
-        """The loss (a scalar) of the student's `outputs_bk`, which it has just computed from `inputs` (b, ...)."""
-        with torch.no_grad(), evaluating(self.teacher):
-            wanted_bk = self.teacher(inputs)
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        outputs_bk: torch.Tensor,
+        targets_b: torch.Tensor,
+        wanted_bk: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The loss (a scalar) of the student's `outputs_bk`, which it has just computed from `inputs` (b, ...).
+
+        wanted_bk: the teacher's outputs for these inputs where they are known; without features it is not run then.
+        """
+        if wanted_bk is None or self._pairs:
+            with torch.no_grad(), evaluating(self.teacher):
+                wanted_bk = self.teacher(inputs)
         loss = distillation_loss(as_float32(outputs_bk), as_float32(wanted_bk), targets_b, self._config)
         if not self._pairs:
             return loss
@@ -93,6 +103,11 @@ class Distiller:
             for project, one, other, scale in zip(self.projections, learned, wanted, self._scales, strict=True)
         ]
         return loss + self._config.feature_weight * torch.stack(hints).mean()
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether the teacher has to see the inputs even where its outputs are known: for its features."""
+        return bool(self._pairs)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """What is trained beside the student: the maps to the teacher's widths."""

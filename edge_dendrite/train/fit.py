@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from edge_dendrite.config import DistilConfig, FitConfig
+from edge_dendrite.config import FitConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.train.device import placed, seeded
@@ -21,18 +20,11 @@ from edge_dendrite.train.evaluate import Metric, accuracy
 from edge_dendrite.train.history import History, marked
 from edge_dendrite.train.keep import keeping
 from edge_dendrite.train.loop import Loss, Training
+from edge_dendrite.train.teacher import Teacher
 
 __all__ = ["History", "Loss", "Teacher", "fit"]
 
 _NUM_EXAMPLES = 64
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A network whose outputs, and features if asked for, are learned beside the labels."""
-
-    module: nn.Module
-    config: DistilConfig
 
 
 def fit(

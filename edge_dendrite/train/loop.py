@@ -17,7 +17,7 @@ from edge_dendrite.errors import TrainError
 from edge_dendrite.progress import Progress
 from edge_dendrite.train.average import Average
 from edge_dendrite.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from edge_dendrite.train.device import Precision, as_float32, seeded
+from edge_dendrite.train.device import Precision, as_float32, laid_out, seeded
 from edge_dendrite.train.distil import Distiller
 from edge_dendrite.train.distributed import Processes
 from edge_dendrite.train.evaluate import Metric, evaluate, evaluating
@@ -25,6 +25,7 @@ from edge_dendrite.train.finite import first_not_finite, weight_not_finite
 from edge_dendrite.train.history import History, is_over
 from edge_dendrite.train.keep import Kept
 from edge_dendrite.train.schedule import one_cycle
+from edge_dendrite.train.teacher import known_outputs
 from edge_dendrite.train.tensors import all_tensors
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -54,12 +55,15 @@ class Training:
         self._optimizer = torch.optim.AdamW(self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self._state = TrainingState(module, self._optimizer, self._precision.scaler, self._other_tensors())
         self._num_batches = data.num_train_batches(config.batch_size)
+        self._wanted: torch.Tensor | None = None
 
     def run(self, checkpoint: Path | None, identity: Mapping[str, Any], progress: Progress) -> History:
         """All epochs that `checkpoint` does not have yet; `identity` says of which training it has to be."""
         history = self._resumed(checkpoint, identity)
         num_steps = self._config.epochs * self._num_batches
         description = f"training {identity['stage']}"
+        if len(history) < self._config.epochs:
+            self._ask_teacher(progress)
         while not is_over(history, self._config.epochs, self._config.patience):
             epoch = len(history)
             progress(description, epoch * self._num_batches, num_steps)
@@ -101,6 +105,23 @@ class Training:
                 self._kept.take(history)
         return history
 
+    def _ask_teacher(self, progress: Progress) -> None:
+        """Once, where that is less work than in every epoch: each process asks for all samples.
+
+        How many epochs are left does not matter: a resumed training must see the bits of an uninterrupted one.
+        """
+        config = self._config
+        if self._distiller is not None and not self._distiller.needs_inputs and config.epochs > self._processes.num:
+            self._wanted = known_outputs(
+                self._distiller.teacher,
+                self._data,
+                config.batch_size,
+                self._processes.device,
+                self._precision,
+                config.channels_last,
+                progress,
+            )
+
     def _equalise(self) -> None:
         for tensors in (all_tensors(self._module), *self._state.tensors.values()):
             self._processes.equalise(tensors)
@@ -136,10 +157,11 @@ class Training:
             group["lr"] = rate
         part, weight = self._processes.share(indices)
         inputs, targets = self._data.read(self._data.train, part, self._processes.device)
+        inputs = laid_out(inputs, self._config.channels_last)
         self._optimizer.zero_grad(set_to_none=True)
         with self._precision.autocast():
             outputs = as_float32(self._module(inputs))
-            value = self._distiller(inputs, outputs, targets) if self._distiller else self._loss(outputs, targets)
+            value = self._value(part, inputs, outputs, targets)
         value = value * weight
         self._precision.scaler.scale(value).backward()
         loss = self._processes.average(self._parameters, value.detach())
@@ -150,6 +172,15 @@ class Training:
         if self._average is not None:
             self._average.update(step)
         return loss
+
+    def _value(
+        self, part: torch.Tensor, inputs: torch.Tensor, outputs: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of the samples at the indices `part`."""
+        if self._distiller is None:
+            return self._loss(outputs, targets)
+        wanted = None if self._wanted is None else self._wanted[part].to(self._processes.device)
+        return self._distiller(inputs, outputs, targets, wanted)
 
     def _refuse(self, loss: float, step: int, rate: float, inputs: torch.Tensor) -> NoReturn:
         with self._precision.autocast():
