@@ -48,11 +48,11 @@ def _home(name: str) -> str:
             "Budget CompressConfig DistilConfig ExportConfig FitConfig GroupConfig LayerRule MaskConfig PruneConfig "
             "SegmentConfig TwoOfFourConfig"
         ),
-        "compress.coupling": "find_coupling",
+        "compress.coupling.find": "find_coupling",
         "compress.model": "CompressedModel load",
         "compress.pipeline": "compress_with_controls",
         "compress.plan": "Plan",
-        "compress.prune": "prune",
+        "compress.neurons.prune": "prune",
         "data.dataset": "DataSet",
         "data.source": "load_data",
         "export.bundle": "Bundle export_bundle",

@@ -41,7 +41,7 @@ from edge_dendrite.terminal import TerminalProgress, print_plan, print_report, p
 
 if TYPE_CHECKING:
     from edge_dendrite.compress.pipeline import Outcome
-    from edge_dendrite.compress.prune import Planned
+    from edge_dendrite.compress.pruned import Planned
 
 # Imports of torch stay inside the commands that need it, so that help and `boards` answer at once.
 
@@ -422,9 +422,9 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export to ONNX, compare with PyTorch in ONNX Runtime, and write a bundle."""
+    from edge_dendrite.boards import load_board
     from edge_dendrite.config import ExportConfig
     from edge_dendrite.export.bundle import export_bundle, export_file, write_tar
-    from edge_dendrite.ship.boards import load_board
 
     limits = load_board(target) if target else None
     is_file = model.endswith(".onnx")
@@ -550,7 +550,7 @@ def boards(
     as_json: JsonOption = False,
 ) -> None:
     """The boards that are known, and every figure with its source."""
-    from edge_dendrite.ship.boards import list_boards, load_board
+    from edge_dendrite.boards import list_boards, load_board
 
     found = [load_board(name)] if name else list_boards()
     if as_json:

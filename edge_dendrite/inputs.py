@@ -16,8 +16,8 @@ from edge_dendrite.progress import Progress
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge_dendrite.boards import BoardProfile
     from edge_dendrite.data.dataset import DataSet
-    from edge_dendrite.ship.boards import BoardProfile
     from edge_dendrite.train.evaluate import Metric
 
 

@@ -21,6 +21,7 @@ TORCH_FREE = [
         "importing.py",
         "errors.py",
         "config.py",
+        "boards.py",
         "progress.py",
         "terminal.py",
     )
@@ -93,7 +94,7 @@ def test_ship_and_report_do_not_name_torch(path):
         "import edge_dendrite",
         "import edge_dendrite; edge_dendrite.deploy",
         "import edge_dendrite; edge_dendrite.build_report",
-        "import edge_dendrite.cli, edge_dendrite.ship.boards, edge_dendrite.ship.doctor, edge_dendrite.report.files",
+        "import edge_dendrite.cli, edge_dendrite.boards, edge_dendrite.ship.doctor, edge_dendrite.report.files",
     ],
 )
 def test_no_torch_and_no_onnx_is_loaded(statement):
@@ -137,10 +138,31 @@ def test_agent_has_python36_syntax_and_library():
     assert result.returncode == 0, result.stdout
 
 
-def test_training_knows_nothing_of_compressing_and_the_floors_only_look_down():
-    floors = ["models", "data", "train", "compress", "export"]
+def test_the_floors_only_look_down():
+    floors = ["models", "data", "train", "compress", "export", "ship", "report"]
     for path in HOST.rglob("*.py"):
-        room = path.parent.name
+        room = path.relative_to(HOST).parts[0]
         if room in floors:
             above = {f"edge_dendrite.{name}" for name in floors[floors.index(room) + 1 :]}
             assert not {name for name in imports_of(path) if ".".join(name.split(".")[:2]) in above}, path
+
+
+def test_the_rooms_of_compressing():
+    may_enter = {
+        "coupling": set(),
+        "connections": set(),
+        "scores": {"coupling"},
+        "neurons": {"coupling", "scores"},
+    }
+    for room, doors in may_enter.items():
+        closed = {f"edge_dendrite.compress.{name}" for name in may_enter.keys() - doors - {room}}
+        for path in (HOST / "compress" / room).glob("*.py"):
+            assert not {name for name in imports_of(path) if ".".join(name.split(".")[:3]) in closed}, path
+
+
+def test_every_folder_of_the_host_is_packaged():
+    tomllib = pytest.importorskip("tomllib")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in HOST.rglob("__init__.py")}
+    packaged = {name for name in settings["tool"]["setuptools"]["packages"] if name.startswith("edge_dendrite")}
+    assert folders == packaged

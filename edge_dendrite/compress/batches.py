@@ -13,11 +13,15 @@ Batch: TypeAlias = tuple[Inputs, Any]
 
 
 def endless(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches again and again. Raises PruneError when there is none."""
+    """The batches again and again. Raises PruneError when there is none, or something else than pairs."""
+    if not isinstance(batches, Iterable):
+        raise PruneError(f"batches must be an iterable of (inputs, targets), not {type(batches).__name__}")
     while True:
         empty = True
         for batch in batches:
             empty = False
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2 or batch[0] is None:
+                raise PruneError(f"a batch must be a pair (inputs, targets); seen: {type(batch).__name__}")
             yield batch
         if empty:
             raise PruneError(

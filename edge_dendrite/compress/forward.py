@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -66,3 +66,11 @@ def check_weights(module: nn.Module) -> None:
 def tensors_of(outputs: Any) -> list[torch.Tensor]:
     """All tensors in what a network returned, in a fixed order."""
     return [one for one in _pytree.tree_leaves(outputs) if isinstance(one, torch.Tensor)]
+
+
+def flat(values: Sequence[Any]) -> list[Any]:
+    """What nested lists and tuples hold, in order."""
+    found: list[Any] = []
+    for value in values:
+        found.extend(flat(value) if isinstance(value, (list, tuple)) else [value])
+    return found

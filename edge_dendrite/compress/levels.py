@@ -7,18 +7,23 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from edge_dendrite.boards import load_board
 from edge_dendrite.compress.batches import Batch
-from edge_dendrite.compress.learned_groups import prune_groups
-from edge_dendrite.compress.nm_sparsity import bake_, hold_zeros_, masks_of, prune_two_of_four
+from edge_dendrite.compress.connections.learned_groups import prune_groups
+from edge_dendrite.compress.connections.nm_sparsity import (
+    bake_,
+    hold_zeros_,
+    layer_with_zeros,
+    masks_of,
+    prune_two_of_four,
+)
+from edge_dendrite.compress.connections.segments import prune_segments
+from edge_dendrite.compress.neurons.prune import plan_pruning, prune
 from edge_dendrite.compress.plan import Plan, find_tensor
-from edge_dendrite.compress.prune import Planned, Pruned, plan_pruning, prune
-from edge_dendrite.compress.segments import prune_segments
+from edge_dendrite.compress.pruned import Planned, Pruned
 from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import Budget, GroupConfig, LevelConfig, PruneConfig, SegmentConfig
 from edge_dendrite.progress import Progress, silent
-from edge_dendrite.ship.boards import load_board
-
-_ZEROS = " (non-zero weights)"
 
 
 def prune_at_level(
@@ -71,9 +76,8 @@ def plan_at_level(
 def hold_same_zeros_(module: nn.Module, plan: Plan, sparse: nn.Module) -> nn.Module:
     """Hold the zeros of a trained 2:4 network in `module`, its control; does nothing for other levels."""
     masks = masks_of(sparse)
-    for line in plan.layers:
-        name = line.layer.removesuffix(_ZEROS)
-        weight = find_tensor(sparse, f"{name}.weight") if line.layer.endswith(_ZEROS) else None
+    for name in filter(None, (layer_with_zeros(line) for line in plan.layers)):
+        weight = find_tensor(sparse, f"{name}.weight")
         if weight is not None:
             masks[name] = weight != 0
     return hold_zeros_(module, masks)

@@ -24,11 +24,11 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.check import check_fits
+from edge_dendrite.compress.connections.nm_sparsity import bake_
 from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.levels import hold_same_zeros_, plan_at_level, prune_at_level
 from edge_dendrite.compress.model import CompressedModel, load, weights_digest
-from edge_dendrite.compress.nm_sparsity import bake_
-from edge_dendrite.compress.prune import Planned
+from edge_dendrite.compress.pruned import Planned
 from edge_dendrite.compress.record import RECORD, WEIGHTS, read_record
 from edge_dendrite.compress.search import smallest_that_keeps
 from edge_dendrite.config import Budget, CompressConfig, FitConfig

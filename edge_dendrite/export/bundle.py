@@ -20,6 +20,7 @@ from edge_bench import bundle as reader
 from edge_bench.atomic import canonical_json, write_bytes
 from edge_bench.errors import EdgeBenchError
 from edge_dendrite import __version__
+from edge_dendrite.boards import BoardProfile
 from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
@@ -33,7 +34,6 @@ from edge_dendrite.export.onnx import (
     run_onnx,
     tensor_names,
 )
-from edge_dendrite.ship.boards import BoardProfile
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
 
 

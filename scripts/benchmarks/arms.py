@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from edge_dendrite.compress.controls import same_shape_from_scratch
+from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
-from edge_dendrite.compress.prune import prune
 from edge_dendrite.config import Budget
 from scripts.benchmarks import peers, studies
 from scripts.benchmarks.job import Job

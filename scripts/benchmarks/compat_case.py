@@ -16,9 +16,9 @@ import torch_pruning
 from torch import nn
 
 from edge_dendrite.compress.attention import replace_attention_
-from edge_dendrite.compress.coupling import find_coupling
-from edge_dendrite.compress.prune import prune
-from edge_dendrite.compress.selection import Selection
+from edge_dendrite.compress.coupling.find import find_coupling
+from edge_dendrite.compress.neurons.prune import prune
+from edge_dendrite.compress.neurons.selection import Selection
 from edge_dendrite.config import Budget, PruneConfig
 from edge_dendrite.errors import PruneError
 from scripts.benchmarks.compat_values import NotComparable, surviving_error

@@ -15,9 +15,10 @@ from torch import nn
 
 from edge_bench.atomic import parse_json, write_json
 from edge_dendrite.compress.model import CompressedModel, load, weights_digest
+from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.pipeline import digest_of, source_digest
 from edge_dendrite.compress.plan import Plan
-from edge_dendrite.compress.prune import Pruned, prune
+from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.compress.record import RECORD
 from edge_dendrite.config import Budget, FitConfig
 from edge_dendrite.data.dataset import DataSet

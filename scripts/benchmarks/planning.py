@@ -87,10 +87,10 @@ def measure(name: str, what: str, repeats: int) -> dict[str, Any]:
 def _plan(module: Any, inputs: Any) -> dict[str, float]:
     import numpy as np
 
-    from edge_dendrite.compress.choice import give_back, remove_cheapest
-    from edge_dendrite.compress.coupling import couple, trace
-    from edge_dendrite.compress.edits import build_plan
-    from edge_dendrite.compress.selection import Selection
+    from edge_dendrite.compress.coupling.find import couple, trace
+    from edge_dendrite.compress.neurons.choice import give_back, remove_cheapest
+    from edge_dendrite.compress.neurons.edits import build_plan
+    from edge_dendrite.compress.neurons.selection import Selection
     from edge_dendrite.config import PruneConfig
 
     seconds: dict[str, float] = {}
@@ -121,7 +121,7 @@ def _warm_up() -> None:
     """torch.export imports half of torch at its first call, which is no part of a plan."""
     import torch
 
-    from edge_dendrite.compress.coupling import find_coupling
+    from edge_dendrite.compress.coupling.find import find_coupling
 
     find_coupling(torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.LayerNorm(8)), (torch.zeros(2, 4),))
 

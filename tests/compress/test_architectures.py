@@ -21,9 +21,10 @@ from zoo.oracle import outputs_without, random_halves, silence_, tied_sets
 from zoo.twins import TWINS, build_twin
 
 from edge_dendrite.compress.attention import replace_attention_
-from edge_dendrite.compress.coupling import DEPTHWISE, PRODUCED, Coupling, Group, find_coupling
+from edge_dendrite.compress.coupling.find import DEPTHWISE, PRODUCED, Coupling, Group, find_coupling
+from edge_dendrite.compress.neurons.prune import Selection, build_plan, prune
 from edge_dendrite.compress.plan import Plan, apply_plan_
-from edge_dendrite.compress.prune import Pruned, Selection, build_plan, prune
+from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.config import Budget, PruneConfig
 from edge_dendrite.errors import PruneError
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from edge_dendrite.compress.connections.nm_sparsity import masks_of
 from edge_dendrite.compress.levels import plan_at_level, prune_at_level
 from edge_dendrite.compress.model import load
-from edge_dendrite.compress.nm_sparsity import masks_of
 from edge_dendrite.compress.pipeline import compress_with_controls, plan_compression, scoring_batches
 from edge_dendrite.compress.record import read_record
 from edge_dendrite.config import (

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.model import CompressedModel, load
-from edge_dendrite.compress.prune import prune
+from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.config import Budget
 from edge_dendrite.errors import ModelError
 from edge_dendrite.roles import COMPRESSED

@@ -14,9 +14,9 @@ from zoo.blocks import BLOCKS, TAILS, BlockSpec, Composed
 from zoo.onnx_check import largest_error
 from zoo.oracle import outputs_without, random_halves, silence_
 
-from edge_dendrite.compress.coupling import Coupling, find_coupling
+from edge_dendrite.compress.coupling.find import Coupling, find_coupling
+from edge_dendrite.compress.neurons.prune import Selection, build_plan
 from edge_dendrite.compress.plan import Plan, apply_plan_
-from edge_dendrite.compress.prune import Selection, build_plan
 from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import PruneConfig
 

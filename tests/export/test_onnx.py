@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from edge_dendrite.compress.prune import prune
+from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.config import Budget
 from edge_dendrite.errors import ExportError
 from edge_dendrite.export.onnx import check_onnx, check_parity, export_onnx, open_session, run_onnx

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edge_dendrite.compress.coupling import CONTRACTED, Coupling
+from edge_dendrite.compress.coupling.find import CONTRACTED, Coupling
 from zoo.base import Inputs, call
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -1,0 +1,1 @@
+"""Cutting the inputs of layers: segments, groups, 2:4."""

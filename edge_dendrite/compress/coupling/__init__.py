@@ -1,0 +1,1 @@
+"""Which slices of which tensors make one unit."""

@@ -1,0 +1,1 @@
+"""Cutting whole units: which go under a budget, the plan, the proof."""
