@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "BranchConfig",
     "Budget",
     "Bundle",
     "CompressConfig",
@@ -28,6 +29,7 @@ __all__ = [
     "SegmentConfig",
     "Teacher",
     "TwoOfFourConfig",
+    "branch",
     "build_report",
     "compress_with_controls",
     "deploy",
@@ -45,10 +47,11 @@ def _home(name: str) -> str:
     """The module in which a public name lives."""
     homes = {
         "config": (
-            "Budget CompressConfig DistilConfig ExportConfig FitConfig GroupConfig LayerRule MaskConfig PruneConfig "
-            "SegmentConfig TwoOfFourConfig"
+            "BranchConfig Budget CompressConfig DistilConfig ExportConfig FitConfig GroupConfig LayerRule MaskConfig "
+            "PruneConfig SegmentConfig TwoOfFourConfig"
         ),
         "compress.coupling.find": "find_coupling",
+        "compress.dendrites.branch": "branch",
         "compress.model": "CompressedModel load",
         "compress.pipeline": "compress_with_controls",
         "compress.plan": "Plan",

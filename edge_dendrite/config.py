@@ -16,6 +16,7 @@ ConfigType = TypeVar("ConfigType", bound="Config")
 
 SCORES = ("taylor", "l1", "l2", "bn_scale", "lamp", "fpgm", "activation", "random")
 LEARNED = "learned"
+BRANCH_ACTIVATIONS = ("relu", "tanh", "sigmoid")
 MASK_METHODS = ("l0", "straight_through")
 SCOPES = ("global", "type", "layer")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -132,10 +133,7 @@ class LayerRule(Config):
     def __post_init__(self) -> None:
         if not isinstance(self.layer, str) or not self.layer:
             raise ConfigError(f"LayerRule: layer must be the name of a layer, not {self.layer!r}")
-        try:
-            re.compile(self.layer)
-        except re.error as error:
-            raise ConfigError(f"LayerRule: {self.layer!r} is no regular expression ({error})") from error
+        _check_expression("LayerRule", self.layer)
         if self.pruning_ratio is not None:
             self._require("pruning_ratio", float, 0.0, 0.9999)
         for name in ("min_units", "round_to"):
@@ -232,6 +230,13 @@ class PruneConfig(Config):
         if isinstance(values.get("masks"), Mapping):
             built["masks"] = MaskConfig.from_dict(values["masks"])
         return super().from_dict({**values, **built})
+
+
+def _check_expression(where: str, expression: str) -> None:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise ConfigError(f"{where}: {expression!r} is no regular expression ({error})") from error
 
 
 def _drop_defaults(config: Config, names: tuple[str, ...]) -> dict[str, Any]:
@@ -405,6 +410,49 @@ class TwoOfFourConfig(Config):
         if self.score not in ("magnitude", "taylor"):
             raise ConfigError(f"TwoOfFourConfig: score must be 'magnitude' or 'taylor', not {self.score!r}")
         self._require("num_batches", int, 1, 10**6)
+
+
+@dataclass(frozen=True)
+class BranchConfig(Config):
+    """Dense layers become dendritic branches, each with a part of the inputs and its own nonlinearity, and a soma.
+
+    activation: of the branches: relu, tanh or sigmoid. num_branches: how many may see one field of inputs (a channel's
+    kernel or map, a block); for each layer one of these numbers is chosen, by what it costs and what it breaks.
+    block_size: inputs in a block, where neither a kernel nor a map makes a field; the nearest divisor is taken.
+    layers: names (fqn) or regular expressions of the layers that may be replaced; empty for all.
+    min_saving: a layer is replaced only where at least this fraction of its parameters goes.
+    num_batches and num_samples: training batches, and positions in them, on which the branches are fitted to what the
+    layer computes. seed: of the choice of positions.
+    """
+
+    activation: str = "relu"
+    num_branches: tuple[int, ...] = (1, 2, 4)
+    block_size: int = 16
+    layers: tuple[str, ...] = ()
+    min_saving: float = 0.25
+    num_batches: int = 16
+    num_samples: int = 8192
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._require_one_of("activation", BRANCH_ACTIVATIONS)
+        numbers = self.num_branches
+        if not isinstance(numbers, tuple) or not numbers or not all(type(n) is int and 0 < n <= 64 for n in numbers):
+            raise ConfigError(f"BranchConfig: num_branches must be a tuple of numbers from 1 to 64, not {numbers!r}")
+        if not isinstance(self.layers, tuple) or not all(isinstance(one, str) and one for one in self.layers):
+            raise ConfigError(f"BranchConfig: layers must be a tuple of names, not {self.layers!r}")
+        for one in self.layers:
+            _check_expression("BranchConfig", one)
+        self._require("block_size", int, 2, 10**6)
+        self._require("min_saving", float, 0.0, 0.9999)
+        self._require("num_batches", int, 1, 10**6)
+        self._require("num_samples", int, 64, 10**6)
+        self._require("seed", int, 0, 2**31 - 1)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BranchConfig:
+        """As Config.from_dict, with lists for tuples."""
+        return super().from_dict({key: tuple(one) if isinstance(one, list) else one for key, one in values.items()})
 
 
 # What is removed: whole neurons, segments of a layer's inputs, segments of each group of neurons, two weights of four.

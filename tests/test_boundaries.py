@@ -150,9 +150,11 @@ def test_the_floors_only_look_down():
 def test_the_rooms_of_compressing():
     may_enter = {
         "coupling": set(),
-        "connections": set(),
+        "layers": set(),
+        "connections": {"layers"},
+        "dendrites": {"layers", "connections"},
         "scores": {"coupling"},
-        "neurons": {"coupling", "scores"},
+        "neurons": {"coupling", "scores", "layers"},
     }
     for room, doors in may_enter.items():
         closed = {f"edge_dendrite.compress.{name}" for name in may_enter.keys() - doors - {room}}

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edge_dendrite.compress.attention import forbid_nested_tensors_
-from edge_dendrite.compress.layers import ATTENTION, build_layer, check_settings
+from edge_dendrite.compress.layers.attention import forbid_nested_tensors_
+from edge_dendrite.compress.layers.build import ATTENTION, build_layer, check_settings
 from edge_dendrite.errors import PruneError
 
 SCHEMA = "edge-dendrite.plan"
@@ -44,7 +44,7 @@ class SetAttribute:
 
 @dataclass(frozen=True)
 class Replace:
-    """Put a layer of `kind` (layers.py) in the place of a dense one; `settings` are JSON-ready: numbers and indices."""
+    """Put a layer of `kind` (layers/build.py) in the place of another; `settings` are JSON-ready."""
 
     module: str
     kind: str

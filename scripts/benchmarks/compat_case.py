@@ -15,8 +15,8 @@ import torch
 import torch_pruning
 from torch import nn
 
-from edge_dendrite.compress.attention import replace_attention_
 from edge_dendrite.compress.coupling.find import find_coupling
+from edge_dendrite.compress.layers.attention import replace_attention_
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.neurons.selection import Selection
 from edge_dendrite.config import Budget, PruneConfig

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from edge_bench.atomic import canonical_json, write_bytes
-from edge_dendrite.compress.layers import GROUPS, SEGMENTS, build_layer
+from edge_dendrite.compress.layers.build import GROUPS, SEGMENTS, build_layer
 from edge_dendrite.export.onnx import export_onnx, open_session
 
 GROUP_COUNTS = (2, 4, 8)

@@ -15,19 +15,21 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from zoo import DYNAMO, NETWORKS, Inputs, Network, call, flat_tensors
+from zoo import DENDRITIC, DYNAMO, Inputs, Network, call, flat_tensors
+from zoo import NETWORKS as ORDINARY
 from zoo.onnx_check import largest_error, onnx_outputs
 from zoo.oracle import outputs_without, random_halves, silence_, tied_sets
 from zoo.twins import TWINS, build_twin
 
-from edge_dendrite.compress.attention import replace_attention_
 from edge_dendrite.compress.coupling.find import DEPTHWISE, PRODUCED, Coupling, Group, find_coupling
+from edge_dendrite.compress.layers.attention import replace_attention_
 from edge_dendrite.compress.neurons.prune import Selection, build_plan, prune
 from edge_dendrite.compress.plan import Plan, apply_plan_
 from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.config import Budget, PruneConfig
 from edge_dendrite.errors import PruneError
 
+NETWORKS = {**ORDINARY, **DENDRITIC}
 TOLERANCE = 1e-4
 FINE = PruneConfig(min_units=1, round_to=1, num_rounds=2, num_batches=2)
 FINE_NORMALISED = PruneConfig(min_units=1, round_to=1, num_rounds=2, num_batches=2, normalised_units=True)

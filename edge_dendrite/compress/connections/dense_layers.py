@@ -22,7 +22,7 @@ from edge_dendrite.compress.agreement import difference
 from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.connections.layer_watch import Watch, watch_layers
 from edge_dendrite.compress.forward import Inputs, arguments, check_weights, first_samples, forward, tensors_of
-from edge_dendrite.compress.layers import kept_connections, reason_against
+from edge_dendrite.compress.layers.sparse import kept_connections, reason_against
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
 from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import Budget
@@ -152,7 +152,7 @@ def replaced_network(module: nn.Module, plan: Plan, inputs: Inputs) -> nn.Module
     for edit in plan.edits:
         if isinstance(edit, Replace):
             shape = masked.get_submodule(edit.module).weight.shape
-            mask_connections_(masked, edit.module, kept_connections(edit.kind, edit.settings, shape))
+            mask_connections_(masked, edit.module, kept_connections(edit.settings, shape))
     with evaluating(masked), evaluating(small), torch.no_grad():
         wanted = tensors_of(forward(masked, inputs))
         try:

@@ -27,7 +27,7 @@ from edge_dendrite.compress.connections.dense_layers import (
 )
 from edge_dendrite.compress.connections.group_choice import choose_groupings
 from edge_dendrite.compress.connections.partition import Grouping, partitions
-from edge_dendrite.compress.layers import GROUPS
+from edge_dendrite.compress.layers.build import GROUPS
 from edge_dendrite.compress.plan import LayerChange, Plan, Replace
 from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.config import Budget, GroupConfig

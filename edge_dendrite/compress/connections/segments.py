@@ -27,7 +27,7 @@ from edge_dendrite.compress.connections.dense_layers import (
     resolve_parameters,
     with_savings,
 )
-from edge_dendrite.compress.layers import SEGMENTS
+from edge_dendrite.compress.layers.build import SEGMENTS
 from edge_dendrite.compress.plan import LayerChange, Plan, Replace
 from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.config import Budget, SegmentConfig

@@ -13,10 +13,10 @@ import numpy as np
 from torch import nn
 from torch.nn import functional
 
-from edge_dendrite.compress.attention import can_replace, replace_attention_
 from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.coupling.find import Coupling, find_coupling
 from edge_dendrite.compress.forward import Inputs, batch_size, check_weights, first_samples
+from edge_dendrite.compress.layers.attention import can_replace, replace_attention_
 from edge_dendrite.compress.neurons.choice import give_back, remove_cheapest, remove_exactly
 from edge_dendrite.compress.neurons.edits import build_plan, remaining
 from edge_dendrite.compress.neurons.proof import check_repeatable, problem_of, told

@@ -17,7 +17,7 @@ from edge_dendrite.compress.connections.group_choice import choose_groupings
 from edge_dendrite.compress.connections.learned_groups import connection_scores, group_sizes, prune_groups
 from edge_dendrite.compress.connections.partition import Grouping, partition
 from edge_dendrite.compress.connections.segments import choose_segments, prune_segments, segment_scores, split_inputs
-from edge_dendrite.compress.layers import GroupedLayer, SegmentedLayer
+from edge_dendrite.compress.layers.sparse import GroupedLayer, SegmentedLayer
 from edge_dendrite.compress.model import CompressedModel, load
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
 from edge_dendrite.compress.stats import measure_stats

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from edge_dendrite.compress.attention import replace_attention_
 from edge_dendrite.compress.coupling.find import find_coupling
+from edge_dendrite.compress.layers.attention import replace_attention_
 from edge_dendrite.compress.neurons.edits import build_plan
 from edge_dendrite.compress.neurons.selection import Selection
 from edge_dendrite.compress.plan import apply_plan_

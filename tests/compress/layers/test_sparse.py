@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from edge_dendrite.compress.layers import GroupedLayer, SegmentedLayer, build_layer, kept_connections
+from edge_dendrite.compress.layers.build import build_layer
+from edge_dendrite.compress.layers.sparse import GroupedLayer, SegmentedLayer, kept_connections
 from edge_dendrite.compress.plan import Cut, Plan, Replace, SetAttribute, apply_plan_
 from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.errors import PruneError
@@ -62,7 +63,7 @@ def test_a_replaced_layer_computes_what_the_masked_one_does(name, kind):
     assert float((wanted - layer(x)).abs().max()) > 1e-2, "the mask must change something"
     assert small(x).shape == wanted.shape
     assert torch.allclose(small(x), wanted, atol=1e-5)
-    assert torch.equal(kept_connections(kind, SETTINGS[kind], (8, 6)), kept)
+    assert torch.equal(kept_connections(SETTINGS[kind], (8, 6)), kept)
     removed = (~kept).sum() * layer.weight[0, 0].numel()
     assert sum(p.numel() for p in small.parameters()) == sum(p.numel() for p in layer.parameters()) - int(removed)
 

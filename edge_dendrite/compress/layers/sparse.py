@@ -16,20 +16,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from edge_dendrite.compress.attention import can_replace, equal_attention
+from edge_dendrite.compress.layers.branches import CONVOLUTIONS
 from edge_dendrite.errors import PruneError
 
-SEGMENTS, GROUPS, ATTENTION = "segments", "groups", "attention"
-# What a plan of each kind says; lists hold indices, the rest are numbers.
-_SETTINGS: dict[str, dict[str, type]] = {
-    SEGMENTS: {"inputs": list},
-    GROUPS: {"num_groups": int, "inputs": list, "neurons": list},
-    ATTENTION: {},
-}
-_MAX_INDICES = 1 << 22  # in one list: a plan from elsewhere must not fill the memory
-
-_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_KINDS = (*_CONVOLUTIONS.values(), nn.Linear)
+_KINDS = (*CONVOLUTIONS.values(), nn.Linear)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -126,41 +116,7 @@ def reason_against(layer: nn.Module) -> str | None:
     return None
 
 
-def check_settings(kind: str, settings: Any) -> None:
-    """Raise ValueError unless `settings` are exactly those of `kind`, in whole numbers and of a bounded size."""
-    if not isinstance(kind, str) or kind not in _SETTINGS:
-        raise ValueError(f"unknown kind of layer {str(kind)[:40]!r}")
-    if not isinstance(settings, Mapping) or set(settings) != set(_SETTINGS[kind]):
-        raise ValueError(f"settings of {kind}: expected {', '.join(_SETTINGS[kind])}")
-    for key, expected in _SETTINGS[kind].items():
-        value = settings[key]
-        values = value if isinstance(value, list) else [value]
-        in_range = len(values) <= _MAX_INDICES and all(type(one) is int and 0 <= one < 2**31 for one in values)
-        if type(value) is not expected or not in_range:
-            raise ValueError(f"{key} of {kind}: not whole numbers from 0, or too many")
-
-
-def build_layer(old: nn.Module, kind: str, settings: Mapping[str, Any]) -> nn.Module:
-    """The layer that takes the place of `old`, with its weights, device, type, training mode and requires_grad.
-
-    Raises PruneError when `old` cannot be replaced or the settings do not fit its size.
-    """
-    check_settings(kind, settings)
-    if kind == ATTENTION:
-        if not can_replace(old):
-            raise PruneError(f"the plan replaces attention, but finds {type(old).__name__}")
-        return equal_attention(old)
-    if reason := reason_against(old):
-        raise PruneError(f"the plan replaces a layer that cannot be: {reason}")
-    shape = tuple(old.weight.shape)
-    inputs_gk = _checked_inputs(settings["inputs"], settings.get("num_groups", 1), shape[1])
-    if kind == SEGMENTS:
-        return _segmented(old, inputs_gk[0]).train(old.training)
-    neurons_gm = _checked_neurons(settings["neurons"], len(inputs_gk), shape[0])
-    return _grouped(old, inputs_gk, neurons_gm).train(old.training)
-
-
-def kept_connections(kind: str, settings: Mapping[str, Any], shape: Sequence[int]) -> torch.Tensor:
+def kept_connections(settings: Mapping[str, Any], shape: Sequence[int]) -> torch.Tensor:
     """Which (neuron, input) pairs of the dense weight stay, (shape[0], shape[1]) of bool."""
     inputs_gk = _checked_inputs(settings["inputs"], settings.get("num_groups", 1), shape[1])
     neurons_gm = _checked_neurons(settings.get("neurons", list(range(shape[0]))), len(inputs_gk), shape[0])
@@ -200,35 +156,40 @@ def _block_size(inputs: torch.Tensor, num_inputs: int) -> int:
     return 1
 
 
-def _segmented(old: Any, inputs: torch.Tensor) -> SegmentedLayer:
+def segmented_layer(old: Any, inputs: Sequence[int]) -> SegmentedLayer:
+    """`old` with only these of its inputs. Raises PruneError for indices that it does not have."""
+    kept = _checked_inputs(inputs, 1, old.weight.shape[1])[0]
     if isinstance(old, nn.Linear):
-        layer = nn.Linear(len(inputs), old.out_features, bias=old.bias is not None, device="meta")
+        layer = nn.Linear(len(kept), old.out_features, bias=old.bias is not None, device="meta")
     else:
-        layer = _convolution_like(old, len(inputs), groups=1)
-    _take_over_(layer, old, old.weight.detach().index_select(1, inputs.to(old.weight.device)), None)
-    return SegmentedLayer(layer, inputs, old.weight.shape[1])
+        layer = _convolution_like(old, len(kept), groups=1)
+    _take_over_(layer, old, old.weight.detach().index_select(1, kept.to(old.weight.device)), None)
+    return SegmentedLayer(layer, kept, old.weight.shape[1])
 
 
-def _grouped(old: Any, inputs_gk: torch.Tensor, neurons_gm: torch.Tensor) -> GroupedLayer:
+def grouped_layer(old: Any, num_groups: int, inputs: Sequence[int], neurons: Sequence[int]) -> GroupedLayer:
+    """`old` in groups of neurons with inputs of their own. Raises PruneError for indices that do not fit it."""
+    inputs_gk = _checked_inputs(inputs, num_groups, old.weight.shape[1])
+    neurons_gm = _checked_neurons(neurons, num_groups, old.weight.shape[0])
     device, is_linear = old.weight.device, isinstance(old, nn.Linear)
     inputs_gk, neurons_gm = inputs_gk.to(device), neurons_gm.to(device)
-    dense, (num_groups, _) = old.weight.detach(), inputs_gk.shape
+    dense = old.weight.detach()
     weight = torch.cat([dense[one].index_select(1, kept) for one, kept in zip(neurons_gm, inputs_gk, strict=True)])
     if is_linear:
         weight, has_bias = weight.unsqueeze(-1), old.bias is not None
         layer = nn.Conv1d(inputs_gk.numel(), old.out_features, 1, groups=num_groups, bias=has_bias, device="meta")
     else:
         layer = _convolution_like(old, inputs_gk.numel(), groups=num_groups)
-    neurons = neurons_gm.flatten()
-    _take_over_(layer, old, weight, neurons)
-    order = neurons.argsort()
+    flat = neurons_gm.flatten()
+    _take_over_(layer, old, weight, flat)
+    order = flat.argsort()
     in_order = torch.equal(order, torch.arange(len(order), device=device))
     return GroupedLayer(layer, inputs_gk.flatten(), None if in_order else order, is_linear=is_linear)
 
 
 def _convolution_like(old: Any, num_inputs: int, groups: int) -> nn.Module:
     # On "meta" no random number is drawn: the caller's sequence must not depend on how many layers are replaced.
-    return _CONVOLUTIONS[old.weight.dim() - 2](
+    return CONVOLUTIONS[old.weight.dim() - 2](
         num_inputs,
         old.out_channels,
         old.kernel_size,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from edge_dendrite.compress.attention import can_replace, equal_attention, replace_attention_
+from edge_dendrite.compress.layers.attention import can_replace, equal_attention, replace_attention_
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
 from edge_dendrite.compress.stats import measure_stats

@@ -1,0 +1,132 @@
+"""What layers see and make on real data, and how much the loss minds a change of what they make.
+
+Shape suffixes: n samples (positions of a layer's output), g fields, s inputs of a field, k neurons.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from edge_dendrite.compress.batches import Batch
+from edge_dendrite.compress.dendrites.fields import Fields, field_inputs, flat_inputs, flat_outputs, some_samples
+from edge_dendrite.compress.forward import forward
+from edge_dendrite.train.evaluate import evaluating
+from edge_dendrite.train.fit import Loss
+
+
+@dataclass(frozen=True)
+class LayerSamples:
+    """Samples of one layer. weight_k: mean square of the loss's derivative by each neuron's output, times the
+    positions of one input: what a squared error there costs."""
+
+    inputs_ngs: torch.Tensor
+    outputs_nk: torch.Tensor
+    weight_k: torch.Tensor
+
+
+def collect(
+    module: nn.Module, fields: Mapping[str, Fields], batches: Sequence[Batch], num_samples: int, seed: int, loss: Loss
+) -> dict[str, LayerSamples]:
+    """Samples of the layers named in `fields`, at random positions: equal batches and seed give equal positions."""
+    module = copy.deepcopy(module).requires_grad_(True)  # a frozen layer has outputs that matter too
+    found: dict[str, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {name: [] for name in fields}
+    for number, (inputs, targets) in enumerate(batches):
+        with evaluating(module), _recorded(module, list(fields)) as calls:
+            loss(forward(module, inputs), targets).backward()
+        module.zero_grad(set_to_none=True)
+        for name, one in fields.items():
+            layer = module.get_submodule(name)
+            for call, (x, y) in enumerate(calls[name]):
+                share = -(-num_samples // (len(batches) * len(calls[name])))
+                generator = torch.Generator().manual_seed(_seed(seed, number, call))
+                found[name].append(_take(one, layer, x, y, share, generator))
+    return {name: _joined(parts) for name, parts in found.items()}
+
+
+@torch.no_grad()
+def field_inputs_in(
+    module: nn.Module, name: str, fields: Fields, layer: Any, batches: Sequence[Batch], num_samples: int, seed: int
+) -> torch.Tensor:
+    """(n, g, s): what the layer `name` sees in another network, at the positions of `collect`. layer: the dense one."""
+    return _rows_of(module, name, lambda x: field_inputs(fields, layer, x), batches, num_samples, seed)
+
+
+@torch.no_grad()
+def flat_inputs_in(module: nn.Module, name: str, batches: Sequence[Batch], num_samples: int, seed: int) -> torch.Tensor:
+    """(n, f): inputs of a linear layer or a convolution with a kernel of 1, at random positions."""
+    layer: Any = module.get_submodule(name)
+    return _rows_of(module, name, lambda x: flat_inputs(layer, x), batches, num_samples, seed)
+
+
+def _rows_of(
+    module: nn.Module,
+    name: str,
+    rows_of: Callable[[torch.Tensor], torch.Tensor],
+    batches: Sequence[Batch],
+    num_samples: int,
+    seed: int,
+) -> torch.Tensor:
+    parts = []
+    for number, (inputs, _) in enumerate(batches):
+        with evaluating(module), _recorded(module, [name]) as calls:
+            forward(module, inputs)
+        for call, (x, _) in enumerate(calls[name]):
+            share = -(-num_samples // (len(batches) * len(calls[name])))
+            generator = torch.Generator().manual_seed(_seed(seed, number, call))
+            rows = rows_of(some_samples(x))
+            parts.append(rows[_positions(len(rows), share, generator).to(rows.device)])
+    return torch.cat(parts)
+
+
+@contextlib.contextmanager
+def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]:
+    """Inputs and outputs of every call of the layers; outputs keep their gradient."""
+    calls: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in names}
+
+    def hook(name: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
+        def record(part: nn.Module, args: Any, output: torch.Tensor) -> None:
+            if output.requires_grad:
+                output.retain_grad()
+            calls[name].append((args[0], output))
+
+        return record
+
+    handles = [module.get_submodule(name).register_forward_hook(hook(name)) for name in names]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def _take(
+    fields: Fields, layer: Any, x: torch.Tensor, y: torch.Tensor, share: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    gradient = torch.zeros_like(y) if y.grad is None else y.grad
+    num_images = len(x) if x.dim() > 1 else 1
+    # The loss is a mean over the batch: times its size, the derivative is that of one input's loss.
+    weight_k = (flat_outputs(layer, gradient) * num_images).square().sum(0) / num_images
+    rows, outputs = field_inputs(fields, layer, some_samples(x)), flat_outputs(layer, some_samples(y))
+    chosen = _positions(len(rows), share, generator).to(rows.device)
+    return rows[chosen], outputs[chosen], weight_k
+
+
+def _positions(count: int, share: int, generator: torch.Generator) -> torch.Tensor:
+    return torch.randperm(count, generator=generator)[:share]
+
+
+def _joined(parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> LayerSamples:
+    inputs, outputs, weights = zip(*parts, strict=True)
+    return LayerSamples(torch.cat(inputs), torch.cat(outputs), torch.stack(weights).mean(0))
+
+
+def _seed(seed: int, batch: int, call: int) -> int:
+    return (seed * 1_000_003 + batch * 1_009 + call) % 2**31
