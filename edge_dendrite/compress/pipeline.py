@@ -33,11 +33,12 @@ from edge_dendrite.compress.record import RECORD, WEIGHTS, read_record
 from edge_dendrite.compress.search import smallest_that_keeps
 from edge_dendrite.config import Budget, CompressConfig, FitConfig
 from edge_dendrite.data.dataset import DataSet
-from edge_dendrite.errors import ModelError
+from edge_dendrite.errors import ModelError, TrainError
 from edge_dendrite.lock import locked
 from edge_dendrite.models.source import build
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
+from edge_dendrite.train.distributed import num_launched
 from edge_dendrite.train.evaluate import Metric, accuracy, evaluate, metric_name
 from edge_dendrite.train.fit import Teacher, fit
 from edge_dendrite.train.history import kept_entry
@@ -79,6 +80,11 @@ def compress_with_controls(
     settings, PruneError and TrainError as `prune` and `fit` do.
     """
     source = source or getattr(factory, "__name__", "model")
+    if num_launched() > 1:
+        raise TrainError(
+            f"compressing is the work of one process, and {num_launched()} were launched; start it without a launcher. "
+            "Training on several devices is `fit` under `accelerate launch`"
+        )
     with locked(Path(out)):
         check_fits(factory, data, source)
         return _Run(factory, data, config, Path(out), source, metric, num_bytes, device, progress).outcome(baseline)
@@ -219,7 +225,9 @@ class _Run:
 
         def tried(ratio: float) -> CompressedModel:
             budget = Budget(pruning_ratio=ratio)
-            recipe = {**self._full_recipe(baseline), "ratio": ratio}
+            # Without max_drop: what was tried for one serves another.
+            full = self._full_recipe(baseline)
+            recipe = {**full, "config": {**full["config"], "budget": budget.to_dict()}}
             folder = self._out / "search" / f"{ratio:.6f}"
             return self._stage(folder, recipe, lambda key: self._pruned_to(budget, baseline, teacher, key))
 

@@ -29,7 +29,7 @@ def join(device: str, module: nn.Module) -> Processes:
     `choose_device`.
     """
     chosen = choose_device(device, module)
-    launched = _num_launched()
+    launched = num_launched()
     if launched == 1:
         return Processes(chosen)
     try:
@@ -50,7 +50,8 @@ def join(device: str, module: nn.Module) -> Processes:
     return Processes(joined, state.process_index, state.num_processes)
 
 
-def _num_launched() -> int:
+def num_launched() -> int:
+    """How many processes a launcher says it started, by what it leaves in the environment; 1 without one."""
     names = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
     given = [os.environ[name] for name in names if os.environ.get(name, "").isdigit()]
     return max(1, int(given[0])) if given else 1

@@ -14,7 +14,7 @@ from edge_dendrite.compress.pipeline import compress_with_controls
 from edge_dendrite.compress.search import smallest_that_keeps
 from edge_dendrite.config import Budget, CompressConfig, FitConfig, PruneConfig
 from edge_dendrite.data.dataset import DataSet
-from edge_dendrite.errors import PruneError
+from edge_dendrite.errors import PruneError, TrainError
 from edge_dendrite.models.convnets import DigitsCNN
 
 
@@ -220,3 +220,30 @@ def test_a_drop_that_nothing_keeps_leaves_the_baseline_and_no_result(sealed, tmp
         searched(sealed, tmp_path / "out", config, metric=falling)
     assert (tmp_path / "out" / "baseline" / "model.json").exists()
     assert not (tmp_path / "out" / "model.json").exists()
+
+
+def test_what_was_tried_for_one_drop_serves_a_larger_one(sealed, tmp_path):
+    """The advice of the error, followed in the same folder: nothing is trained again."""
+    folder = tmp_path / "out"
+    short = dataclasses.replace(CONFIG, fit=FitConfig(epochs=1, batch_size=128), controls=False)
+    calls = []
+
+    def falling(outputs, targets):
+        """Worse at every evaluation."""
+        calls.append(1)
+        return -float(len(calls))
+
+    with pytest.raises(PruneError, match="Allow a larger max_drop"):
+        searched(sealed, folder, dataclasses.replace(short, budget=Budget(max_drop=0.0)), metric=falling)
+    before = {path: path.stat().st_mtime_ns for path in (folder / "search").rglob("model.*")}
+    made = searched(sealed, folder, dataclasses.replace(short, budget=Budget(max_drop=1e6)), metric=falling)
+    assert made.compressed.val_metric < made.baseline.val_metric
+    assert before and all(path.stat().st_mtime_ns == time for path, time in before.items() if path.exists())
+    assert len({path.parent for path in before} & set((folder / "search").iterdir())) >= 1
+
+
+def test_several_processes_are_refused(sealed, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainError, match="2 were launched"):
+        searched(sealed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
