@@ -94,23 +94,16 @@ class Summary:
         return [*same_shape[:1], *peers, DENSE, DENSE_LONGER]
 
     def recommended(self, budget: float) -> str | None:
-        """Our arm with the higher mean accuracy on validation data over the seeds that all of them have."""
+        """Our arm with the higher mean accuracy on validation data; without a choice the one with the most seeds."""
         arms = [arm for arm in OUR_ARMS if self.of(arm, budget)]
         if not self.is_choice(budget):
-            return arms[0] if arms else None
-        common = self._common_seeds(budget)
-
-        def total(arm: str) -> float:
-            return math.fsum(row["val_accuracy"] for row in self.of(arm, budget) if row["seed"] in common)
-
-        return max(arms, key=total)
+            return max(arms, key=lambda arm: len(self.of(arm, budget)), default=None)
+        return max(arms, key=lambda arm: math.fsum(row["val_accuracy"] for row in self.of(arm, budget)))
 
     def is_choice(self, budget: float) -> bool:
-        """Whether all of our arms have a seed in common, so that validation data can choose."""
-        return bool(self._common_seeds(budget))
-
-    def _common_seeds(self, budget: float) -> set[int]:
-        return set.intersection(*({row["seed"] for row in self.of(arm, budget)} for arm in OUR_ARMS))
+        """Whether all of our arms have the same seeds, so that validation data can choose."""
+        first, *others = ({row["seed"] for row in self.of(arm, budget)} for arm in OUR_ARMS)
+        return bool(first) and all(seeds == first for seeds in others)
 
     def has_shape_of(self, arm: str, other: str, budget: float) -> bool:
         """Whether both have the same widths in every seed that both have."""
