@@ -22,6 +22,8 @@ __all__ = [
     "ExportConfig",
     "FitConfig",
     "GroupConfig",
+    "GrowConfig",
+    "Grower",
     "LayerRule",
     "MaskConfig",
     "Plan",
@@ -47,11 +49,12 @@ def _home(name: str) -> str:
     """The module in which a public name lives."""
     homes = {
         "config": (
-            "BranchConfig Budget CompressConfig DistilConfig ExportConfig FitConfig GroupConfig LayerRule MaskConfig "
-            "PruneConfig SegmentConfig TwoOfFourConfig"
+            "BranchConfig Budget CompressConfig DistilConfig ExportConfig FitConfig GroupConfig GrowConfig LayerRule "
+            "MaskConfig PruneConfig SegmentConfig TwoOfFourConfig"
         ),
         "compress.coupling.find": "find_coupling",
         "compress.dendrites.branch": "branch",
+        "compress.dendrites.grow": "Grower",
         "compress.model": "CompressedModel load",
         "compress.pipeline": "compress_with_controls",
         "compress.plan": "Plan",

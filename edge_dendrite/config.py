@@ -17,6 +17,7 @@ ConfigType = TypeVar("ConfigType", bound="Config")
 SCORES = ("taylor", "l1", "l2", "bn_scale", "lamp", "fpgm", "activation", "random")
 LEARNED = "learned"
 BRANCH_ACTIVATIONS = ("relu", "tanh", "sigmoid")
+GROW_MODES = ("correlation", "gradient")
 MASK_METHODS = ("l0", "straight_through")
 SCOPES = ("global", "type", "layer")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -455,13 +456,68 @@ class BranchConfig(Config):
         return super().from_dict({key: tuple(one) if isinstance(one, list) else one for key, one in values.items()})
 
 
-# What is removed: whole neurons, segments of a layer's inputs, segments of each group of neurons, two weights of four.
-LevelConfig: TypeAlias = PruneConfig | SegmentConfig | GroupConfig | TwoOfFourConfig
+@dataclass(frozen=True)
+class GrowConfig(Config):
+    """Dendrites that are added where a network still errs (compress/dendrites/grow.py).
+
+    mode: "correlation" trains candidates on the error that neurons still make; "gradient" adds random ones and leaves
+    the rest to ordinary training. activation: of the dendrites: relu, tanh or sigmoid. num_dendrites: at most so many
+    at a time. num_candidates: pool of each neuron. freeze: dendrites keep the weights that they were added with; what
+    the neurons make of them is trained, and so is everything before them.
+    layers: names (fqn) or regular expressions of layers that may get some; empty for all. max_parameters: that the
+    network may have in the end; None for no limit. patience: epochs without gain after which it is time to grow.
+    min_gain: what counts as one. candidate_steps, learning_rate: of the candidates' training. num_batches and
+    num_samples: training batches, and positions in them, on which candidates are trained.
+    """
+
+    mode: str = "correlation"
+    activation: str = "relu"
+    num_dendrites: int = 8
+    num_candidates: int = 4
+    freeze: bool = False
+    layers: tuple[str, ...] = ()
+    max_parameters: int | None = None
+    patience: int = 3
+    min_gain: float = 0.0
+    candidate_steps: int = 300
+    learning_rate: float = 0.02
+    num_batches: int = 32
+    num_samples: int = 8192
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._require_one_of("mode", GROW_MODES)
+        self._require_one_of("activation", BRANCH_ACTIVATIONS)
+        if not isinstance(self.freeze, bool):
+            raise ConfigError(f"GrowConfig: freeze must be true or false, not {self.freeze!r}")
+        if not isinstance(self.layers, tuple) or not all(isinstance(one, str) and one for one in self.layers):
+            raise ConfigError(f"GrowConfig: layers must be a tuple of names, not {self.layers!r}")
+        for one in self.layers:
+            _check_expression("GrowConfig", one)
+        if self.max_parameters is not None:
+            self._require("max_parameters", int, 1, 10**15)
+        for name in ("num_dendrites", "num_candidates", "patience", "candidate_steps", "num_batches"):
+            self._require(name, int, 1, 10**6)
+        self._require("num_samples", int, 64, 10**6)
+        self._require("min_gain", float, 0.0, 1e6)
+        self._require("learning_rate", float, 0.0, 1e3, open_low=True)
+        self._require("seed", int, 0, 2**31 - 1)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GrowConfig:
+        """As Config.from_dict, with lists for tuples."""
+        return super().from_dict({key: tuple(one) if isinstance(one, list) else one for key, one in values.items()})
+
+
+# What is removed: whole neurons, segments of a layer's inputs, segments of each group of neurons, two weights of four;
+# or what takes the place of dense layers: branches.
+LevelConfig: TypeAlias = PruneConfig | SegmentConfig | GroupConfig | TwoOfFourConfig | BranchConfig
 LEVELS: dict[str, type[LevelConfig]] = {
     "neurons": PruneConfig,
     "segments": SegmentConfig,
     "groups": GroupConfig,
     "2:4": TwoOfFourConfig,
+    "branches": BranchConfig,
 }
 
 

@@ -447,7 +447,11 @@ def test_scopes_by_name(place):
 
 @pytest.mark.parametrize(
     ("arguments", "suffix"),
-    [(("--level", "segments"), "(inputs)"), (("--level", "2:4", "--target", "jetson-orin-nano"), "(non-zero weights)")],
+    [
+        (("--level", "segments"), "(inputs)"),
+        (("--level", "2:4", "--target", "jetson-orin-nano"), "(non-zero weights)"),
+        (("--level", "branches"), "(parameters)"),
+    ],
 )
 def test_levels_by_name(arguments, suffix, place):
     plan = planned(*arguments)

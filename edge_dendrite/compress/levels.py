@@ -1,4 +1,5 @@
-"""What is removed: neurons, segments of a layer's inputs, segments of each group of neurons, or two weights of four."""
+"""What is removed: neurons, segments of a layer's inputs, segments of each group of neurons, or two weights of four;
+or what takes the place of dense layers: branches."""
 
 from __future__ import annotations
 
@@ -18,11 +19,12 @@ from edge_dendrite.compress.connections.nm_sparsity import (
     prune_two_of_four,
 )
 from edge_dendrite.compress.connections.segments import prune_segments
+from edge_dendrite.compress.dendrites.branch import branch
 from edge_dendrite.compress.neurons.prune import plan_pruning, prune
 from edge_dendrite.compress.plan import Plan, find_tensor
 from edge_dendrite.compress.pruned import Planned, Pruned
 from edge_dendrite.compress.stats import measure_stats
-from edge_dendrite.config import Budget, GroupConfig, LevelConfig, PruneConfig, SegmentConfig
+from edge_dendrite.config import BranchConfig, Budget, GroupConfig, LevelConfig, PruneConfig, SegmentConfig
 from edge_dendrite.progress import Progress, silent
 
 
@@ -46,6 +48,8 @@ def prune_at_level(
         return prune_segments(module, batches, budget, config, progress=progress)
     if isinstance(config, GroupConfig):
         return prune_groups(module, batches, budget, config, progress=progress)
+    if isinstance(config, BranchConfig):
+        return branch(module, batches, budget, config, progress=progress)
     return prune_two_of_four(module, batches, load_board(config.board), config)
 
 

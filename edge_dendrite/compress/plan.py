@@ -289,10 +289,15 @@ def _replaced(module: nn.Module, edit: Replace) -> nn.Module:
 
 def _replace_(module: nn.Module, edit: Replace) -> None:
     old = _replaced(module, edit)
-    new = build_layer(old, edit.kind, edit.settings)
-    for owner in list(module.modules()):
-        for name, part in owner._modules.items():
-            if part is old:
-                owner._modules[name] = new
+    put_in_place_(module, old, build_layer(old, edit.kind, edit.settings))
     if edit.kind == ATTENTION:
         forbid_nested_tensors_(module)
+
+
+def put_in_place_(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Everywhere in `module` where `old` is a part, `new` is it then; not inside of `new` itself."""
+    inside = set(new.modules())
+    for owner in list(module.modules()):
+        for name, part in owner._modules.items():
+            if part is old and owner not in inside:
+                owner._modules[name] = new

@@ -15,6 +15,7 @@ from edge_dendrite.compress.model import load
 from edge_dendrite.compress.pipeline import compress_with_controls, plan_compression, scoring_batches
 from edge_dendrite.compress.record import read_record
 from edge_dendrite.config import (
+    BranchConfig,
     Budget,
     CompressConfig,
     FitConfig,
@@ -35,6 +36,7 @@ LEVELS = {
     "segments": SegmentConfig(num_rounds=2, num_batches=2),
     "groups": GroupConfig(num_groups=4, num_batches=2),
     "2:4": TwoOfFourConfig(board="jetson-orin-nano"),
+    "branches": BranchConfig(num_batches=2, num_samples=512),
 }
 TARGET = 13_706 * 6 // 10
 
@@ -210,14 +212,14 @@ def test_a_board_without_2_4_is_refused_by_name(digits, board):
         plan_at_level(newborn(), batches(digits), Budget(pruning_ratio=0.5), config, (1, 8, 8))
 
 
-@pytest.mark.parametrize("level", ["segments", "groups"])
+@pytest.mark.parametrize("level", ["segments", "groups", "branches"])
 @pytest.mark.parametrize("budget", [Budget(macs_ratio=0.4), Budget(max_macs=20_000)])
 def test_segments_and_groups_know_parameters_only(digits, level, budget):
     with pytest.raises(PruneError, match="give pruning_ratio or max_parameters"):
         prune_at_level(newborn(), batches(digits), budget, LEVELS[level])
 
 
-@pytest.mark.parametrize("level", ["segments", "groups"])
+@pytest.mark.parametrize("level", ["segments", "groups", "branches"])
 def test_bytes_are_refused_with_what_to_give_instead(digits, level):
     """The message has to help whoever typed --max-onnx-bytes beside --level."""
     with pytest.raises((PruneError, ConfigError), match="max_onnx_bytes.*(pruning_ratio|max_parameters)"):
@@ -226,7 +228,7 @@ def test_bytes_are_refused_with_what_to_give_instead(digits, level):
         )
 
 
-@pytest.mark.parametrize("level", ["neurons", "segments", "groups"])
+@pytest.mark.parametrize("level", ["neurons", "segments", "groups", "branches"])
 def test_a_budget_out_of_reach_names_the_smallest(digits, level):
     module = newborn()
     before = {name: value.clone() for name, value in module.state_dict().items()}

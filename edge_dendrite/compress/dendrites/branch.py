@@ -11,7 +11,7 @@ import copy
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,7 @@ def branch(
         one = fields[edit.module]
         dense = module.get_submodule(edit.module)
         seen = field_inputs_in(small, edit.module, one, dense, taken, config.num_samples, config.seed)
-        now = LayerSamples(seen, samples[edit.module].outputs_nk, samples[edit.module].weight_k)
+        now = replace(samples[edit.module], inputs_ngs=seen)
         weights = fit_branches(now, one.divide(dense.weight), chosen[edit.module].num_branches, config.activation)
         layer: Any = small.get_submodule(edit.module)
         layer.set_weights_(weights.filters_mgs, weights.biases_mg, weights.soma_kmg, weights.soma_bias_k)

@@ -85,17 +85,18 @@ def _solved(
 ) -> BranchWeights:
     sent_nr = activation(values_nmg + biases_mg).flatten(1)
     held_out = torch.arange(len(sent_nr)) % _HELD_OUT == 0
-    weight_rk, bias_k = _ridge(sent_nr[~held_out], outputs_nk[~held_out])
+    weight_rk, bias_k = ridge(sent_nr[~held_out], outputs_nk[~held_out])
     wanted_nk = outputs_nk[held_out]
     error_k = (sent_nr[held_out] @ weight_rk + bias_k - wanted_nk).square().mean(0)
     worst = float((wanted_nk.var(0, correction=0) * weight_k).sum())
     error = float((error_k * weight_k).sum())
-    weight_rk, bias_k = _ridge(sent_nr, outputs_nk)
+    weight_rk, bias_k = ridge(sent_nr, outputs_nk)
     soma_kmg = weight_rk.T.reshape(-1, *biases_mg.shape)
     return BranchWeights(filters_mgs, biases_mg, soma_kmg, bias_k, error, error / worst if worst > 0 else 0.0)
 
 
-def _ridge(inputs_nr: torch.Tensor, outputs_nk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def ridge(inputs_nr: torch.Tensor, outputs_nk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weight (r, k), bias (k,)) of the linear map next to the outputs, slightly drawn to zero."""
     mean_r, mean_k = inputs_nr.mean(0), outputs_nk.mean(0)
     centred = inputs_nr - mean_r
     gram = centred.T @ centred

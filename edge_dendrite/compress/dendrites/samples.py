@@ -17,17 +17,19 @@ from torch import nn
 from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.dendrites.fields import Fields, field_inputs, flat_inputs, flat_outputs, some_samples
 from edge_dendrite.compress.forward import forward
+from edge_dendrite.compress.layers.dendrites import DendriticLayer
 from edge_dendrite.train.evaluate import evaluating
 from edge_dendrite.train.fit import Loss
 
 
 @dataclass(frozen=True)
 class LayerSamples:
-    """Samples of one layer. weight_k: mean square of the loss's derivative by each neuron's output, times the
-    positions of one input: what a squared error there costs."""
+    """Samples of one layer. errors_nk: the derivative of one input's loss by the outputs; weight_k: its mean square,
+    times the positions of one input: what a squared error there costs."""
 
     inputs_ngs: torch.Tensor
     outputs_nk: torch.Tensor
+    errors_nk: torch.Tensor
     weight_k: torch.Tensor
 
 
@@ -36,13 +38,13 @@ def collect(
 ) -> dict[str, LayerSamples]:
     """Samples of the layers named in `fields`, at random positions: equal batches and seed give equal positions."""
     module = copy.deepcopy(module).requires_grad_(True)  # a frozen layer has outputs that matter too
-    found: dict[str, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {name: [] for name in fields}
+    found: dict[str, list[tuple[torch.Tensor, ...]]] = {name: [] for name in fields}
     for number, (inputs, targets) in enumerate(batches):
         with evaluating(module), _recorded(module, list(fields)) as calls:
             loss(forward(module, inputs), targets).backward()
         module.zero_grad(set_to_none=True)
         for name, one in fields.items():
-            layer = module.get_submodule(name)
+            layer = dense_layer_of(module.get_submodule(name))
             for call, (x, y) in enumerate(calls[name]):
                 share = -(-num_samples // (len(batches) * len(calls[name])))
                 generator = torch.Generator().manual_seed(_seed(seed, number, call))
@@ -85,6 +87,11 @@ def _rows_of(
     return torch.cat(parts)
 
 
+def dense_layer_of(layer: nn.Module) -> Any:
+    """The layer that was there before dendrites were added to it, or the layer itself."""
+    return layer.layer if isinstance(layer, DendriticLayer) else layer
+
+
 @contextlib.contextmanager
 def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]:
     """Inputs and outputs of every call of the layers; outputs keep their gradient."""
@@ -109,23 +116,24 @@ def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, lis
 @torch.no_grad()
 def _take(
     fields: Fields, layer: Any, x: torch.Tensor, y: torch.Tensor, share: int, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    gradient = torch.zeros_like(y) if y.grad is None else y.grad
+) -> tuple[torch.Tensor, ...]:
     num_images = len(x) if x.dim() > 1 else 1
     # The loss is a mean over the batch: times its size, the derivative is that of one input's loss.
-    weight_k = (flat_outputs(layer, gradient) * num_images).square().sum(0) / num_images
+    gradient = torch.zeros_like(y) if y.grad is None else y.grad * num_images
+    weight_k = flat_outputs(layer, gradient).square().sum(0) / num_images
     rows, outputs = field_inputs(fields, layer, some_samples(x)), flat_outputs(layer, some_samples(y))
+    errors = flat_outputs(layer, some_samples(gradient))
     chosen = _positions(len(rows), share, generator).to(rows.device)
-    return rows[chosen], outputs[chosen], weight_k
+    return rows[chosen], outputs[chosen], errors[chosen], weight_k
 
 
 def _positions(count: int, share: int, generator: torch.Generator) -> torch.Tensor:
     return torch.randperm(count, generator=generator)[:share]
 
 
-def _joined(parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> LayerSamples:
-    inputs, outputs, weights = zip(*parts, strict=True)
-    return LayerSamples(torch.cat(inputs), torch.cat(outputs), torch.stack(weights).mean(0))
+def _joined(parts: list[tuple[torch.Tensor, ...]]) -> LayerSamples:
+    inputs, outputs, errors, weights = zip(*parts, strict=True)
+    return LayerSamples(torch.cat(inputs), torch.cat(outputs), torch.cat(errors), torch.stack(weights).mean(0))
 
 
 def _seed(seed: int, batch: int, call: int) -> int:

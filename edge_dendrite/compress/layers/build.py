@@ -14,11 +14,13 @@ from edge_dendrite.compress.layers.branches import (
     map_branches,
     spatial_branches,
 )
+from edge_dendrite.compress.layers.dendrites import dendritic_layer
 from edge_dendrite.compress.layers.sparse import grouped_layer, reason_against, segmented_layer
 from edge_dendrite.errors import PruneError
 
 SEGMENTS, GROUPS, ATTENTION = "segments", "groups", "attention"
 SPATIAL_BRANCHES, MAP_BRANCHES, BLOCK_BRANCHES = "spatial_branches", "map_branches", "block_branches"
+DENDRITES = "dendrites"
 # What a plan of each kind says: lists hold indices, a text is an activation, the rest are numbers.
 _SETTINGS: dict[str, dict[str, type]] = {
     SEGMENTS: {"inputs": list},
@@ -27,6 +29,7 @@ _SETTINGS: dict[str, dict[str, type]] = {
     SPATIAL_BRANCHES: {"num_branches": int, "activation": str},
     MAP_BRANCHES: {"num_maps": int, "num_branches": int, "activation": str},
     BLOCK_BRANCHES: {"inputs": list, "num_blocks": int, "num_branches": int, "activation": str},
+    DENDRITES: {"sizes": list, "activation": str},
 }
 _MAX_INDICES = 1 << 22  # in one list: a plan from elsewhere must not fill the memory
 
@@ -68,5 +71,6 @@ def build_layer(old: nn.Module, kind: str, settings: Mapping[str, Any]) -> nn.Mo
         SPATIAL_BRANCHES: spatial_branches,
         MAP_BRANCHES: map_branches,
         BLOCK_BRANCHES: block_branches,
+        DENDRITES: dendritic_layer,
     }
     return builders[kind](old, **settings).train(old.training)

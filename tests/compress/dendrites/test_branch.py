@@ -99,22 +99,20 @@ def test_a_layer_that_is_branches_is_found_again():
     sent = functional.relu(torch.einsum("ngs,mgs->nmg", inputs, filters))
     outputs = torch.einsum("nmg,kmg->nk", sent, soma)
     dense = torch.einsum("kmg,mgs->kgs", soma, filters)
-    made = fit_branches(LayerSamples(inputs, outputs, torch.ones(5)), dense, 1, "relu")
+    made = fit_branches(LayerSamples(inputs, outputs, outputs, torch.ones(5)), dense, 1, "relu")
     # Directions are exact; the sign of a branch may be the other one, which a linear part would need.
     cosine = functional.cosine_similarity(made.filters_mgs.float(), filters, dim=-1).abs()
     assert bool((cosine > 0.999).all())
-    linear = fit_branches(
-        LayerSamples(inputs, torch.einsum("ngs,kgs->nk", inputs, dense), torch.ones(5)), dense, 1, "relu"
-    )
+    outputs = torch.einsum("ngs,kgs->nk", inputs, dense)
+    linear = fit_branches(LayerSamples(inputs, outputs, outputs, torch.ones(5)), dense, 1, "relu")
     assert linear.relative_error < 0.15
 
 
 def test_the_soma_is_the_least_squares_solution():
     generator = torch.Generator().manual_seed(0)
     inputs, outputs = torch.randn(600, 3, 4, generator=generator), torch.randn(600, 5, generator=generator)
-    made = fit_branches(
-        LayerSamples(inputs, outputs, torch.ones(5)), torch.randn(5, 3, 4, generator=generator), 2, "tanh"
-    )
+    dense = torch.randn(5, 3, 4, generator=generator)
+    made = fit_branches(LayerSamples(inputs, outputs, outputs, torch.ones(5)), dense, 2, "tanh")
     sent = torch.tanh(torch.einsum("ngs,mgs->nmg", inputs.double(), made.filters_mgs) + made.biases_mg).flatten(1)
     design = torch.cat([sent, torch.ones(600, 1).double()], 1)
     best = torch.linalg.lstsq(design, outputs.double()).solution

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from edge_dendrite.compress.layers.branches import block_branches, map_branches, spatial_branches
+from edge_dendrite.compress.layers.dendrites import dendritic_layer
 from zoo.base import Network, floats
 
 
@@ -46,7 +47,20 @@ def branched_mlp():
     )
 
 
+def grown():
+    layers = branched_cnn(1)
+    for at, size in ((0, 2), (8, 3)):
+        layers[at] = dendritic_layer(layers[at], [size], "relu")
+    return layers
+
+
 NETWORKS = (
+    Network(
+        "dendrites that were grown",
+        grown,
+        floats(1, 8, 8),
+        {"0.layer.weight": 6, "0.sets.0.branches.weight": 2, "8.sets.0.branches.weight": 3},
+    ),
     Network(
         "branches of channels and maps",
         lambda: branched_cnn(1),

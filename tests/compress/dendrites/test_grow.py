@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from edge_dendrite.compress.dendrites.grow import Grower
+from edge_dendrite.compress.layers.build import DENDRITES
+from edge_dendrite.compress.layers.dendrites import DendriticLayer, joined, new_dendrites, set_dendrites_
+from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
+from edge_dendrite.config import GrowConfig
+from edge_dendrite.errors import ConfigError, PruneError
+from edge_dendrite.export.onnx import export_onnx, open_session, run_onnx
+
+QUICK = {"candidate_steps": 100, "num_batches": 8, "num_samples": 4096, "patience": 2}
+
+
+class Renamed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 4, 3, stride=2), nn.Linear(36, 3)
+
+    def forward(self, x):
+        return self.c(self.b(self.a(x).relu()).relu().flatten(1))
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return Renamed().eval()
+
+
+@pytest.fixture
+def batches():
+    """Targets that a small network gets only partly right."""
+    generator = torch.Generator().manual_seed(1)
+    quarters = torch.randn(2048, 1, 2, 2, generator=generator)
+    inputs = functional.interpolate(quarters, size=(8, 8)) + 0.1 * torch.randn(2048, 1, 8, 8, generator=generator)
+    distance = quarters.mean((1, 2, 3)).abs()
+    targets = (distance > 0.25).long() + (distance > 0.5).long()
+    return list(zip(inputs.split(256), targets.split(256), strict=True))
+
+
+def mean_loss(network, batches):
+    with torch.no_grad():
+        return sum(float(functional.cross_entropy(network(x), y)) for x, y in batches) / len(batches)
+
+
+def num_parameters(module):
+    return sum(one.numel() for one in module.parameters())
+
+
+def train(network, batches, num_epochs, optimizer=None):
+    optimizer = optimizer or torch.optim.Adam(network.parameters(), lr=0.01)
+    network.train()
+    for _ in range(num_epochs):
+        for x, y in batches:
+            optimizer.zero_grad()
+            functional.cross_entropy(network(x), y).backward()
+            optimizer.step()
+    network.eval()
+
+
+def test_new_dendrites_lower_the_loss_and_come_back_as_parameters(network, batches):
+    train(network, batches, 3)
+    before, size = mean_loss(network, batches), num_parameters(network)
+    grower = Grower(network, GrowConfig(**QUICK))
+    grower.observe(0.5)
+    new = grower.grow(batches)
+    growth = grower.growths[-1]
+    assert growth.num_dendrites > 0 and growth.correlation > 0.05
+    assert growth.losses[0] == pytest.approx(before)
+    assert growth.losses[1] == pytest.approx(mean_loss(network, batches)) and growth.losses[1] < before
+    assert num_parameters(network) == size + sum(one.numel() for one in new)
+    assert {id(one) for one in new} <= {id(one) for one in network.parameters()}
+    assert isinstance(network.get_submodule(growth.layer), DendriticLayer)
+
+
+def test_the_loop_of_the_documentation_trains_on_with_the_same_optimizer(network, batches):
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    grower = Grower(network, GrowConfig(**QUICK, max_parameters=num_parameters(network) + 300))
+    for _ in range(12):
+        train(network, batches, 1, optimizer)
+        if grower.observe(-mean_loss(network, batches)):
+            new = grower.grow(batches)
+            if new:
+                optimizer.add_param_group({"params": new})
+    plan = grower.finish(lambda: -mean_loss(network, batches))
+    assert math.isfinite(mean_loss(network, batches))
+    assert num_parameters(network) <= num_parameters(Renamed()) + 300
+    fresh = apply_plan_(Renamed(), plan).eval()
+    fresh.load_state_dict(network.state_dict())
+    assert torch.equal(fresh(batches[0][0]), network(batches[0][0]))
+
+
+@pytest.mark.parametrize("mode", ["correlation", "gradient"])
+def test_dendrites_train_and_so_does_all_before_them(network, batches, mode):
+    """No gradient is cut: with everything else silent, upstream weights learn through the dendrites."""
+    grower = Grower(network, GrowConfig(**QUICK, mode=mode, layers=("c",), freeze=mode == "correlation"))
+    grower.grow(batches)
+    layer = network.c
+    frozen = [one.requires_grad for one in layer.sets[0].branches.parameters()]
+    assert frozen == ([False, False] if mode == "correlation" else [True, True])
+    layer.sets[0](network.b(network.a(batches[0][0]).relu()).relu().flatten(1)).sum().backward()
+    assert bool(network.a.weight.grad.any()) and bool(network.b.weight.grad.any())
+    assert bool(layer.sets[0].soma.weight.grad.any())
+
+
+def test_a_growth_that_does_not_help_is_taken_back_bit_for_bit(network, batches):
+    best = copy.deepcopy(network.state_dict())
+    grower = Grower(network, GrowConfig(**QUICK))
+    grower.observe(0.9)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    assert grower.grow(batches)
+    train(network, batches, 1, optimizer)
+    grower.observe(0.5)
+    grower.grow(batches)
+    assert sum(isinstance(one, DendriticLayer) for one in network.modules()) == 1  # the first growth is gone
+    plan = grower.finish(lambda: 0.0)
+    assert plan.edits == () and network.state_dict().keys() == best.keys()
+    assert all(torch.equal(value, best[name]) for name, value in network.state_dict().items())
+
+
+def test_a_metric_that_is_not_finite_brings_the_best_weights_back(network):
+    best = copy.deepcopy(network.state_dict())
+    grower = Grower(network, GrowConfig(patience=2))
+    assert not grower.observe(0.9)
+    with torch.no_grad():
+        network.c.weight.fill_(float("nan"))
+    assert not grower.observe(float("nan"))
+    assert torch.equal(network.c.weight, best["c.weight"])
+    assert grower.observe(0.9)  # no gain: the second epoch without
+
+
+def test_a_pool_that_finds_nothing_says_so(network, batches):
+    """Every target is certain: no error is left to follow."""
+    with torch.no_grad():
+        network.c.weight.zero_()
+        network.c.bias.copy_(torch.tensor([80.0, 0.0, 0.0]))
+    solved = [(x, torch.zeros(len(x), dtype=torch.long)) for x, _ in batches]
+    grower = Grower(network, GrowConfig(**QUICK))
+    assert grower.grow(solved) == []
+    assert grower.growths[-1].num_dendrites == 0 and "no candidate" in grower.growths[-1].words
+    assert not any(isinstance(one, DendriticLayer) for one in network.modules())
+
+
+def test_the_parameters_are_a_limit(network, batches):
+    limit = num_parameters(network) + 45  # one dendrite of c costs 36 + 1 + 3, one of a 9 + 1 + 3
+    grower = Grower(network, GrowConfig(**QUICK, layers=("c",), max_parameters=limit))
+    grower.observe(0.5)
+    assert len(grower.grow(batches)) == 3
+    assert grower.growths[-1].num_dendrites == 1 and num_parameters(network) <= limit
+    grower.observe(0.6)
+    assert grower.grow(batches) == []
+    assert {"a", "b"} <= set(grower.kept)
+
+
+def with_sets(layer, sizes):
+    generator = torch.Generator().manual_seed(4)
+    made = DendriticLayer(layer)
+    for size in sizes:
+        one = new_dendrites(layer, size, "tanh")
+        shapes = ((size, layer.weight[0].numel()), (size,), (len(layer.weight), size))
+        set_dendrites_(one, *(torch.randn(shape, generator=generator) for shape in shapes))
+        made.sets.append(one)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (nn.Linear(5, 4), torch.randn(6, 5)),
+        (nn.Conv2d(3, 4, 3, stride=2, padding=1), torch.randn(2, 3, 7, 7)),
+        (nn.Conv1d(3, 4, 3, dilation=2, padding_mode="circular", padding=1), torch.randn(2, 3, 9)),
+    ],
+)
+def test_sets_are_joined_to_one_without_a_change(layer, x):
+    made = with_sets(layer, (3, 2))
+    together = joined(made, [torch.ones(3, dtype=torch.bool), torch.ones(2, dtype=torch.bool)], "tanh")
+    assert len(together.sets) == 1 and torch.allclose(together(x), made(x), atol=1e-5)
+    with torch.no_grad():
+        made.sets[0].soma.weight[:, 1] = 0.0
+    fewer = joined(made, [torch.tensor([True, False, True]), torch.ones(2, dtype=torch.bool)], "tanh")
+    assert fewer.sets[0].branches.weight.shape[0] == 4 and torch.allclose(fewer(x), made(x), atol=1e-5)
+
+
+def test_what_costs_nothing_to_zero_is_removed(network, batches):
+    network.c = with_sets(network.c, (3, 2))
+    with torch.no_grad():
+        network.c.sets[0].soma.weight[:, 1] = 0.0  # adds nothing
+    x = batches[0][0]
+    wanted = network(x).detach()
+    grower = Grower(network, GrowConfig(activation="tanh"))
+    plan = grower.finish(lambda: -float((network(x) - wanted).abs().max()))
+    assert plan.edits == (Replace("c", DENDRITES, {"sizes": [4], "activation": "tanh"}),)
+    assert torch.allclose(network(x), wanted, atol=1e-5)
+    assert [(line.layer, line.before, line.after) for line in plan.layers] == [("c (dendrites)", 5, 4)]
+
+
+def test_a_plan_gives_a_fresh_network_the_shape(network, batches):
+    network.c, network.a = with_sets(network.c, (3,)), with_sets(network.a, (2,))
+    edits = tuple(Replace(name, DENDRITES, {"sizes": [n], "activation": "tanh"}) for name, n in (("c", 3), ("a", 2)))
+    plan = Plan.from_dict(json.loads(json.dumps(Plan(edits).to_dict())))
+    fresh = apply_plan_(Renamed(), plan).eval()
+    fresh.load_state_dict(network.state_dict())
+    x = batches[0][0]
+    assert torch.equal(fresh(x), network(x))
+    exported = export_onnx(network, (1, 8, 8), 13)
+    assert torch.allclose(torch.from_numpy(run_onnx(open_session(exported.content), x.numpy())), network(x), atol=1e-4)
+    with pytest.raises(PruneError, match="without a dendrite"):
+        apply_plan_(Renamed(), Plan((Replace("c", DENDRITES, {"sizes": [0], "activation": "tanh"}),)))
+
+
+def test_two_growers_do_not_know_of_each_other(batches):
+    made = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        one = Renamed().eval()
+        Grower(one, GrowConfig(**QUICK)).grow(batches)
+        made.append(one.state_dict())
+    assert made[0].keys() == made[1].keys() and all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mode": "perforated"},
+        {"activation": "gelu"},
+        {"num_dendrites": 0},
+        {"freeze": 1},
+        {"layers": "fc1"},
+        {"layers": ("[",)},
+        {"max_parameters": 0},
+        {"patience": 0},
+        {"min_gain": -1.0},
+        {"learning_rate": 0.0},
+    ],
+)
+def test_settings_out_of_range(settings):
+    with pytest.raises(ConfigError, match="GrowConfig"):
+        GrowConfig(**settings)
+
+
+def test_no_layer_can_grow(batches):
+    with pytest.raises(PruneError, match="not among the layers that may grow"):
+        Grower(Renamed(), GrowConfig(layers=("nothing",))).grow(batches)
