@@ -33,7 +33,7 @@ def test_python_blocks_run(number, tmp_path):
         [sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
     )
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "report.html").exists()
+    assert (tmp_path / "report.html").exists() == ("write_reports" in code)
 
 
 def test_there_are_python_blocks():
