@@ -522,6 +522,43 @@ LEVELS: dict[str, type[LevelConfig]] = {
 
 
 @dataclass(frozen=True)
+class RecipeConfig(Config):
+    """Several cuts, each by the method that a short trial prefers (compress/recipe.py).
+
+    num_cuts: after which the budget is reached, in equal ratios. trial_steps, trial_batch_size, trial_learning_rate:
+    of the training before methods are compared. prune, branch: settings of the methods. seed: of the trials' batches.
+    """
+
+    num_cuts: int = 2
+    trial_steps: int = 200
+    trial_batch_size: int = 64
+    trial_learning_rate: float = 1e-3
+    prune: PruneConfig = field(default_factory=PruneConfig)
+    branch: BranchConfig = field(default_factory=BranchConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._require("num_cuts", int, 1, 100)
+        self._require("trial_steps", int, 1, 10**6)
+        self._require("trial_batch_size", int, 2, 10**6)
+        self._require("trial_learning_rate", float, 0.0, 1e3, open_low=True)
+        self._require("seed", int, 0, 2**31 - 1)
+        for name, kind in (("prune", PruneConfig), ("branch", BranchConfig)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"RecipeConfig: {name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RecipeConfig:
+        """As Config.from_dict, with nested dicts for prune and branch."""
+        parts: dict[str, type[Config]] = {"prune": PruneConfig, "branch": BranchConfig}
+        built = {
+            key: parts[key].from_dict(value) if key in parts and isinstance(value, Mapping) else value
+            for key, value in values.items()
+        }
+        return super().from_dict(built)
+
+
+@dataclass(frozen=True)
 class CompressConfig(Config):
     """The whole of `compress`: train the baseline, prune, distil, and the controls.
 

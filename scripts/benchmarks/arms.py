@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from torch import nn
 
 from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
+from edge_dendrite.compress.recipe import reduce, split_epochs
 from edge_dendrite.config import Budget
 from scripts.benchmarks import peers, studies
 from scripts.benchmarks.job import Job
@@ -51,6 +53,28 @@ def edge_dendrite_gradual(job: Job) -> nn.Module:
     return module
 
 
+def edge_dendrite_recipe(job: Job) -> nn.Module:
+    """Cuts by pruning, branching or both, as trials on validation data prefer, each followed by distillation."""
+    made = reduce(
+        job.dense,
+        job.data,
+        job.scoring_batches,
+        job.max_parameters,
+        job.study.more_epochs,
+        job.teacher,
+        job.distil,
+        job.study.recipe,
+    )
+    job.keep_plan(made.plan)
+    job.notes["steps"] = [asdict(step) for step in made.steps]
+    return made.module
+
+
+def from_scratch_recipe(job: Job) -> nn.Module:
+    """As `from_scratch`, of the shape that the recipe left."""
+    return _from_scratch(job, job.kept_plan(studies.RECIPE))
+
+
 def from_scratch_gradual(job: Job) -> nn.Module:
     """As `from_scratch`, of the shape that gradual pruning left."""
     return _from_scratch(job, job.kept_plan(studies.GRADUAL))
@@ -59,14 +83,6 @@ def from_scratch_gradual(job: Job) -> nn.Module:
 def _from_scratch(job: Job, plan: Plan) -> nn.Module:
     module = same_shape_from_scratch(job.factory, plan, job.seed)
     return job.distil(module, job.study.fit.epochs + job.study.more_epochs)
-
-
-def split_epochs(total: int, num_parts: int) -> list[int]:
-    """A quarter of the epochs, one at least, for every part but the last, which gets the rest."""
-    early = [max(1, total // 4)] * (num_parts - 1)
-    if sum(early) >= total:
-        raise ValueError(f"{total} epochs are too few for {num_parts} parts")
-    return [*early, total - sum(early)]
 
 
 def uniform_l2(job: Job) -> nn.Module:
@@ -94,6 +110,8 @@ ARMS: Mapping[str, Callable[[Job], nn.Module]] = {
     studies.SCRATCH: from_scratch,
     studies.GRADUAL: edge_dendrite_gradual,
     studies.GRADUAL_SCRATCH: from_scratch_gradual,
+    studies.RECIPE: edge_dendrite_recipe,
+    studies.RECIPE_SCRATCH: from_scratch_recipe,
     studies.UNIFORM_L2: uniform_l2,
     studies.GLOBAL_L2: global_l2,
     studies.GLOBAL_TAYLOR: global_taylor,

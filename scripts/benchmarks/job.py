@@ -138,13 +138,26 @@ class Trainer:
 
 
 class Job:
-    """One arm at one budget: what the functions of arms.py work with."""
+    """One arm at one budget: what the functions of arms.py work with.
+
+    notes: what an arm wants to be in its row, JSON-ready.
+    """
 
     def __init__(self, shared: Seed, case: Case) -> None:
         self._shared, self.case = shared, case
         self._dense = shared.dense
         self.trainer = Trainer(shared, case)
         self.study, self.seed, self.factory = shared.study, shared.seed, shared.factory
+        self.notes: dict[str, Any] = {}
+
+    @property
+    def data(self) -> DataSet:
+        return self._shared.data
+
+    @property
+    def teacher(self) -> Teacher:
+        """The dense network, as everything after it learns from it."""
+        return Teacher(self.dense, self.study.distil)
 
     @property
     def dense(self) -> nn.Module:
@@ -196,7 +209,7 @@ class Job:
     def distil(self, module: nn.Module, epochs: int) -> nn.Module:
         """Train `module` in place with the dense network as its teacher."""
         config = replace(self._shared.fit, epochs=epochs)
-        return self.trainer.train(module, config, Teacher(self.dense, self.study.distil))
+        return self.trainer.train(module, config, self.teacher)
 
 
 class Clock:

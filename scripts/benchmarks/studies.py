@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_dendrite.config import DistilConfig, FitConfig, PruneConfig
+from edge_dendrite.config import DistilConfig, FitConfig, PruneConfig, RecipeConfig
 
 DENSE, DENSE_LONGER = "dense", "dense-longer"
 OURS, SCRATCH, GRADUAL = "edge-dendrite", "from-scratch", "edge-dendrite-gradual"
 GRADUAL_SCRATCH = "from-scratch-gradual"
+RECIPE, RECIPE_SCRATCH = "edge-dendrite-recipe", "from-scratch-recipe"
 # The control of each of ours: its shape with new weights.
-SAME_SHAPE = {OURS: SCRATCH, GRADUAL: GRADUAL_SCRATCH}
+SAME_SHAPE = {OURS: SCRATCH, GRADUAL: GRADUAL_SCRATCH, RECIPE: RECIPE_SCRATCH}
 UNIFORM_L2 = "torch-pruning-uniform-l2"
 GLOBAL_L2 = "torch-pruning-global-l2"
 GLOBAL_TAYLOR = "torch-pruning-global-taylor"
@@ -36,6 +37,7 @@ class Study:
     note: str = ""
     prune: PruneConfig = PruneConfig()
     distil: DistilConfig = DistilConfig()
+    recipe: RecipeConfig = RecipeConfig()
 
 
 PRUNING_WAVES = (
@@ -45,6 +47,14 @@ PRUNING_WAVES = (
     (DENSE_LONGER,),
     (GRADUAL,),
     (GRADUAL_SCRATCH,),
+)
+
+# By channel pruning alone to the same size, and that shape from scratch: the plain network of equal capacity.
+RECIPE_WAVES = (
+    (DENSE,),
+    (RECIPE, RECIPE_SCRATCH),
+    (OURS, SCRATCH),
+    (DENSE_LONGER,),
 )
 
 STUDIES = (
@@ -69,6 +79,39 @@ STUDIES = (
         waves=PRUNING_WAVES,
         note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
         "in bfloat16: compare with the dense network of this table only, never with published figures.",
+    ),
+    Study(
+        name="recipe-mnist",
+        title="Pruning and branching on MNIST",
+        data="mnist",
+        model="mnist-cnn",
+        budgets=(0.9, 0.95),
+        fit=FitConfig(epochs=8, batch_size=64),
+        more_epochs=24,
+        waves=RECIPE_WAVES,
+    ),
+    Study(
+        name="recipe-cifar10-jpeg",
+        title="Pruning and branching on CIFAR-10-JPEG",
+        data="cifar10",
+        model="resnet8",
+        budgets=(0.9,),
+        fit=FitConfig(epochs=12, batch_size=128, precision="bfloat16", channels_last=True),
+        more_epochs=16,
+        waves=RECIPE_WAVES,
+        note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
+        "in bfloat16: compare with the dense network of this table only, never with published figures.",
+    ),
+    Study(
+        name="recipe-digits",
+        title="Pruning and branching on the embedded digits",
+        data="digits",
+        model="digits-cnn",
+        budgets=(0.9,),
+        fit=FitConfig(epochs=6, batch_size=32),
+        more_epochs=8,
+        waves=RECIPE_WAVES,
+        note="A small study that shows in a minute that everything runs; its 359 test images decide nothing.",
     ),
     Study(
         name="pruning-digits",

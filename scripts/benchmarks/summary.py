@@ -12,8 +12,6 @@ from scripts.benchmarks.intervals import Interval, paired_difference
 from scripts.benchmarks.rows import TRAINED, Row, unpack_bits
 from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE, Study
 
-OUR_ARMS = tuple(SAME_SHAPE)
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -60,6 +58,11 @@ class Summary:
         return [arm for wave in self.study.waves for arm in wave if self.of(arm, budget)]
 
     @property
+    def _our_arms(self) -> list[str]:
+        """Those of the study that have a control of their own shape."""
+        return [arm for wave in self.study.waves for arm in wave if arm in SAME_SHAPE]
+
+    @property
     def trained(self) -> list[Row]:
         """All rows of trained networks."""
         return [row for key, row in self._rows.items() if key[0] == TRAINED]
@@ -82,7 +85,7 @@ class Summary:
         """Each of our arms against its shape from scratch, every peer, and the dense networks."""
         return [
             found
-            for arm in OUR_ARMS
+            for arm in self._our_arms
             for other in self._others(arm, budget)
             if (found := self.compare(arm, other, budget))
         ]
@@ -90,19 +93,19 @@ class Summary:
     def _others(self, arm: str, budget: float) -> list[str]:
         controls = list(SAME_SHAPE.values())
         same_shape = [one for one in controls if self.of(one, budget) and self.has_shape_of(arm, one, budget)]
-        peers = [one for one in self.arms(budget) if one not in OUR_ARMS and one not in controls]
+        peers = [one for one in self.arms(budget) if one not in SAME_SHAPE and one not in controls]
         return [*same_shape[:1], *peers, DENSE, DENSE_LONGER]
 
     def recommended(self, budget: float) -> str | None:
         """Our arm with the higher mean accuracy on validation data; without a choice the one with the most seeds."""
-        arms = [arm for arm in OUR_ARMS if self.of(arm, budget)]
+        arms = [arm for arm in self._our_arms if self.of(arm, budget)]
         if not self.is_choice(budget):
             return max(arms, key=lambda arm: len(self.of(arm, budget)), default=None)
         return max(arms, key=lambda arm: math.fsum(row["val_accuracy"] for row in self.of(arm, budget)))
 
     def is_choice(self, budget: float) -> bool:
         """Whether all of our arms have the same seeds, so that validation data can choose."""
-        first, *others = ({row["seed"] for row in self.of(arm, budget)} for arm in OUR_ARMS)
+        first, *others = ({row["seed"] for row in self.of(arm, budget)} for arm in self._our_arms)
         return bool(first) and all(seeds == first for seeds in others)
 
     def has_shape_of(self, arm: str, other: str, budget: float) -> bool:

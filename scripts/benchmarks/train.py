@@ -121,6 +121,7 @@ def _row(shared: Seed, job: Job, module: nn.Module, exported: OnnxModel) -> dict
         "test_accuracy": float(correct.mean()),
         "test_correct": pack_bits(correct),
         **job.clock.to_dict(),
+        **job.notes,
         "settings": {
             "fit": shared.fit.to_dict(),
             "more_epochs": shared.study.more_epochs,

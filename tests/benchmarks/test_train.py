@@ -17,7 +17,6 @@ from edge_dendrite.progress import silent
 from parts import ROOT
 from scripts.benchmarks import train as train_module
 from scripts.benchmarks.__main__ import main
-from scripts.benchmarks.arms import split_epochs
 from scripts.benchmarks.rows import read_rows, unpack_bits
 from scripts.benchmarks.studies import find_study
 from scripts.benchmarks.train import cases, train_missing
@@ -165,13 +164,6 @@ def test_order_and_choice_of_cases():
         ("dense", None, 1),
         ("from-scratch", 0.75, 1),
     ]
-
-
-@pytest.mark.parametrize(("total", "parts"), [(4, [1, 1, 2]), (6, [1, 1, 4]), (8, [2, 2, 4])])
-def test_epochs_of_gradual_pruning_add_up(total, parts):
-    assert split_epochs(total, 3) == parts
-    with pytest.raises(ValueError, match="2 epochs are too few"):
-        split_epochs(2, 3)
 
 
 def test_the_command_line_says_what_is_wrong(tmp_path, capsys):
