@@ -21,6 +21,7 @@ __all__ = [
     "Distiller",
     "ExportConfig",
     "FitConfig",
+    "GateConfig",
     "GroupConfig",
     "GrowConfig",
     "Grower",
@@ -39,6 +40,7 @@ __all__ = [
     "export_bundle",
     "find_coupling",
     "fit",
+    "gate",
     "load",
     "load_data",
     "prune",
@@ -49,11 +51,12 @@ def _home(name: str) -> str:
     """The module in which a public name lives."""
     homes = {
         "config": (
-            "BranchConfig Budget CompressConfig DistilConfig ExportConfig FitConfig GroupConfig GrowConfig LayerRule "
-            "MaskConfig PruneConfig SegmentConfig TwoOfFourConfig"
+            "BranchConfig Budget CompressConfig DistilConfig ExportConfig FitConfig GateConfig GroupConfig GrowConfig "
+            "LayerRule MaskConfig PruneConfig SegmentConfig TwoOfFourConfig"
         ),
         "compress.coupling.find": "find_coupling",
         "compress.dendrites.branch": "branch",
+        "compress.dendrites.gate": "gate",
         "compress.dendrites.grow": "Grower",
         "compress.model": "CompressedModel load",
         "compress.pipeline": "compress_with_controls",

@@ -522,6 +522,46 @@ LEVELS: dict[str, type[LevelConfig]] = {
 
 
 @dataclass(frozen=True)
+class GateConfig(Config):
+    """Blocks that run only for inputs that need them (compress/dendrites/gate.py).
+
+    blocks: names (fqn) or regular expressions of the blocks; empty for the outermost ones that can be and have between
+    min_share and max_share of the network's multiply-accumulates. hidden: width of each gate's hidden layer.
+    target: share of the gated blocks' multiply-accumulates that may run on average. weight: of the penalty for more.
+    warm_up: training steps in which the target comes down from 1.
+    num_batches and num_samples: training batches, and positions in them, to which bypasses are fitted.
+    """
+
+    blocks: tuple[str, ...] = ()
+    hidden: int = 8
+    target: float = 0.5
+    weight: float = 4.0
+    warm_up: int = 1000
+    min_share: float = 0.05
+    max_share: float = 0.8
+    num_batches: int = 16
+    num_samples: int = 8192
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.blocks, tuple) or not all(isinstance(one, str) and one for one in self.blocks):
+            raise ConfigError(f"GateConfig: blocks must be a tuple of names, not {self.blocks!r}")
+        for one in self.blocks:
+            _check_expression("GateConfig", one)
+        self._require("hidden", int, 1, 4096)
+        self._require("warm_up", int, 0, 10**9)
+        for name in ("target", "min_share", "max_share"):
+            self._require(name, float, 0.0, 1.0)
+        self._require("weight", float, 0.0, 1e6, open_low=True)
+        self._require("num_batches", int, 1, 10**6)
+        self._require("num_samples", int, 64, 10**6)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GateConfig:
+        """As Config.from_dict, with lists for tuples."""
+        return super().from_dict({key: tuple(one) if isinstance(one, list) else one for key, one in values.items()})
+
+
+@dataclass(frozen=True)
 class RecipeConfig(Config):
     """Several cuts, each by the method that a short trial prefers (compress/recipe.py).
 

@@ -25,6 +25,7 @@ from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ExportError
+from edge_dendrite.export.gates import has_gates, inputs_of_every_path
 from edge_dendrite.export.onnx import (
     OnnxModel,
     check_onnx,
@@ -35,6 +36,9 @@ from edge_dendrite.export.onnx import (
     tensor_names,
 )
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
+
+# Among so many validation samples inputs are looked for that take every way through a gated network.
+_MOST_INPUTS_OF_PATHS = 1_000
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,11 @@ def is_evaluated_on(manifest: Mapping[str, Any], data: DataSet, metric: Metric) 
 
 def _reference_inputs(model: CompressedModel, count: int, data: DataSet | None) -> torch.Tensor:
     if data is not None:
-        return data.prepare(data.validation.inputs[:count])
+        first = data.prepare(data.validation.inputs[:count])
+        if not has_gates(model.module):
+            return first
+        more = data.prepare(data.validation.inputs[:_MOST_INPUTS_OF_PATHS])
+        return torch.cat([first, more[inputs_of_every_path(model.module, more)]])
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, *model.input_shape, generator=generator)
 

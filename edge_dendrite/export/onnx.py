@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from edge_dendrite.errors import ExportError
+from edge_dendrite.export.gates import has_gates, traced_with_gates, weights_into_branches
 from edge_dendrite.train.evaluate import evaluating
 
 INPUT, OUTPUT = "input", "output"
@@ -37,13 +38,14 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
     """
     example = torch.zeros(1, *input_shape)
     buffer = io.BytesIO()
+    gated = has_gates(module)
     try:
         with evaluating(module), warnings.catch_warnings(record=True) as seen:
             # Recorded, not shown: the exporter announces its own deprecation at every call, and is the only one that
             # writes opset 13.
             warnings.simplefilter("always")
             torch.onnx.export(
-                module,
+                traced_with_gates(module, example) if gated else module,
                 (example,),
                 buffer,
                 dynamo=False,
@@ -51,9 +53,13 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
                 input_names=[INPUT],
                 output_names=[OUTPUT],
             )
+    except ExportError:
+        raise
     except Exception as error:  # torch.onnx raises many kinds; its first line names the operator
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ExportError(f"the network cannot be exported at opset {opset}: {first_line}") from error
+    if gated:
+        return check_onnx(weights_into_branches(buffer.getvalue()), opset)
     if any(issubclass(one.category, torch.jit.TracerWarning) for one in seen):
         _check_control_flow(module, example)
     return check_onnx(buffer.getvalue(), opset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -35,6 +35,7 @@ def fit(
     stage: str = "train",
     teacher: Teacher | None = None,
     loss: Loss = functional.cross_entropy,
+    penalty: Callable[[], torch.Tensor] | None = None,
     metric: Metric = accuracy,
     checkpoint: Path | None = None,
     key: str = "",
@@ -46,7 +47,8 @@ def fit(
     With `checkpoint`, each finished epoch is saved there and a later call with the same arguments goes on from it
     (`key` names what the arguments do not tell: the data, the network, the teacher). On the CPU of one machine the
     result is that of an uninterrupted run, bit for bit; on another device the checkpoint goes on too. With `teacher`
-    the loss is distillation's, and `loss` is not used.
+    the loss is distillation's, and `loss` is not used. penalty: called after each forward pass, for what is added to
+    the loss (a scalar), for instance the work that gates let through.
 
     Training takes place on `device` ("auto": where the network is, or an accelerator if there is one; see
     `choose_device`); afterwards the network is back where it was. Under `accelerate launch` every process calls `fit`
@@ -75,6 +77,7 @@ def fit(
             data,
             config,
             loss=loss,
+            penalty=penalty,
             distiller=distiller,
             metric=metric,
             processes=processes,

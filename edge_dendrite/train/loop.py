@@ -41,13 +41,14 @@ class Training:
         config: FitConfig,
         *,
         loss: Loss,
+        penalty: Callable[[], torch.Tensor] | None,
         distiller: Distiller | None,
         metric: Metric,
         processes: Processes,
         kept: Kept,
     ) -> None:
         self._module, self._data, self._config = module, data, config
-        self._loss, self._distiller, self._metric = loss, distiller, metric
+        self._loss, self._penalty, self._distiller, self._metric = loss, penalty, distiller, metric
         self._processes, self._kept = processes, kept
         self._precision = Precision(config.precision, processes.device)
         self._average = None if config.ema_decay is None else Average(module, config.ema_decay)
@@ -162,6 +163,8 @@ class Training:
         with self._precision.autocast():
             outputs = as_float32(self._module(inputs))
             value = self._value(part, inputs, outputs, targets)
+            if self._penalty is not None:
+                value = value + self._penalty()
         value = value * weight
         self._precision.scaler.scale(value).backward()
         loss = self._processes.average(self._parameters, value.detach())

@@ -15,12 +15,13 @@ from edge_dendrite.compress.layers.branches import (
     spatial_branches,
 )
 from edge_dendrite.compress.layers.dendrites import dendritic_layer
+from edge_dendrite.compress.layers.gated import gated_block
 from edge_dendrite.compress.layers.sparse import grouped_layer, reason_against, segmented_layer
 from edge_dendrite.errors import PruneError
 
 SEGMENTS, GROUPS, ATTENTION = "segments", "groups", "attention"
 SPATIAL_BRANCHES, MAP_BRANCHES, BLOCK_BRANCHES = "spatial_branches", "map_branches", "block_branches"
-DENDRITES = "dendrites"
+DENDRITES, GATED = "dendrites", "gated"
 # What a plan of each kind says: lists hold indices, a text is an activation, the rest are numbers.
 _SETTINGS: dict[str, dict[str, type]] = {
     SEGMENTS: {"inputs": list},
@@ -30,6 +31,7 @@ _SETTINGS: dict[str, dict[str, type]] = {
     MAP_BRANCHES: {"num_maps": int, "num_branches": int, "activation": str},
     BLOCK_BRANCHES: {"inputs": list, "num_blocks": int, "num_branches": int, "activation": str},
     DENDRITES: {"sizes": list, "activation": str},
+    GATED: {"num_inputs": int, "num_outputs": int, "stride": int, "num_dims": int, "channels_last": int, "hidden": int},
 }
 _MAX_INDICES = 1 << 22  # in one list: a plan from elsewhere must not fill the memory
 
@@ -63,6 +65,8 @@ def build_layer(old: nn.Module, kind: str, settings: Mapping[str, Any]) -> nn.Mo
         if not can_replace(old):
             raise PruneError(f"the plan replaces attention, but finds {type(old).__name__}")
         return equal_attention(old)
+    if kind == GATED:
+        return gated_block(old, **settings)
     if reason := reason_against(old):
         raise PruneError(f"the plan replaces a layer that cannot be: {reason}")
     builders: dict[str, Callable[..., nn.Module]] = {

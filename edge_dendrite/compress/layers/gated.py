@@ -1,0 +1,108 @@
+"""A block that runs only for inputs that need it.
+
+Source: Veit and Belongie 2018, "Convolutional Networks with Adaptive Inference Graphs", section 3: a gate for each
+block on pooled features, hard decisions by the straight-through Gumbel trick while it is trained.
+
+Shape suffixes: b batch, c channels or features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from edge_dendrite.errors import PruneError
+
+_MAX_WIDTH = 1 << 16  # a plan from elsewhere must not fill the memory
+
+
+class Gate(nn.Module):
+    """Pooled features to one number per input, (b, c, ...) to (b,): above zero the block runs."""
+
+    def __init__(self, num_inputs: int, hidden: int, channel_dim: int) -> None:
+        super().__init__()
+        self.channel_dim = channel_dim
+        self.hidden, self.decide = nn.Linear(num_inputs, hidden), nn.Linear(hidden, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled_bc = x if x.dim() == 2 else x.mean([at for at in range(1, x.dim()) if at != self.channel_dim % x.dim()])
+        return self.decide(self.hidden(pooled_bc).relu()).squeeze(-1)
+
+
+class GatedBlock(nn.Module):
+    """`block` where the gate is open, `bypass` where it is closed, decided for each input by itself.
+
+    In training both are computed, and gradients pass the decision straight through; `open_rate` is then the share of
+    the batch that was open, with a gradient, and `num_steps` counts the batches. In evaluation each input goes one
+    way, and only that way is computed.
+    """
+
+    num_steps: torch.Tensor
+
+    def __init__(self, block: nn.Module, bypass: nn.Module, gate: Gate) -> None:
+        super().__init__()
+        self.block, self.bypass, self.gate = block, bypass, gate
+        self.open_rate: torch.Tensor | None = None
+        self.register_buffer("num_steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits_b = self.gate(x)
+        if self.training:
+            return self._both(x, logits_b)
+        is_open_b = logits_b > 0
+        if bool(is_open_b.all()):
+            return self.block(x)
+        if not bool(is_open_b.any()):
+            return self.bypass(x)
+        opened, closed = self.block(x[is_open_b]), self.bypass(x[~is_open_b])
+        y = opened.new_empty(len(x), *opened.shape[1:])
+        y[is_open_b], y[~is_open_b] = opened, closed.to(opened.dtype)
+        return y
+
+    def _both(self, x: torch.Tensor, logits_b: torch.Tensor) -> torch.Tensor:
+        uniform_b = torch.rand_like(logits_b).clamp(1e-6, 1.0 - 1e-6)
+        soft_b = torch.sigmoid(logits_b + uniform_b.logit())
+        # Forward the decision, backward the probability.
+        hard_b = (soft_b > 0.5).to(soft_b.dtype) + soft_b - soft_b.detach()
+        self.open_rate = hard_b.mean()
+        self.num_steps += 1
+        opened = self.block(x)
+        share = hard_b.view(-1, *[1] * (opened.dim() - 1))
+        return share * opened + (1.0 - share) * self.bypass(x)
+
+
+def gated_block(
+    old: nn.Module, num_inputs: int, num_outputs: int, stride: int, num_dims: int, channels_last: int, hidden: int
+) -> GatedBlock:
+    """`old` with a gate that starts open, and a bypass. Raises PruneError for numbers that are no sizes.
+
+    num_inputs, num_outputs: channels or features of what `old` takes and gives; channels_last: 1 where they are its
+    last dimension. The bypass is the identity where the widths agree and stride is 1, a linear map of each position
+    elsewhere, with `stride` along the num_dims dimensions of positions. Its weights are zeros.
+    """
+    if min(num_inputs, num_outputs, stride, hidden) < 1 or num_dims > 3 or channels_last > 1:
+        raise PruneError("the plan gates a block with sizes that no block has")
+    if max(num_inputs, num_outputs, hidden) > _MAX_WIDTH:
+        raise PruneError(f"the plan gates a block of more than {_MAX_WIDTH:,} channels")
+    gate = Gate(num_inputs, hidden, -1 if channels_last else 1)
+    bypass: Any = nn.Identity()
+    if num_inputs != num_outputs or stride != 1:
+        kinds: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+        if channels_last or num_dims == 0:
+            bypass = nn.Linear(num_inputs, num_outputs)
+        else:
+            bypass = kinds[num_dims](num_inputs, num_outputs, 1, stride=stride)
+        with torch.no_grad():
+            for one in bypass.parameters():
+                one.zero_()
+    with torch.no_grad():
+        gate.decide.weight.zero_()
+        gate.decide.bias.fill_(2.0)  # open for about seven of eight
+    like = next(old.parameters(), torch.zeros(()))
+    made = GatedBlock(old, bypass, gate).train(old.training)
+    for part in (made.gate, made.bypass):
+        part.to(like.device, like.dtype)
+    made.num_steps = made.num_steps.to(like.device)
+    return made
