@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from edge_dendrite.compress.layers.build import BRANCH_KINDS, DENDRITES
 from edge_dendrite.compress.plan import Cut, Plan, Replace, apply_plan_
 
 
@@ -16,11 +17,12 @@ def same_shape_from_scratch(factory: Callable[[], nn.Module], plan: Plan, seed: 
     Cutting a randomly initialised wide network would leave weights that are scaled for the wide one. So each module
     that the plan cuts is initialised anew at its own size by its `reset_parameters`, where it has one; tensors that the
     factory sets to a constant (zeros of a residual's last layer, for instance) keep that constant. Modules that the
-    plan does not cut stay as the factory made them.
+    plan does not cut stay as the factory made them; branches and dendrites are new altogether.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = apply_plan_(factory(), plan)
+        made = {name for edit in plan.edits if isinstance(edit, Replace) for name in _made_parts(module, edit)}
         cut = {edit.tensor.rpartition(".")[0] for edit in plan.edits if isinstance(edit, Cut)}
         replaced = {edit.module for edit in plan.edits if isinstance(edit, Replace)}
         inside = {
@@ -29,19 +31,28 @@ def same_shape_from_scratch(factory: Callable[[], nn.Module], plan: Plan, seed: 
             for below, _ in module.get_submodule(name).named_modules()
         }
         for name in sorted(cut | inside):
-            _initialise_(module.get_submodule(name))
+            _initialise_(module.get_submodule(name), keep_constants=name not in made)
     return module
 
 
+def _made_parts(module: nn.Module, edit: Replace) -> list[str]:
+    """The parts of branches and dendrites: that they are zeros was nobody's wish."""
+    below = {DENDRITES: f"{edit.module}.sets", **dict.fromkeys(BRANCH_KINDS, edit.module)}
+    if edit.kind not in below:
+        return []
+    start = below[edit.kind]
+    return [f"{start}.{name}" if name else start for name, _ in module.get_submodule(start).named_modules()]
+
+
 @torch.no_grad()
-def _initialise_(part: nn.Module) -> None:
+def _initialise_(part: nn.Module, *, keep_constants: bool) -> None:
     reset = getattr(part, "reset_parameters", None)
     if not callable(reset):
         return
     constants = {
         name: value.clone()
         for name, value in part.named_parameters(recurse=False)
-        if bool((value == value.flatten()[0]).all())
+        if keep_constants and bool((value == value.flatten()[0]).all())
     }
     reset()
     for name, value in constants.items():

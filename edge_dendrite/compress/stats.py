@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from edge_dendrite.compress.layers.branches import MapBranches
 from edge_dendrite.train.evaluate import evaluating
 
 NOT_COUNTED = (
@@ -57,18 +58,18 @@ class ModelStats:
 def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ModelStats:
     """Count parameters (shared ones once) and multiply-accumulates for one input: `example_inputs` have batch 1."""
     counter = FlopCounterMode(display=False)
-    with evaluating(module), _as_plain_products(), counter:
+    with evaluating(module), _as_plain_products(), _products_of_maps(module) as of_maps, counter:
         module(*example_inputs)
     by_module = {
         name.partition(".")[2]: sum(counts.values()) // 2
         for name, counts in counter.get_flop_counts().items()
         if "." in name
-    }
+    } | of_maps
     parameters = list(module.parameters())
     return ModelStats(
         num_parameters=sum(parameter.numel() for parameter in parameters),
         num_nonzero=sum(int(torch.count_nonzero(parameter)) for parameter in parameters),
-        num_macs=counter.get_total_flops() // 2,
+        num_macs=counter.get_total_flops() // 2 + sum(of_maps.values()),
         layers=tuple(_layers(module, by_module)),
     )
 
@@ -83,6 +84,27 @@ def _as_plain_products() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+@contextlib.contextmanager
+def _products_of_maps(module: nn.Module) -> Iterator[dict[str, int]]:
+    """Multiply-accumulates of branches of maps, by layer: the counter does not see sums of products."""
+    found: dict[str, int] = {}
+
+    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def count(part: Any, args: Any, output: Any) -> None:
+            positions = args[0].numel() // args[0].shape[-1]
+            found[name] = found.get(name, 0) + positions * part.weight.numel()
+
+        return count
+
+    parts = [(name, part) for name, part in module.named_modules() if isinstance(part, MapBranches)]
+    handles = [part.register_forward_hook(hook(name)) for name, part in parts]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _layers(module: nn.Module, macs: dict[str, int]) -> list[LayerStats]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,7 +58,7 @@ class DenseLayer:
 
 
 def find_dense_layers(module: nn.Module, inputs: Inputs) -> tuple[tuple[DenseLayer, ...], dict[str, str]]:
-    """(layers that can be replaced, in the network's order; name of every other layer with a matrix -> the reason).
+    """(layers that can be replaced, in the order of their first call; name of every other layer -> the reason).
 
     Raises PruneError when the forward of `module` fails on `inputs`.
     """
@@ -79,14 +80,15 @@ def find_dense_layers(module: nn.Module, inputs: Inputs) -> tuple[tuple[DenseLay
             kept[name] = reason
         else:
             layers.append(_describe(name, part, watch.calls[name]))
-    return tuple(layers), kept
+    order = list(watch.calls)
+    return tuple(sorted(layers, key=lambda one: order.index(one.name))), kept
 
 
 def resolve_parameters(module: nn.Module, budget: Budget) -> tuple[int, int]:
     """(parameters of `module`, parameters that may stay). Raises PruneError for a budget in anything else."""
     if budget.cost != "parameters":
         raise PruneError(
-            "segments and groups are chosen for a number of parameters; give pruning_ratio or max_parameters"
+            "segments, groups and branches are chosen for a number of parameters; give pruning_ratio or max_parameters"
         )
     start = sum(parameter.numel() for parameter in module.parameters())
     return start, int(budget.resolve(start))
@@ -193,6 +195,11 @@ def first_and_all(stream: Iterator[Batch]) -> tuple[Inputs, Iterator[Batch]]:
     return first[0], itertools.chain([first], stream)
 
 
+def is_named(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a layer is among those of a config: names or regular expressions, none for all."""
+    return not patterns or any(one == name or re.fullmatch(one, name) for one in patterns)
+
+
 def names_of(kept: dict[str, str]) -> str:
     """For messages: the layers that stay, each with its reason."""
     return "; ".join(f"{name} ({reason})" for name, reason in kept.items()) or "none"
@@ -209,6 +216,8 @@ def _reason_of_use(module: nn.Module, name: str, watch: Watch) -> str | None:
         return "its weight is read outside of it"
     if name not in watch.calls:
         return "it is not called as a layer"
+    if name in watch.called_by_keyword:
+        return "it is called with a keyword, which its replacement does not know"
     return None
 
 

@@ -19,9 +19,11 @@ from edge_dendrite.train.evaluate import evaluating
 
 @dataclass
 class Watch:
-    """What one forward did: the inputs of each call of a layer, and layers whose weight was read by others."""
+    """What one forward did: the inputs of each call of a layer, in the order of first calls; layers whose input was
+    given by keyword; layers whose weight was read by others."""
 
     calls: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    called_by_keyword: set[str] = field(default_factory=set)
     read_elsewhere: set[str] = field(default_factory=set)
 
 
@@ -56,6 +58,8 @@ class _WatchMode(TorchFunctionMode):
     def entering(self, name: str) -> Callable[[nn.Module, Any], None]:
         def hook(part: nn.Module, args: Any) -> None:
             self._inside.append(name)
+            if not args:
+                self.watch.called_by_keyword.add(name)
             x = args[0] if args and isinstance(args[0], torch.Tensor) else None
             map_size = self._map_sizes.get(id(x), 1)
             positions = math.prod(x.shape[1:-1]) if x is not None and x.dim() > 2 else 1

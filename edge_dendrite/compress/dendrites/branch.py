@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +22,7 @@ from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.connections.dense_layers import (
     DenseLayer,
     find_dense_layers,
+    is_named,
     names_of,
     resolve_parameters,
     with_savings,
@@ -69,11 +69,13 @@ def branch(
     """
     config = config or BranchConfig()
     taken = list(itertools.islice(endless(batches), config.num_batches))
-    layers, kept = find_dense_layers(module, taken[0][0])
+    inputs = taken[0][0]
+    layers, kept = find_dense_layers(module, inputs)
     start, target = resolve_parameters(module, budget)
     fields = _fields(module, layers, taken, config, kept)
     progress("fitting branches", 0, len(fields) + 1)
     samples = collect(module, fields, taken, config.num_samples, config.seed, loss)
+    _keep_unreached(fields, samples, kept)
     options = {name: _options(module, one, samples[name], config) for name, one in fields.items()}
     chosen = choose_branches(options, start, target)
     if chosen is None:
@@ -84,19 +86,35 @@ def branch(
         )
     plan = _plan(fields, options, chosen, config)
     small = apply_plan_(copy.deepcopy(module), plan)
-    _check_outputs(module, small, taken[0][0])
-    for number, edit in enumerate(plan.edits, 1):
-        assert isinstance(edit, Replace)
+    _check_outputs(module, small, plan, inputs)
+    for number, (name, option) in enumerate(chosen.items(), 1):
+        if option.num_branches:
+            seen = field_inputs_in(
+                small, name, fields[name], module.get_submodule(name), taken, config.num_samples, config.seed
+            )
+            _fit_(small, fields[name], replace(samples[name], inputs_ngs=seen), module, option, config)
         progress("fitting branches", number, len(fields) + 1)
-        one = fields[edit.module]
-        dense = module.get_submodule(edit.module)
-        seen = field_inputs_in(small, edit.module, one, dense, taken, config.num_samples, config.seed)
-        now = replace(samples[edit.module], inputs_ngs=seen)
-        weights = fit_branches(now, one.divide(dense.weight), chosen[edit.module].num_branches, config.activation)
-        layer: Any = small.get_submodule(edit.module)
-        layer.set_weights_(weights.filters_mgs, weights.biases_mg, weights.soma_kmg, weights.soma_bias_k)
     progress("fitting branches", len(fields) + 1, len(fields) + 1)
-    return Pruned(small, with_savings(plan, module, small, taken[0][0]), kept)
+    return Pruned(small, with_savings(plan, module, small, inputs), kept)
+
+
+def _fit_(
+    small: nn.Module, fields: Fields, samples: LayerSamples, module: nn.Module, option: Option, config: BranchConfig
+) -> None:
+    """Give one layer of `small` its weights; those before it have theirs."""
+    dense: Any = module.get_submodule(fields.layer.name)
+    weights = fit_branches(samples, fields.divide(dense.weight), option.num_branches, config.activation)
+    layer: Any = small.get_submodule(fields.layer.name)
+    layer.set_weights_(weights.filters_mgs, weights.biases_mg, weights.soma_kmg, weights.soma_bias_k)
+
+
+def _keep_unreached(fields: dict[str, Fields], samples: Mapping[str, LayerSamples], kept: dict[str, str]) -> None:
+    """Take out layers of which nothing is known of what an error there costs. Raises PruneError when none is left."""
+    for name in [name for name in fields if not bool(samples[name].weight_k.any())]:
+        del fields[name]
+        kept[name] = "no gradient of the loss reaches it"
+    if not fields:
+        raise PruneError(f"no layer of this network can be replaced by branches: {names_of(kept)}")
 
 
 def choose_branches(options: Mapping[str, Sequence[Option]], start: int, target: int) -> dict[str, Option] | None:
@@ -118,8 +136,11 @@ def choose_branches(options: Mapping[str, Sequence[Option]], start: int, target:
                 table[number, units:] = least[: size - units] + option.error
         picks.append(table.argmin(0))
         least = table.min(0)
-    if room < 0 or not np.isfinite(least[-1]):
+    smallest = {name: min(one, key=lambda option: option.num_parameters) for name, one in options.items()}
+    if room < sum(one.num_parameters for one in smallest.values()):
         return None
+    if not np.isfinite(least[-1]):  # only by the rounding to units
+        return _given_back(options, smallest, room - sum(one.num_parameters for one in smallest.values()))
     chosen: dict[str, Option] = {}
     at = size - 1
     for name, pick in zip(reversed(list(options)), reversed(picks), strict=True):
@@ -154,7 +175,7 @@ def _fields(
     """Of the layers that branches would make smaller; the others go to `kept` with the reason."""
     found: dict[str, Fields] = {}
     for layer in layers:
-        if config.layers and not any(one == layer.name or re.fullmatch(one, layer.name) for one in config.layers):
+        if not is_named(layer.name, config.layers):
             kept[layer.name] = "it is not among the layers that may be replaced"
             continue
         dense: Any = module.get_submodule(layer.name)
@@ -208,11 +229,20 @@ def _plan(
 
 
 def _has_padding(layer: Any) -> bool:
-    return any(one != 0 for one in getattr(layer, "padding", ()))
+    """Whether a convolution with a kernel of 1 reads beyond its input; "same" and "valid" add nothing there."""
+    padding = getattr(layer, "padding", ())
+    return not isinstance(padding, str) and any(one != 0 for one in padding)
 
 
-def _check_outputs(module: nn.Module, small: nn.Module, inputs: Any) -> None:
-    """Raise PruneError when the branched network fails or gives other shapes: its forward looks at its layers."""
+def _check_outputs(module: nn.Module, small: nn.Module, plan: Plan, inputs: Any) -> None:
+    """Raise PruneError when the branched network fails, gives other shapes, or does not call its new layers: its
+    forward looks at its layers, or reaches them by another way than their names."""
+    called: set[str] = set()
+    names = [edit.module for edit in plan.edits if isinstance(edit, Replace)]
+    handles = [
+        small.get_submodule(name).register_forward_hook(lambda part, args, y, name=name: called.add(name))
+        for name in names
+    ]
     with evaluating(module), evaluating(small), torch.no_grad():
         wanted = [tuple(one.shape) for one in tensors_of(forward(module, inputs))]
         try:
@@ -222,5 +252,13 @@ def _check_outputs(module: nn.Module, small: nn.Module, inputs: Any) -> None:
                 f"the branched network fails at its forward ({type(error).__name__}: {error}); the original is "
                 "unchanged. A forward that reads attributes of its layers is the usual reason"
             ) from error
+        finally:
+            for handle in handles:
+                handle.remove()
     if wanted != seen:
         raise PruneError(f"the branched network returns shapes {seen} instead of {wanted}; the original is unchanged")
+    if missing := [name for name in names if name not in called]:
+        raise PruneError(
+            f"{', '.join(missing)}: the forward does not reach the layer by this name (a list beside the modules?), so "
+            "it cannot be replaced; leave it out with `layers`"
+        )

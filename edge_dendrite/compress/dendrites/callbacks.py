@@ -6,6 +6,7 @@ there when they were made, and would leave a new one at its first learning rate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -36,18 +37,28 @@ def trainer_callback(
     chosen = loss or _loss_of_logits
 
     class GrowCallback(TrainerCallback):
+        is_training = False
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.is_training = True
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.is_training = False
+
         def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            metrics, optimizer = kwargs["metrics"], kwargs.get("optimizer")
-            if optimizer is not None:  # an evaluation outside of a training
-                step(grower, _read(metrics, metric), greater_is_better, batches, chosen, optimizer)
+            if self.is_training:  # the trainer keeps its optimizer for evaluations afterwards
+                value, optimizer = _read(kwargs["metrics"], metric), kwargs["optimizer"]
+                step(grower, value, greater_is_better, batches, chosen, optimizer)
 
     return GrowCallback()
 
 
 class LightningCallback:
-    """For a trainer with Lightning's hooks: after each validation it observes `metric`, and grows when it is time.
+    """For a trainer with Lightning's hooks: after each epoch with a validation it observes `metric`, and grows when it
+    is time.
 
-    Nothing of Lightning is imported: a hook that is not one of ours does nothing.
+    It acts at the end of the training epoch: all metrics are logged then, and gradients are on. Nothing of Lightning is
+    imported: a hook that is not one of ours does nothing.
     """
 
     def __init__(
@@ -61,11 +72,17 @@ class LightningCallback:
     ) -> None:
         self._grower, self._batches, self._metric = grower, batches, metric
         self._greater_is_better, self._loss = greater_is_better, loss
+        self._is_validated = False
 
-    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Observe, and grow when it is time; not in the check that precedes the first epoch."""
-        if getattr(trainer, "sanity_checking", False):
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Note that there is a new value, unless it is of the check that precedes the first epoch."""
+        self._is_validated = not getattr(trainer, "sanity_checking", False)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Observe, and grow when it is time."""
+        if not self._is_validated:
             return
+        self._is_validated = False
         value = _read(trainer.callback_metrics, self._metric)
         step(self._grower, value, self._greater_is_better, self._batches, self._loss, trainer.optimizers[0])
 
@@ -85,10 +102,23 @@ class LightningCallback:
 def step(
     grower: Grower, value: float, greater_is_better: bool, batches: Iterable[Batch], loss: Loss, optimizer: Any
 ) -> list[nn.Parameter]:
-    """Tell the grower a metric; when it is time, grow and hand the new parameters to the optimizer. Returns them."""
-    if not grower.observe(value if greater_is_better else -value):
+    """Tell the grower a metric; when it is time, grow and hand the new parameters to the optimizer. Returns them.
+
+    The optimizer forgets parameters that the network no longer has, and all its moments after a metric that is not
+    finite. Raises PruneError as `Grower.grow`.
+    """
+    is_time = grower.observe(value if greater_is_better else -value)
+    if not math.isfinite(value):
+        optimizer.state.clear()
+    if not is_time:
         return []
     new = grower.grow(batches, loss)
+    there = {id(one) for one in grower.module.parameters()}
+    for group in optimizer.param_groups:
+        for one in group["params"]:
+            if id(one) not in there:
+                optimizer.state.pop(one, None)
+        group["params"][:] = [one for one in group["params"] if id(one) in there]
     optimizer.param_groups[0]["params"].extend(new)
     return new
 

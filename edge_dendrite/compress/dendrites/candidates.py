@@ -51,7 +51,7 @@ def train_candidates(
     """
     mean_f, std_f = inputs_nf.mean(0), inputs_nf.std(0, correction=0)
     # An input that never changes tells nothing; its weight becomes zero.
-    scale_f = torch.where(std_f > 1e-6 * std_f.max().clamp_min(1e-30), 1.0 / std_f.clamp_min(1e-30), 0.0)
+    scale_f = torch.where(std_f > 1e-6 * std_f.max().clamp_min(1e-30), 1.0 / std_f.clamp_min(1e-30), 0.0).float()
     held_out = torch.arange(len(inputs_nf)) % _HELD_OUT == 0
     scaled_nf, errors_nk = ((inputs_nf - mean_f) * scale_f).float(), errors_nk.float()
     fitted_nf, fitted_nk = scaled_nf[~held_out], errors_nk[~held_out]

@@ -17,6 +17,7 @@ from torch import nn
 from edge_dendrite.compress.connections.dense_layers import DenseLayer
 from edge_dendrite.compress.layers.branches import type_of
 from edge_dendrite.compress.layers.build import BLOCK_BRANCHES, MAP_BRANCHES, SPATIAL_BRANCHES
+from edge_dendrite.errors import PruneError
 
 _MAX_IMAGES = 32  # of a batch, when all patches of a convolution are made at once
 
@@ -69,7 +70,10 @@ def blocks_of_inputs(layer: DenseLayer, inputs_nf: torch.Tensor, block_size: int
     """Blocks of inputs that vary together in `inputs_nf`, of the divisor next to `block_size`; None if there is none.
 
     Inputs are ordered as the leaves of an average-linkage tree over 1 - |correlation|, and that order is divided.
+    Raises PruneError for inputs that are not finite.
     """
+    if not bool(inputs_nf.isfinite().all()):
+        raise PruneError(f"what {layer.name} sees is not finite; look for NaN in the data")
     divisors = [size for size in range(2, layer.num_inputs // 2 + 1) if layer.num_inputs % size == 0]
     if not divisors:
         return None
@@ -86,6 +90,7 @@ def flat_inputs(layer: Any, x: torch.Tensor) -> torch.Tensor:
     """(positions of the layer's output, f) of a linear layer's or a 1x1 convolution's input."""
     if isinstance(layer, nn.Linear):
         return x.reshape(-1, x.shape[-1])
+    x = _batched(layer, x)
     for dim, step in enumerate(layer.stride, start=2):
         x = x[(slice(None),) * dim + (slice(None, None, step),)]
     return x.movedim(1, -1).reshape(-1, x.shape[1])
@@ -93,7 +98,15 @@ def flat_inputs(layer: Any, x: torch.Tensor) -> torch.Tensor:
 
 def flat_outputs(layer: Any, y: torch.Tensor) -> torch.Tensor:
     """(positions, k) of what a layer made."""
-    return y.reshape(-1, y.shape[-1]) if isinstance(layer, nn.Linear) else y.movedim(1, -1).reshape(-1, y.shape[1])
+    if isinstance(layer, nn.Linear):
+        return y.reshape(-1, y.shape[-1])
+    y = _batched(layer, y)
+    return y.movedim(1, -1).reshape(-1, y.shape[1])
+
+
+def _batched(convolution: Any, x: torch.Tensor) -> torch.Tensor:
+    """(b, c, ...) of what a convolution takes or gives, which may have no batch."""
+    return x if x.dim() == convolution.weight.dim() else x.unsqueeze(0)
 
 
 def field_inputs(fields: Fields, layer: Any, x: torch.Tensor) -> torch.Tensor:
@@ -129,4 +142,4 @@ def _patches(layer: Any, x: torch.Tensor) -> torch.Tensor:
     )
     one_hot = torch.eye(size, device=x.device, dtype=x.dtype).repeat(num_channels, 1)
     copying.weight = nn.Parameter(one_hot.view(num_channels * size, 1, *kernel), requires_grad=False)
-    return copying(x).movedim(1, -1).reshape(-1, num_channels, size)
+    return copying(_batched(layer, x)).movedim(1, -1).reshape(-1, num_channels, size)

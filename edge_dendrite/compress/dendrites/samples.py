@@ -16,10 +16,14 @@ from torch import nn
 
 from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.dendrites.fields import Fields, field_inputs, flat_inputs, flat_outputs, some_samples
-from edge_dendrite.compress.forward import forward
+from edge_dendrite.compress.forward import batch_size, forward
 from edge_dendrite.compress.layers.dendrites import DendriticLayer
+from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
 from edge_dendrite.train.fit import Loss
+
+# Fewer tell nothing: a fifth of them is held out.
+MIN_SAMPLES = 50
 
 
 @dataclass(frozen=True)
@@ -36,20 +40,34 @@ class LayerSamples:
 def collect(
     module: nn.Module, fields: Mapping[str, Fields], batches: Sequence[Batch], num_samples: int, seed: int, loss: Loss
 ) -> dict[str, LayerSamples]:
-    """Samples of the layers named in `fields`, at random positions: equal batches and seed give equal positions."""
+    """Samples of the layers named in `fields`, at random positions: equal batches and seed give equal positions.
+
+    loss: the mean over a batch. Layers that no gradient reaches have zeros in errors_nk and weight_k. Raises PruneError
+    when the loss, or what a layer sees or makes, is not finite, and with fewer than MIN_SAMPLES samples.
+    """
     module = copy.deepcopy(module).requires_grad_(True)  # a frozen layer has outputs that matter too
     found: dict[str, list[tuple[torch.Tensor, ...]]] = {name: [] for name in fields}
+    weights: dict[str, list[torch.Tensor]] = {name: [] for name in fields}
     for number, (inputs, targets) in enumerate(batches):
-        with evaluating(module), _recorded(module, list(fields)) as calls:
-            loss(forward(module, inputs), targets).backward()
+        with torch.inference_mode(False), torch.enable_grad():
+            with evaluating(module), _recorded(module, list(fields)) as calls:
+                value = loss(forward(module, inputs), targets)
+            if not bool(value.isfinite()):
+                raise PruneError(f"the loss is {float(value)} on training batch {number}; look for NaN in the data")
+            value.backward()
         module.zero_grad(set_to_none=True)
+        size = batch_size(inputs)
         for name, one in fields.items():
             layer = dense_layer_of(module.get_submodule(name))
+            weights[name].append(torch.zeros(len(layer.weight), device=layer.weight.device))
             for call, (x, y) in enumerate(calls[name]):
                 share = -(-num_samples // (len(batches) * len(calls[name])))
                 generator = torch.Generator().manual_seed(_seed(seed, number, call))
-                found[name].append(_take(one, layer, x, y, share, generator))
-    return {name: _joined(parts) for name, parts in found.items()}
+                # The loss is a mean over the batch: times its size, the derivative is that of one input's loss.
+                gradient = torch.zeros_like(y) if y.grad is None else y.grad * size
+                weights[name][-1] += flat_outputs(layer, gradient).square().sum(0) / size
+                found[name].append(_take(one, layer, (x, y.detach(), gradient), share, generator))
+    return {name: _joined(name, parts, weights[name]) for name, parts in found.items()}
 
 
 @torch.no_grad()
@@ -98,10 +116,11 @@ def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, lis
     calls: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in names}
 
     def hook(name: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
-        def record(part: nn.Module, args: Any, output: torch.Tensor) -> None:
+        def record(part: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
             if output.requires_grad:
                 output.retain_grad()
-            calls[name].append((args[0], output))
+            calls[name].append((args[0].detach().clone(), output))
+            return output.clone()  # what follows may work in place
 
         return record
 
@@ -115,25 +134,30 @@ def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, lis
 
 @torch.no_grad()
 def _take(
-    fields: Fields, layer: Any, x: torch.Tensor, y: torch.Tensor, share: int, generator: torch.Generator
+    fields: Fields,
+    layer: Any,
+    seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    share: int,
+    generator: torch.Generator,
 ) -> tuple[torch.Tensor, ...]:
-    num_images = len(x) if x.dim() > 1 else 1
-    # The loss is a mean over the batch: times its size, the derivative is that of one input's loss.
-    gradient = torch.zeros_like(y) if y.grad is None else y.grad * num_images
-    weight_k = flat_outputs(layer, gradient).square().sum(0) / num_images
-    rows, outputs = field_inputs(fields, layer, some_samples(x)), flat_outputs(layer, some_samples(y))
-    errors = flat_outputs(layer, some_samples(gradient))
+    """(inputs, outputs, errors) at random positions."""
+    x, y, gradient = (some_samples(one) for one in seen)
+    rows = field_inputs(fields, layer, x)
     chosen = _positions(len(rows), share, generator).to(rows.device)
-    return rows[chosen], outputs[chosen], errors[chosen], weight_k
+    return rows[chosen], flat_outputs(layer, y)[chosen], flat_outputs(layer, gradient)[chosen]
 
 
 def _positions(count: int, share: int, generator: torch.Generator) -> torch.Tensor:
     return torch.randperm(count, generator=generator)[:share]
 
 
-def _joined(parts: list[tuple[torch.Tensor, ...]]) -> LayerSamples:
-    inputs, outputs, errors, weights = zip(*parts, strict=True)
-    return LayerSamples(torch.cat(inputs), torch.cat(outputs), torch.cat(errors), torch.stack(weights).mean(0))
+def _joined(name: str, parts: list[tuple[torch.Tensor, ...]], weights: list[torch.Tensor]) -> LayerSamples:
+    inputs, outputs, errors = (torch.cat(one) for one in zip(*parts, strict=True))
+    if not all(bool(one.isfinite().all()) for one in (inputs, outputs, errors)):
+        raise PruneError(f"what {name} sees, makes or gets back as gradient is not finite; look for NaN in the data")
+    if len(inputs) < MIN_SAMPLES:
+        raise PruneError(f"{len(inputs)} samples of {name} are too few to fit anything; give at least {MIN_SAMPLES}")
+    return LayerSamples(inputs, outputs, errors, torch.stack(weights).mean(0))
 
 
 def _seed(seed: int, batch: int, call: int) -> int:

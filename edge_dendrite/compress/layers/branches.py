@@ -74,7 +74,7 @@ class SpatialBranches(Branches):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.num_branches > 1:
-            x = torch.cat([x] * self.num_branches, dim=1)
+            x = torch.cat([x] * self.num_branches, dim=1 - self.branches.weight.dim())  # there may be no batch
         return self.soma(self.activation(self.branches(x)))
 
 
@@ -163,7 +163,7 @@ def spatial_branches(old: Any, num_branches: int, activation: str) -> SpatialBra
         device="meta",
     )
     soma = type_of(old)(width, num_neurons, 1, device="meta")
-    return _filled(SpatialBranches(branches, activation, soma, num_branches), old, old.weight.detach().flatten(2))
+    return _filled(SpatialBranches(branches, activation, soma, num_branches), old)
 
 
 def map_branches(old: Any, num_maps: int, num_branches: int, activation: str) -> MapBranches:
@@ -178,7 +178,7 @@ def map_branches(old: Any, num_maps: int, num_branches: int, activation: str) ->
     _check_number(num_branches, map_size, "features of a map")
     soma = nn.Linear(num_branches * num_maps, num_neurons, device="meta")
     layer = MapBranches(num_maps, map_size, activation, soma, num_branches)
-    return _filled(layer, old, old.weight.detach().view(num_neurons, num_maps, map_size))
+    return _filled(layer, old)
 
 
 def block_branches(
@@ -203,36 +203,22 @@ def block_branches(
     order = torch.tensor(list(inputs), device=old.weight.device)
     in_order = list(inputs) == list(range(num_inputs))
     layer = BlockBranches(None, branches, activation, soma, num_branches)
-    _filled(layer, old, old.weight.detach().flatten(1)[:, order].view(num_neurons, num_blocks, -1))
+    _filled(layer, old)
     layer.inputs = None if in_order else order  # only now: tensors of a layer that is filled lose their values
     return layer
-
-
-def low_rank(weight_ngs: torch.Tensor, num_branches: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(filters (m, g, s), soma (n, m, g)) whose products are, field by field, next to the dense weight (n, g, s).
-
-    The truncated singular value decomposition of each field; filters have norm 1.
-    """
-    left_gnr, values_gr, right_grs = torch.linalg.svd(weight_ngs.transpose(0, 1).float(), full_matrices=False)
-    missing = num_branches - values_gr.shape[1]
-    if missing > 0:  # fewer neurons than branches
-        left_gnr = nn.functional.pad(left_gnr, (0, missing))
-        values_gr = nn.functional.pad(values_gr, (0, missing))
-        right_grs = nn.functional.pad(right_grs, (0, 0, 0, missing))
-    soma_gnm = left_gnr[:, :, :num_branches] * values_gr[:, None, :num_branches]
-    filters_mgs = right_grs[:, :num_branches].transpose(0, 1)
-    return filters_mgs, soma_gnm.permute(1, 2, 0)
 
 
 _BranchesType = TypeVar("_BranchesType", bound=Branches)
 
 
-def _filled(layer: _BranchesType, old: Any, dense_ngs: torch.Tensor) -> _BranchesType:
-    """The layer, made on "meta" so that no random number is drawn, where and as `old` is, with its weights."""
+def _filled(layer: _BranchesType, old: Any) -> _BranchesType:
+    """The layer, made on "meta" so that no random number is drawn, where and as `old` is: zeros, and its bias."""
     layer.to_empty(device=old.weight.device).to(old.weight.dtype).requires_grad_(old.weight.requires_grad)
-    filters_mgs, soma_nmg = low_rank(dense_ngs, layer.num_branches)
-    bias_n = dense_ngs.new_zeros(len(dense_ngs)) if old.bias is None else old.bias.detach()
-    layer.set_weights_(filters_mgs, filters_mgs.new_zeros(filters_mgs.shape[:2]), soma_nmg, bias_n)
+    with torch.no_grad():
+        for one in layer.parameters():
+            one.zero_()
+        if old.bias is not None:
+            layer.soma.bias.copy_(old.bias)
     return layer
 
 

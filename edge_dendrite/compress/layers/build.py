@@ -21,6 +21,7 @@ from edge_dendrite.errors import PruneError
 
 SEGMENTS, GROUPS, ATTENTION = "segments", "groups", "attention"
 SPATIAL_BRANCHES, MAP_BRANCHES, BLOCK_BRANCHES = "spatial_branches", "map_branches", "block_branches"
+BRANCH_KINDS = (SPATIAL_BRANCHES, MAP_BRANCHES, BLOCK_BRANCHES)
 DENDRITES, GATED = "dendrites", "gated"
 # What a plan of each kind says: lists hold indices, a text is an activation, the rest are numbers.
 _SETTINGS: dict[str, dict[str, type]] = {
@@ -55,10 +56,10 @@ def check_settings(kind: str, settings: Any) -> None:
 
 
 def build_layer(old: nn.Module, kind: str, settings: Mapping[str, Any]) -> nn.Module:
-    """The layer that takes the place of `old`, with its weights, device, type, training mode and requires_grad.
+    """The layer that takes the place of `old`, with its device, type, training mode and requires_grad.
 
-    Branches get the best approximation of its weights that they can hold, without looking at data. Raises PruneError
-    when `old` cannot be replaced or the settings do not fit its size.
+    Where the layer can hold them it has the weights of `old`; branches, and what is added, are zeros: they are fitted
+    to data, or loaded. Raises PruneError when `old` cannot be replaced or the settings do not fit its size.
     """
     check_settings(kind, settings)
     if kind == ATTENTION:

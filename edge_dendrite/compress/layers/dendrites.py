@@ -14,6 +14,9 @@ from torch import nn
 from edge_dendrite.compress.layers.branches import ACTIVATIONS, type_of
 from edge_dendrite.errors import PruneError
 
+# A plan from elsewhere must not fill the memory.
+_MOST_SETS, _MOST_DENDRITES, _MOST_PER_NEURON = 256, 4_096, 16
+
 
 class Dendrites(nn.Module):
     """Dendrites that were added together; (b, c, ...) or (..., f) to what they add to each neuron.
@@ -24,6 +27,7 @@ class Dendrites(nn.Module):
     def __init__(self, branches: nn.Module, activation: str, soma: nn.Module) -> None:
         super().__init__()
         self.branches, self.activation, self.soma = branches, ACTIVATIONS[activation](), soma
+        self.activation_name = activation
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.soma(self.activation(self.branches(x)))
@@ -44,9 +48,14 @@ class DendriticLayer(nn.Module):
 
 
 def dendritic_layer(old: Any, sizes: Sequence[int], activation: str) -> DendriticLayer:
-    """`old` with sets of so many dendrites that add nothing yet. Raises PruneError for a set without a dendrite."""
-    if not all(size > 0 for size in sizes):
+    """`old` with sets of so many dendrites that add nothing yet. Raises PruneError for a set without a dendrite, for no
+    set, and for more than a plan can mean."""
+    if not sizes or not all(size > 0 for size in sizes):
         raise PruneError("the plan adds a set without a dendrite")
+    if len(sizes) > _MOST_SETS or sum(sizes) > max(_MOST_DENDRITES, _MOST_PER_NEURON * len(old.weight)):
+        raise PruneError(
+            f"the plan adds {sum(sizes):,} dendrites in {len(sizes):,} sets to {len(old.weight):,} neurons"
+        )
     return DendriticLayer(old, [new_dendrites(old, size, activation) for size in sizes])
 
 
@@ -88,9 +97,15 @@ def set_dendrites_(made: Any, weight_df: torch.Tensor, bias_d: torch.Tensor, som
 
 
 @torch.no_grad()
-def joined(layer: DendriticLayer, keep: Sequence[torch.Tensor], activation: str) -> DendriticLayer:
-    """All sets as one, of the dendrites that `keep` names for each set (bool masks)."""
+def joined(layer: DendriticLayer, keep: Sequence[torch.Tensor]) -> DendriticLayer:
+    """All sets as one, of the dendrites that `keep` names for each set (bool masks).
+
+    Raises PruneError when the sets have different activations.
+    """
     sets: list[Any] = list(layer.sets)
+    activations = {one.activation_name for one in sets}
+    if len(activations) > 1:
+        raise PruneError(f"sets of dendrites with {' and '.join(sorted(activations))} cannot become one")
     parts = [
         (
             one.branches.weight[mask].flatten(1),
@@ -102,7 +117,7 @@ def joined(layer: DendriticLayer, keep: Sequence[torch.Tensor], activation: str)
     weight_df, bias_d, soma_nd = (
         torch.cat(tensors, dim=at) for tensors, at in zip(zip(*parts, strict=True), (0, 0, 1), strict=True)
     )
-    made = new_dendrites(layer.layer, len(bias_d), activation)
+    made = new_dendrites(layer.layer, len(bias_d), activations.pop())
     set_dendrites_(made, weight_df, bias_d, soma_nd)
     for one in made.branches.parameters():
         one.requires_grad_(all(other.branches.weight.requires_grad for other in sets))

@@ -11,12 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 from edge_dendrite.compress.connections.dense_layers import DenseLayer
+from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.dendrites.branch import Option, branch, choose_branches
-from edge_dendrite.compress.dendrites.fields import blocks_of_inputs, field_inputs, natural_fields
+from edge_dendrite.compress.dendrites.fields import Fields, blocks_of_inputs, field_inputs, natural_fields
 from edge_dendrite.compress.dendrites.least_squares import fit_branches
-from edge_dendrite.compress.dendrites.samples import LayerSamples
+from edge_dendrite.compress.dendrites.samples import LayerSamples, collect
 from edge_dendrite.compress.layers.branches import BlockBranches, MapBranches, SpatialBranches
-from edge_dendrite.compress.layers.build import SPATIAL_BRANCHES, build_layer
+from edge_dendrite.compress.layers.build import BLOCK_BRANCHES
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan, apply_plan_
 from edge_dendrite.config import BranchConfig, Budget, PruneConfig
@@ -322,7 +323,132 @@ def test_settings_from_json():
     assert BranchConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def test_a_dense_layer_without_data_is_approximated_too():
-    dense = nn.Conv2d(4, 6, 3)
-    layer = build_layer(dense, SPATIAL_BRANCHES, {"num_branches": 2, "activation": "relu"})
-    assert sum(one.numel() for one in layer.parameters()) == 8 * 9 + 8 + 8 * 6 + 6
+class Chain(nn.Module):
+    """Convolutions in a row, registered in the order of their calls or backwards, with activations in place or not."""
+
+    def __init__(self, backwards=False, in_place=False):
+        super().__init__()
+        layers = {f"l{at}": nn.Conv2d(1 if at == 0 else 10, 10, 3, padding=1) for at in range(4)}
+        for name in sorted(layers, reverse=backwards):
+            setattr(self, name, layers[name])
+        self.head, self.act = nn.Linear(10, 4), nn.ReLU(inplace=in_place)
+
+    def forward(self, x):
+        for at in range(4):
+            x = self.act(getattr(self, f"l{at}")(x))
+        return self.head(x.mean((2, 3)))
+
+
+def test_neither_the_order_of_names_nor_activations_in_place_matter(batches):
+    torch.manual_seed(0)
+    first = Chain().eval()
+    x = batches[0][0]
+    made = branch(first, batches, Budget(pruning_ratio=0.5), FEW)
+    wanted = made.module(x)
+    assert float((wanted - first(x)).detach().abs().max()) < float(first(x).detach().std())
+    for settings in ({"backwards": True}, {"in_place": True}):
+        other = Chain(**settings).eval()
+        other.load_state_dict(first.state_dict())
+        again = branch(other, batches, Budget(pruning_ratio=0.5), FEW)
+        assert torch.allclose(again.module(x), wanted, atol=1e-4), settings
+
+
+def test_the_way_a_forward_is_written_does_not_change_what_an_error_costs():
+    """The same function and data: positions beside the batch, merged into it, before it, or as calls of their own."""
+
+    class Ways(nn.Module):
+        def __init__(self, way):
+            super().__init__()
+            self.way, self.layer, self.head = way, nn.Linear(6, 5), nn.Linear(5, 3)
+
+        def forward(self, x_bti):
+            if self.way == "merged":
+                y = self.layer(x_bti.flatten(0, 1)).unflatten(0, x_bti.shape[:2])
+            elif self.way == "first":
+                y = self.layer(x_bti.transpose(0, 1)).transpose(0, 1)
+            elif self.way == "calls":
+                y = torch.stack([self.layer(one) for one in x_bti.unbind(1)], 1)
+            else:
+                y = self.layer(x_bti)
+            return self.head(y.tanh().mean(1))
+
+    generator = torch.Generator().manual_seed(0)
+    taken = [(torch.randn(16, 8, 6, generator=generator), torch.arange(16) % 3) for _ in range(2)]
+    weights = {}
+    for way in ("beside", "merged", "first", "calls"):
+        torch.manual_seed(0)
+        fields = {"layer": Fields(DenseLayer("layer", 5, 6, 1, True), BLOCK_BRANCHES, 1, 6)}
+        weights[way] = collect(Ways(way), fields, taken, 256, 0, functional.cross_entropy)["layer"].weight_k
+    for way, weight_k in weights.items():
+        assert torch.allclose(weight_k, weights["beside"], rtol=1e-4), way
+
+
+def test_layers_that_no_gradient_reaches_stay(batches):
+    class Frozen(Renamed):
+        def forward(self, x):
+            with torch.no_grad():
+                x = self.b(self.a(x).relu()).relu().flatten(1)
+            return self.d(self.c(x).relu())
+
+    made = branch(Frozen(), batches, Budget(pruning_ratio=0.5), FEW)
+    assert made.kept["b"] == "no gradient of the loss reaches it"
+    assert isinstance(made.module.b, nn.Conv2d) and isinstance(made.module.c, MapBranches)
+
+
+def test_a_layer_reached_by_another_way_is_refused_by_name(batches):
+    class Beside(Renamed):
+        def __init__(self):
+            super().__init__()
+            self.beside = [self.b]
+
+        def forward(self, x):
+            return self.d(self.c(self.beside[0](self.a(x).relu()).relu().flatten(1)).relu())
+
+    with pytest.raises(PruneError, match="b: the forward does not reach the layer by this name"):
+        branch(Beside(), batches, Budget(pruning_ratio=0.8), FEW)
+
+
+def test_a_layer_called_with_a_keyword_stays(batches):
+    class Keyword(Renamed):
+        def forward(self, x):
+            return self.d(self.c(self.b(input=self.a(x).relu()).relu().flatten(1)).relu())
+
+    made = branch(Keyword(), batches, Budget(pruning_ratio=0.5), FEW)
+    assert "keyword" in made.kept["b"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_data_that_are_not_finite_are_refused(network, batches, value):
+    batches[1][0][3] = value
+    with pytest.raises(PruneError, match="not finite|the loss is nan"):
+        branch(network, batches, Budget(pruning_ratio=0.5), FEW)
+
+
+def test_too_few_samples_are_refused():
+    with pytest.raises(PruneError, match="2 samples of 1 are too few"):
+        branch(
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 64)),
+            [(torch.randn(2, 64), torch.arange(2))],
+            Budget(pruning_ratio=0.5),
+        )
+
+
+def test_without_gradients_around_it(network, batches):
+    wanted = branch(network, batches, Budget(pruning_ratio=0.5), FEW).module.state_dict()
+    with torch.no_grad():
+        found = branch(network, batches, Budget(pruning_ratio=0.5), FEW).module.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in found.items())
+
+
+def test_a_budget_that_is_met_exactly_is_reached():
+    million = 1_000_000
+    options = {name: [option(0, 2 * million, 0.0), option(1, million + 1, 1.0)] for name in "abc"}
+    assert choose_branches(options, 6 * million, 3 * million + 3)["a"].num_branches == 1
+    assert choose_branches(options, 6 * million, 3 * million + 2) is None
+
+
+def test_a_control_from_scratch_is_alive(network, batches):
+    """Branches are built as zeros, and new weights must not stay so."""
+    plan = branch(network, batches, Budget(pruning_ratio=0.7), FEW).plan
+    control = same_shape_from_scratch(Renamed, plan, 0)
+    assert all(float(one.detach().std()) > 0 for one in control.parameters() if one.numel() > 1)

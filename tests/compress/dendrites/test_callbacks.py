@@ -34,7 +34,8 @@ def test_a_loop_with_lightning_hooks(corners):
     callback = LightningCallback(grower, batches, metric="val_loss")
     trainer = SimpleNamespace(optimizers=[optimizer], callback_metrics={}, sanity_checking=True)
     callback.setup(trainer, network, stage="fit")
-    callback.on_validation_epoch_end(trainer, network)  # before training: nothing to read yet
+    callback.on_validation_end(trainer, network)  # before training: nothing to read yet
+    callback.on_train_epoch_end(trainer, network)
     trainer.sanity_checking = False
     for _ in range(12):
         for x, y in batches:
@@ -44,16 +45,18 @@ def test_a_loop_with_lightning_hooks(corners):
         schedule.step()
         with torch.no_grad():
             trainer.callback_metrics["val_loss"] = round(float(functional.cross_entropy(network(inputs), targets)), 1)
-        callback.on_validation_epoch_end(trainer, network)
+        callback.on_validation_end(trainer, network)
+        callback.on_train_epoch_end(trainer, network)
     callback.on_train_end(trainer, network)
     assert callback.state_dict() == {}
     assert any(one.num_dendrites for one in grower.growths)
     (group,) = optimizer.param_groups  # one group, which the schedule goes on with
     assert group["lr"] == pytest.approx(0.02 * 0.9**12)
-    assert {id(one) for one in network.parameters()} <= {id(one) for one in group["params"]}
+    assert {id(one) for one in network.parameters()} == {id(one) for one in group["params"]}
     with pytest.raises(KeyError, match="'val_loss' was not reported; there are other"):
         trainer.callback_metrics = {"other": 1.0}
-        callback.on_validation_epoch_end(trainer, network)
+        callback.on_validation_end(trainer, network)
+        callback.on_train_epoch_end(trainer, network)
     with pytest.raises(AttributeError):
         _ = callback.no_such_thing
 
@@ -84,3 +87,5 @@ def test_the_trainer_of_transformers(corners, tmp_path):
     assert len(layers) == 1
     known = {id(one) for group in trainer.optimizer.param_groups for one in group["params"]}
     assert {id(one) for one in layers[0].sets.parameters()} <= known
+    trainer.evaluate()  # after the training nothing grows
+    assert len(grower.growths) == 2

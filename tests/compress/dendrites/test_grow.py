@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.dendrites.grow import Grower
 from edge_dendrite.compress.layers.build import DENDRITES
 from edge_dendrite.compress.layers.dendrites import DendriticLayer, joined, new_dendrites, set_dendrites_
@@ -181,11 +183,11 @@ def with_sets(layer, sizes):
 )
 def test_sets_are_joined_to_one_without_a_change(layer, x):
     made = with_sets(layer, (3, 2))
-    together = joined(made, [torch.ones(3, dtype=torch.bool), torch.ones(2, dtype=torch.bool)], "tanh")
+    together = joined(made, [torch.ones(3, dtype=torch.bool), torch.ones(2, dtype=torch.bool)])
     assert len(together.sets) == 1 and torch.allclose(together(x), made(x), atol=1e-5)
     with torch.no_grad():
         made.sets[0].soma.weight[:, 1] = 0.0
-    fewer = joined(made, [torch.tensor([True, False, True]), torch.ones(2, dtype=torch.bool)], "tanh")
+    fewer = joined(made, [torch.tensor([True, False, True]), torch.ones(2, dtype=torch.bool)])
     assert fewer.sets[0].branches.weight.shape[0] == 4 and torch.allclose(fewer(x), made(x), atol=1e-5)
 
 
@@ -195,7 +197,7 @@ def test_what_costs_nothing_to_zero_is_removed(network, batches):
         network.c.sets[0].soma.weight[:, 1] = 0.0  # adds nothing
     x = batches[0][0]
     wanted = network(x).detach()
-    grower = Grower(network, GrowConfig(activation="tanh"))
+    grower = Grower(network, GrowConfig())  # of relu, which does not matter here
     plan = grower.finish(lambda: -float((network(x) - wanted).abs().max()))
     assert plan.edits == (Replace("c", DENDRITES, {"sizes": [4], "activation": "tanh"}),)
     assert torch.allclose(network(x), wanted, atol=1e-5)
@@ -249,3 +251,101 @@ def test_settings_out_of_range(settings):
 def test_no_layer_can_grow(batches):
     with pytest.raises(PruneError, match="not among the layers that may grow"):
         Grower(Renamed(), GrowConfig(layers=("nothing",))).grow(batches)
+
+
+def test_what_follows_finish(network, batches):
+    """Finished twice, told of nonsense, grown on: each on the network as it is then."""
+    grower = Grower(network, GrowConfig(**QUICK, layers=("c",)))
+    grower.grow(batches)
+    grower.observe(0.9)
+    everything_counts = itertools.count(0, -1).__next__
+    assert grower.finish(everything_counts).edits
+    x = batches[0][0]
+    y = network(x)
+    assert grower.finish(everything_counts).edits
+    grower.observe(float("nan"))
+    assert torch.equal(network(x), y)
+    other = Grower(network, GrowConfig(**QUICK))
+    other.grow(batches)
+    assert all(".sets." not in one.layer and not one.layer.endswith(".layer") for one in other.growths)
+    other.observe(0.9)
+    other.finish(everything_counts)
+    assert not any(
+        isinstance(one.layer, DendriticLayer) for one in network.modules() if isinstance(one, DendriticLayer)
+    )
+
+
+def test_a_mixture_of_activations_is_refused(network):
+    network.c = with_sets(network.c, (2,))
+    network.c.sets.append(new_dendrites(network.c.layer, 2, "relu"))
+    with pytest.raises(PruneError, match="dendrites with relu and tanh cannot become one"):
+        Grower(network).finish(itertools.count(0, -1).__next__)
+
+
+@pytest.mark.parametrize("mode", ["correlation", "gradient"])
+def test_a_forward_that_looks_at_its_layers_keeps_them(batches, mode):
+    class Looks(Renamed):
+        def forward(self, x):
+            return super().forward(x) * (self.c.in_features / 36)
+
+    network = Looks().eval()
+    grower = Grower(network, GrowConfig(**QUICK, mode=mode, layers=("c",)))
+    assert grower.grow(batches) == []
+    assert "in_features" in grower.kept["c"] and isinstance(network.c, nn.Linear)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("mode", ["correlation", "gradient"])
+def test_inside_of_a_place_without_gradients(network, batches, context, mode):
+    grower = Grower(network, GrowConfig(**QUICK, mode=mode))
+    with context():
+        grower.observe(0.5)
+        new = grower.grow(batches)
+    assert new
+    train(network, batches, 1)
+
+
+def test_numbers_of_double_precision(network, batches):
+    twice = [(x.double(), y) for x, y in batches]
+    new = Grower(network.double(), GrowConfig(**QUICK, layers=("c",))).grow(twice)
+    assert new and all(one.dtype is torch.float64 for one in new)
+
+
+def test_data_that_are_not_finite_or_too_few(network, batches):
+    with pytest.raises(PruneError, match="samples of .* are too few"):
+        Grower(network, GrowConfig(**QUICK, layers=("c",))).grow([(batches[0][0][:3], batches[0][1][:3])])
+    batches[2][0][0] = float("nan")
+    with pytest.raises(PruneError, match="the loss on the training batches is nan"):
+        Grower(network, GrowConfig(**QUICK)).grow(batches)
+
+
+def test_buffers_that_a_forward_makes_are_left_alone(batches):
+    class Late(Renamed):
+        def forward(self, x):
+            if not hasattr(self, "position"):
+                self.register_buffer("position", torch.ones(1))
+            return super().forward(x) * self.position
+
+    network = Late().eval()
+    grower = Grower(network, GrowConfig(**QUICK))
+    grower.grow(batches)
+    grower.observe(float("nan"))
+    assert torch.equal(network.position, torch.ones(1))
+
+
+def test_one_of_several_processes_is_refused(network, batches, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(PruneError, match="2 were launched"):
+        Grower(network).grow(batches)
+
+
+@pytest.mark.parametrize("sizes", [[], [10_000_000], [1] * 1000])
+def test_plans_that_would_fill_the_memory(sizes):
+    with pytest.raises(PruneError, match="the plan adds"):
+        apply_plan_(Renamed(), Plan((Replace("c", DENDRITES, {"sizes": sizes, "activation": "tanh"}),)))
+
+
+def test_a_control_from_scratch_has_dendrites_that_learn(network, batches):
+    plan = Plan((Replace("c", DENDRITES, {"sizes": [3], "activation": "relu"}),))
+    control = same_shape_from_scratch(Renamed, plan, 0)
+    assert all(float(one.detach().std()) > 0 for one in control.c.sets.parameters())

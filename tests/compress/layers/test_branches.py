@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from edge_dendrite.compress.layers.branches import low_rank
 from edge_dendrite.compress.layers.build import BLOCK_BRANCHES, MAP_BRANCHES, SPATIAL_BRANCHES, build_layer
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
+from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.errors import PruneError
 
 INPUTS = [3, 1, 0, 2, 7, 6, 5, 4]
@@ -117,23 +117,6 @@ def _arguments(dense):
     return dense.in_channels, dense.out_channels, dense.kernel_size, 1, 0, dense.dilation, 1, dense.bias is not None
 
 
-def test_all_branches_of_a_field_can_hold_the_dense_weight():
-    """As many filters as inputs lose nothing: the products are the weight."""
-    weight = torch.randn(9, 3, 4)
-    filters_mgs, soma_nmg = low_rank(weight, 4)
-    assert torch.allclose(torch.einsum("mgs,nmg->ngs", filters_mgs, soma_nmg), weight, atol=1e-5)
-    assert torch.allclose(filters_mgs.norm(dim=-1), torch.ones(4, 3), atol=1e-5)
-    one_filter, one_soma = low_rank(weight, 1)
-    best = torch.linalg.svdvals(weight.transpose(0, 1))
-    error = (torch.einsum("mgs,nmg->ngs", one_filter, one_soma) - weight).square().sum((0, 2))
-    assert torch.allclose(error, best[:, 1:].square().sum(1), rtol=1e-4)
-
-
-def test_fewer_neurons_than_branches():
-    filters_mgs, soma_nmg = low_rank(torch.randn(1, 3, 4), 2)
-    assert filters_mgs.shape == (2, 3, 4) and bool((soma_nmg[:, 1] == 0).all())
-
-
 @pytest.mark.parametrize(
     ("layer", "kind", "settings", "words"),
     [
@@ -158,3 +141,32 @@ def test_only_known_activations():
     plan["edits"] = [{**edit, "settings": {"num_branches": 1, "activation": "__import__"}}]
     with pytest.raises(PruneError, match="not one of relu, tanh, sigmoid"):
         Plan.from_dict(plan)
+
+
+@pytest.mark.parametrize("num_branches", [1, 2])
+def test_convolutions_without_a_batch(num_branches):
+    layer = build_layer(nn.Conv2d(3, 5, 3), SPATIAL_BRANCHES, {"num_branches": num_branches, "activation": "relu"})
+    layer.set_weights_(*random_weights(num_branches, 3, 9, 5))
+    x = torch.randn(3, 6, 6)
+    assert torch.allclose(layer(x), layer(x[None])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dense", "kind", "settings", "x", "macs"),
+    [
+        (nn.Linear(24, 5), MAP_BRANCHES, {"num_maps": 4}, torch.zeros(1, 24), 2 * 24 + 8 * 5),
+        (
+            nn.Linear(8, 5),
+            BLOCK_BRANCHES,
+            {"inputs": INPUTS, "num_blocks": 2},
+            torch.zeros(1, 3, 8),
+            3 * (2 * 8 + 4 * 5),
+        ),
+        (nn.Conv2d(3, 5, 3), SPATIAL_BRANCHES, {}, torch.zeros(1, 3, 6, 6), 16 * (6 * 9 + 6 * 5)),
+    ],
+)
+def test_multiply_accumulates_by_hand(dense, kind, settings, x, macs):
+    network = nn.Sequential(build_layer(dense, kind, {**settings, "num_branches": 2, "activation": "relu"}))
+    stats = measure_stats(network, (x,))
+    assert stats.num_macs == macs == sum(layer.num_macs for layer in stats.layers)
+    assert stats.num_parameters == sum(layer.num_parameters for layer in stats.layers)
