@@ -20,7 +20,7 @@ TORCH_FREE = [
         "lock.py",
         "importing.py",
         "errors.py",
-        "config.py",
+        *(f"config/{path.name}" for path in (HOST / "config").glob("*.py")),
         "boards.py",
         "progress.py",
         "terminal.py",

@@ -6,6 +6,7 @@ import pytest
 
 from edge_dendrite.config import (
     LEVELS,
+    BranchConfig,
     Budget,
     CompressConfig,
     DistilConfig,
@@ -89,6 +90,7 @@ OF_LEVEL = {
     "segments": SegmentConfig(segment_size=4, min_segments=2),
     "groups": GroupConfig(num_groups=4, round_to=8),
     "2:4": TwoOfFourConfig(board="jetson-orin-nano", score="taylor"),
+    "branches": BranchConfig(num_branches=(1, 3), layers=("fc1", r"blocks\..*")),
 }
 
 

@@ -1,0 +1,56 @@
+"""What the user wants: frozen data without behaviour. An unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+from edge_dendrite.config.base import Config
+from edge_dendrite.config.compress import LEVELS, CompressConfig, ExportConfig, LevelConfig
+from edge_dendrite.config.dendrites import (
+    BRANCH_ACTIVATIONS,
+    GROW_MODES,
+    BranchConfig,
+    GateConfig,
+    GrowConfig,
+    RecipeConfig,
+)
+from edge_dendrite.config.pruning import (
+    LEARNED,
+    MASK_METHODS,
+    SCOPES,
+    SCORES,
+    Budget,
+    GroupConfig,
+    LayerRule,
+    MaskConfig,
+    PruneConfig,
+    SegmentConfig,
+    TwoOfFourConfig,
+)
+from edge_dendrite.config.training import PRECISIONS, DistilConfig, FitConfig
+
+__all__ = [
+    "BRANCH_ACTIVATIONS",
+    "BranchConfig",
+    "Budget",
+    "CompressConfig",
+    "Config",
+    "DistilConfig",
+    "ExportConfig",
+    "FitConfig",
+    "GROW_MODES",
+    "GateConfig",
+    "GroupConfig",
+    "GrowConfig",
+    "LEARNED",
+    "LEVELS",
+    "LayerRule",
+    "LevelConfig",
+    "MASK_METHODS",
+    "MaskConfig",
+    "PRECISIONS",
+    "PruneConfig",
+    "RecipeConfig",
+    "SCOPES",
+    "SCORES",
+    "SegmentConfig",
+    "TwoOfFourConfig",
+]

@@ -1,0 +1,101 @@
+"""The whole of `compress`, and of `export`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from edge_dendrite.config.base import Config
+from edge_dendrite.config.dendrites import BranchConfig
+from edge_dendrite.config.pruning import Budget, GroupConfig, PruneConfig, SegmentConfig, TwoOfFourConfig
+from edge_dendrite.config.training import DistilConfig, FitConfig
+from edge_dendrite.errors import ConfigError
+
+# What is removed: whole neurons, segments of a layer's inputs, segments of each group of neurons, two weights of four;
+# or what takes the place of dense layers: branches.
+LevelConfig: TypeAlias = PruneConfig | SegmentConfig | GroupConfig | TwoOfFourConfig | BranchConfig
+LEVELS: dict[str, type[LevelConfig]] = {
+    "neurons": PruneConfig,
+    "segments": SegmentConfig,
+    "groups": GroupConfig,
+    "2:4": TwoOfFourConfig,
+    "branches": BranchConfig,
+}
+
+
+@dataclass(frozen=True)
+class CompressConfig(Config):
+    """The whole of `compress`: train the baseline, prune, distil, and the controls.
+
+    fit: training of the baseline. finetune_epochs: epochs of distillation after pruning; every control gets the
+    same total. controls: whether to train them.
+    """
+
+    budget: Budget
+    fit: FitConfig = field(default_factory=FitConfig)
+    finetune_epochs: int = 10
+    prune: LevelConfig = field(default_factory=PruneConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
+    controls: bool = True
+
+    def __post_init__(self) -> None:
+        self._require("finetune_epochs", int, 1, 100_000)
+        kinds: dict[str, tuple[type, ...]] = {
+            "budget": (Budget,),
+            "fit": (FitConfig,),
+            "prune": tuple(LEVELS.values()),
+            "distil": (DistilConfig,),
+            "controls": (bool,),
+        }
+        for name, allowed in kinds.items():
+            if not isinstance(getattr(self, name), allowed):
+                names = " or ".join(kind.__name__ for kind in allowed)
+                raise ConfigError(f"CompressConfig: {name} must be a {names}, not {getattr(self, name)!r}")
+
+    @property
+    def level(self) -> str:
+        """The name of what is removed, a key of LEVELS."""
+        return next(name for name, kind in LEVELS.items() if isinstance(self.prune, kind))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As Config.to_dict; `prune` has the level beside its settings."""
+        values = super().to_dict()
+        return {**values, "prune": {"level": self.level, **self.prune.to_dict()}, "fit": self.fit.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CompressConfig:
+        """As Config.from_dict, with nested dicts for budget, fit, prune (with a key `level`) and distil."""
+        parts: dict[str, type[Config]] = {"budget": Budget, "fit": FitConfig, "distil": DistilConfig}
+        if isinstance(values.get("prune"), Mapping):
+            settings = dict(values["prune"])
+            level = settings.pop("level", "neurons")
+            if not isinstance(level, str) or level not in LEVELS:
+                raise ConfigError(f"CompressConfig: unknown level {level!r}; known: {', '.join(LEVELS)}")
+            values = {**values, "prune": settings}
+            parts["prune"] = LEVELS[level]
+        built = {
+            key: parts[key].from_dict(value) if key in parts and isinstance(value, Mapping) else value
+            for key, value in values.items()
+        }
+        if "budget" not in built:
+            raise ConfigError("CompressConfig: budget is missing; give for instance {'pruning_ratio': 0.6}")
+        return super().from_dict(built)
+
+
+@dataclass(frozen=True)
+class ExportConfig(Config):
+    """How a model becomes a bundle. Outputs must agree within atol + rtol * |output| (absolute, relative)."""
+
+    opset: int = 17
+    target: str | None = None
+    atol: float = 1e-4
+    rtol: float = 1e-4
+    num_reference_cases: int = 4
+
+    def __post_init__(self) -> None:
+        # Above 17 the TorchScript exporter gives way to the other one, which the bundle's checks do not cover yet.
+        self._require("opset", int, 13, 17)
+        self._require("atol", float, 0.0, 1.0)
+        self._require("rtol", float, 0.0, 1.0)
+        self._require("num_reference_cases", int, 1, 1000)
