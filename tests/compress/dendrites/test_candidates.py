@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from edge_dendrite.compress.dendrites import candidates
 from edge_dendrite.compress.dendrites.candidates import correlation, train_candidates
 from edge_dendrite.compress.layers.branches import ACTIVATIONS
 
@@ -66,3 +67,11 @@ def test_the_strongest_comes_first_and_seeds_repeat(inputs):
     one, two = (train_candidates(inputs, errors, 4, "relu", **SETTINGS) for _ in range(2))
     assert one.neurons.tolist() == [1, 2, 0]
     assert torch.equal(one.weight_df, two.weight_df) and torch.equal(one.bias_d, two.bias_d)
+
+
+def test_portions_of_neurons_find_the_same_units(inputs, monkeypatch):
+    unit = ((inputs - 2.0) @ torch.tensor([1.0, 0.2, 0.0, 0.5, 0.0, 0.0])).relu()
+    errors = unit.unsqueeze(1) + torch.randn(2000, 3, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(candidates, "_MOST_WEIGHTS", 1)
+    found = train_candidates(inputs, errors, 4, "relu", **SETTINGS)
+    assert sorted(found.neurons.tolist()) == [0, 1, 2] and float(found.correlation_d.min()) > 0.5
