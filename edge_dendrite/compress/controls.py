@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.layers.build import BRANCH_KINDS, DENDRITES
+from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.compress.plan import Cut, Plan, Replace, apply_plan_
 
 
@@ -29,10 +30,16 @@ def same_shape_from_scratch(factory: Callable[[], nn.Module], plan: Plan, seed: 
             f"{name}.{below}" if below else name
             for name in replaced
             for below, _ in module.get_submodule(name).named_modules()
+            if not _is_users(module.get_submodule(name), below)
         }
         for name in sorted(cut | inside):
             _initialise_(module.get_submodule(name), keep_constants=name not in made)
     return module
+
+
+def _is_users(part: nn.Module, below: str) -> bool:
+    """Whether that is inside the user's own block, which a gate is only put around."""
+    return isinstance(part, GatedBlock) and below.partition(".")[0] == "block"
 
 
 def _made_parts(module: nn.Module, edit: Replace) -> list[str]:

@@ -7,6 +7,7 @@ teacher for a few steps, and the one with the smallest loss on validation data g
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -71,9 +72,11 @@ def reduce(
     batches: (inputs, targets) for scores and fits, as in `prune`. train: trains a network in place for so many epochs,
     `epochs` in all, with the schedule and the teacher that the caller wants. The trials' own steps come on top; their
     number is config.trial_steps for each method and cut, and what they learn is not kept.
-    Raises PruneError when no method reaches a cut's budget.
+    Raises PruneError when no method reaches a cut's budget, and for too few epochs.
     """
     config = config or RecipeConfig()
+    if max_parameters < 1:
+        raise PruneError(f"max_parameters must be at least 1, not {max_parameters}")
     start = _num_parameters(module)
     steps: list[Step] = []
     plan = Plan()
@@ -89,11 +92,11 @@ def reduce(
 
 
 def split_epochs(total: int, num_parts: int) -> list[int]:
-    """A quarter of the epochs, one at least, for every part but the last, which gets the rest.
+    """A quarter of the epochs for every part but the last, which gets the rest, at least half; less with many parts.
 
-    Raises PruneError when there are too few.
+    Raises PruneError when there are not two for each part.
     """
-    early = [max(1, total // 4)] * (num_parts - 1)
+    early = [max(1, min(total // 4, total // (2 * max(1, num_parts - 1))))] * (num_parts - 1)
     if sum(early) >= total:
         raise PruneError(f"{total} epochs are too few for {num_parts} cuts; give more epochs or fewer cuts")
     return [*early, total - sum(early)]
@@ -117,7 +120,11 @@ def _try_all(
         except PruneError as error:
             trials[method] = str(error)
             continue
-        trials[method] = _trial(found[method].module, data, teacher, config)
+        loss = _trial(found[method].module, data, teacher, config)
+        trials[method] = loss
+        if not math.isfinite(loss):
+            trials[method] = f"the loss became {loss} in the trial; a smaller trial_learning_rate may help"
+            del found[method]
     progress("trying methods", 3, 3)
     if not found:
         reasons = "; ".join(f"{method}: {reason}" for method, reason in trials.items())
@@ -135,7 +142,8 @@ def _methods(batches: Sequence[Batch], target: int, config: RecipeConfig) -> dic
     def both(module: nn.Module) -> Pruned:
         first = branched(module, round((_num_parameters(module) * target) ** 0.5))
         second = pruned(first.module)
-        return replace(second, plan=Plan((*first.plan.edits, *second.plan.edits), second.plan.layers))
+        lines = (*first.plan.layers, *second.plan.layers)
+        return replace(second, plan=Plan((*first.plan.edits, *second.plan.edits), lines))
 
     return {"prune": pruned, "branch": branched, "branch, then prune": both}
 

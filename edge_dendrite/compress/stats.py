@@ -13,11 +13,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from edge_dendrite.compress.layers.branches import MapBranches
+from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.train.evaluate import evaluating
 
 NOT_COUNTED = (
     "num_macs counts convolutions, linear layers, matrix products and attention; "
-    "not biases, activations, pooling, normalisation, gathers"
+    "not biases, activations, pooling, normalisation, gathers; gated blocks as if they ran for every input"
 )
 
 
@@ -58,7 +59,7 @@ class ModelStats:
 def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ModelStats:
     """Count parameters (shared ones once) and multiply-accumulates for one input: `example_inputs` have batch 1."""
     counter = FlopCounterMode(display=False)
-    with evaluating(module), _as_plain_products(), _products_of_maps(module) as of_maps, counter:
+    with evaluating(module), gates_open(module), as_plain_products(), products_of_maps(module) as of_maps, counter:
         module(*example_inputs)
     by_module = {
         name.partition(".")[2]: sum(counts.values()) // 2
@@ -75,7 +76,7 @@ def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -
 
 
 @contextlib.contextmanager
-def _as_plain_products() -> Iterator[None]:
+def as_plain_products() -> Iterator[None]:
     """Attention and encoder layers as the products that they are: the counter does not know torch's fused kernels."""
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
@@ -87,7 +88,21 @@ def _as_plain_products() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _products_of_maps(module: nn.Module) -> Iterator[dict[str, int]]:
+def gates_open(module: nn.Module) -> Iterator[None]:
+    """Every gated block runs for a while, or the count would be that of whatever way the example takes."""
+    blocks = [part for part in module.modules() if isinstance(part, GatedBlock)]
+    before = [block.is_held_open for block in blocks]
+    for block in blocks:
+        block.is_held_open = True
+    try:
+        yield
+    finally:
+        for block, value in zip(blocks, before, strict=True):
+            block.is_held_open = value
+
+
+@contextlib.contextmanager
+def products_of_maps(module: nn.Module) -> Iterator[dict[str, int]]:
     """Multiply-accumulates of branches of maps, by layer: the counter does not see sums of products."""
     found: dict[str, int] = {}
 

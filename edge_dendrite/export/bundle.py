@@ -171,11 +171,12 @@ def is_evaluated_on(manifest: Mapping[str, Any], data: DataSet, metric: Metric) 
 
 def _reference_inputs(model: CompressedModel, count: int, data: DataSet | None) -> torch.Tensor:
     if data is not None:
-        first = data.prepare(data.validation.inputs[:count])
         if not has_gates(model.module):
-            return first
-        more = data.prepare(data.validation.inputs[:_MOST_INPUTS_OF_PATHS])
-        return torch.cat([first, more[inputs_of_every_path(model.module, more)]])
+            return data.prepare(data.validation.inputs[:count])
+        inputs = data.prepare(data.validation.inputs[:_MOST_INPUTS_OF_PATHS])
+        return inputs[inputs_of_every_path(model.module, inputs, count)]
+    if has_gates(model.module):
+        raise ExportError("a network with gates needs data: random inputs may take one way only, and prove nothing")
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, *model.input_shape, generator=generator)
 

@@ -13,7 +13,14 @@ import torch
 from torch import nn
 
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.gates import has_gates, traced_with_gates, weights_into_branches
+from edge_dendrite.export.gates import (
+    all_initializers,
+    check_every_gate,
+    has_gates,
+    traced_with_gates,
+    weights_into_branches,
+    with_open_gates,
+)
 from edge_dendrite.train.evaluate import evaluating
 
 INPUT, OUTPUT = "input", "output"
@@ -58,11 +65,13 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
     except Exception as error:  # torch.onnx raises many kinds; its first line names the operator
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ExportError(f"the network cannot be exported at opset {opset}: {first_line}") from error
-    if gated:
-        return check_onnx(weights_into_branches(buffer.getvalue()), opset)
     if any(issubclass(one.category, torch.jit.TracerWarning) for one in seen):
-        _check_control_flow(module, example)
-    return check_onnx(buffer.getvalue(), opset)
+        _check_control_flow(with_open_gates(module) if gated else module, example)
+    content = buffer.getvalue()
+    if gated:
+        check_every_gate(content, module)
+        content = weights_into_branches(content)
+    return check_onnx(content, opset)
 
 
 def _check_control_flow(module: nn.Module, example: torch.Tensor) -> None:
@@ -90,7 +99,7 @@ def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
     opsets = {one.domain or "ai.onnx": one.version for one in model.opset_import}
     if opset is not None and opsets != {"ai.onnx": opset}:
         raise ExportError(f"asked for opset {opset}, the file has {opsets}: the exporter does not support it here")
-    for tensor in model.graph.initializer:
+    for tensor in all_initializers(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise ExportError("the file keeps its weights in a second file; save it as one file below 2 GB")
     initializers = {tensor.name for tensor in model.graph.initializer}
@@ -109,7 +118,7 @@ def _precision(model: onnx.ModelProto) -> str:
     """int8 where the graph quantizes, fp16 where it keeps weights in half precision, else fp32."""
     if any("Quantize" in node.op_type or "QLinear" in node.op_type for node in model.graph.node):
         return "int8"
-    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in all_initializers(model.graph))
     return "fp16" if halves else "fp32"
 
 

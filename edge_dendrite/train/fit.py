@@ -48,7 +48,8 @@ def fit(
     (`key` names what the arguments do not tell: the data, the network, the teacher). On the CPU of one machine the
     result is that of an uninterrupted run, bit for bit; on another device the checkpoint goes on too. With `teacher`
     the loss is distillation's, and `loss` is not used. penalty: called after each forward pass, for what is added to
-    the loss (a scalar), for instance the work that gates let through.
+    the loss (a scalar), for instance the work that gates let through; its attribute `identity`, if it has one, tells a
+    checkpoint which it is (JSON-ready).
 
     Training takes place on `device` ("auto": where the network is, or an accelerator if there is one; see
     `choose_device`); afterwards the network is back where it was. Under `accelerate launch` every process calls `fit`
@@ -66,6 +67,8 @@ def fit(
         "config": config.to_dict(),
         "distil": teacher.config.to_dict() if teacher else None,
         "key": key,
+        # Only where there is one: checkpoints from before it was there stay good.
+        **({"penalty": getattr(penalty, "identity", "given")} if penalty is not None else {}),
     }
     with (
         placed(processes.device, module, *([teacher.module] if teacher else [])),

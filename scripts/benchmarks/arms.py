@@ -66,7 +66,7 @@ def edge_dendrite_recipe(job: Job) -> nn.Module:
         job.study.recipe,
     )
     job.keep_plan(made.plan)
-    job.notes["steps"] = [asdict(step) for step in made.steps]
+    job.notes |= {"recipe": job.study.recipe.to_dict(), "steps": [asdict(step) for step in made.steps]}
     return made.module
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from scripts.benchmarks.intervals import Interval, paired_difference
 from scripts.benchmarks.rows import TRAINED, Row, unpack_bits
-from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE, Study
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, OURS, RECIPE, SAME_SHAPE, SCRATCH, Study
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,16 @@ class Summary:
         ]
 
     def _others(self, arm: str, budget: float) -> list[str]:
-        controls = list(SAME_SHAPE.values())
-        same_shape = [one for one in controls if self.of(one, budget) and self.has_shape_of(arm, one, budget)]
+        """Its own shape from scratch, for the recipe plain networks of equal size, peers, the dense networks."""
+        controls = [one for one in SAME_SHAPE.values() if self.of(one, budget)]
+        own = [one for one in controls if self._is_control_of(arm, one, budget)]
+        plain = [] if arm != RECIPE else [one for one in (OURS, SCRATCH) if self.of(one, budget) and one not in own[:1]]
         peers = [one for one in self.arms(budget) if one not in SAME_SHAPE and one not in controls]
-        return [*same_shape[:1], *peers, DENSE, DENSE_LONGER]
+        return [*own[:1], *plain, *peers, DENSE, DENSE_LONGER]
+
+    def _is_control_of(self, arm: str, control: str, budget: float) -> bool:
+        seeds = [{row["seed"] for row in self.of(one, budget)} for one in (arm, control)]
+        return bool(seeds[0] & seeds[1]) and self.has_shape_of(arm, control, budget)
 
     def recommended(self, budget: float) -> str | None:
         """Our arm with the higher mean accuracy on validation data; without a choice the one with the most seeds."""

@@ -97,6 +97,19 @@ def test_epochs_add_up(total, parts):
         split_epochs(2, 3)
 
 
+def test_many_cuts():
+    assert split_epochs(20, 11) == [1] * 10 + [10]
+    assert split_epochs(101, 5)[-1] >= 50 and sum(split_epochs(101, 5)) == 101
+
+
+def test_a_trial_that_diverges_is_no_winner(trained, data, batches):
+    config = RecipeConfig(
+        num_cuts=1, trial_steps=30, trial_learning_rate=1000.0, prune=QUICK.prune, branch=QUICK.branch
+    )
+    with pytest.raises(PruneError, match="the loss became (nan|inf)"):
+        made(trained, data, batches, 6_000, config)
+
+
 def test_settings():
     assert RecipeConfig.from_dict(json.loads(json.dumps(QUICK.to_dict()))) == QUICK
     for wrong in ({"num_cuts": 0}, {"trial_steps": 0}, {"prune": None}, {"branch": 3}, {"trial_learning_rate": 0.0}):

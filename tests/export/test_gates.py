@@ -144,3 +144,49 @@ def test_a_gate_inside_of_a_gate_is_refused(network):
     network.one.block = nn.Sequential(gated_block(nn.Conv2d(4, 4, 1), 4, 4, 1, 2, 0, 4))
     with pytest.raises(ExportError, match=r"'one\.block\.0' is inside of 'one'"):
         export_onnx(network, (2, 8, 8), 13)
+
+
+def test_a_block_with_two_names_keeps_its_gate(network):
+    class Alias(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.entry = network, network.one
+
+        def forward(self, x):
+            net = self.inner
+            return net.head(net.two(self.entry(net.stem(x).relu())).mean((2, 3)))
+
+    alias = Alias().eval()
+    check_parity(export_onnx(alias, (2, 8, 8), 13), alias, inputs(), 1e-5, 1e-5)
+
+
+def test_a_decision_of_the_users_own_is_refused_with_gates_too(network):
+    class Decides(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x):
+            return self.inner(x) if x.mean() > 0 else self.inner(x) * 2
+
+    with pytest.raises(ExportError, match="decides by the values"):
+        export_onnx(Decides().eval(), (2, 8, 8), 13)
+
+
+def test_a_block_of_parts_of_an_input_is_refused(network):
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = network.one
+
+        def forward(self, x):
+            return self.one(x.repeat(4, 2, 1, 1)).sum((0, 2, 3))[None]
+
+    with pytest.raises(ExportError, match="'one' is given 4 parts of one input"):
+        export_onnx(Windows().eval(), (2, 8, 8), 13)
+
+
+def test_a_bundle_without_data_is_refused(network, tmp_path):
+    model = CompressedModel(network, "gated", "mine", "compressed", (2, 8, 8))
+    with pytest.raises(ExportError, match="needs data"):
+        export_bundle(model, tmp_path / "gated", ExportConfig(opset=13))

@@ -15,7 +15,7 @@ from torch import nn
 
 from edge_dendrite.errors import PruneError
 
-_MAX_WIDTH = 1 << 16  # a plan from elsewhere must not fill the memory
+_MAX_WEIGHTS = 1 << 24  # a plan from elsewhere must not fill the memory
 
 
 class Gate(nn.Module):
@@ -34,9 +34,9 @@ class Gate(nn.Module):
 class GatedBlock(nn.Module):
     """`block` where the gate is open, `bypass` where it is closed, decided for each input by itself.
 
-    In training both are computed, and gradients pass the decision straight through; `open_rate` is then the share of
-    the batch that was open, with a gradient, and `num_steps` counts the batches. In evaluation each input goes one
-    way, and only that way is computed.
+    In training both are computed, and gradients pass the decision straight through; `take_open_rate` gives the share
+    of the batch that was open, and `num_steps` counts the batches. In evaluation each input goes one way, and only that
+    way is computed. is_held_open: the block runs for all, whatever the gate says.
     """
 
     num_steps: torch.Tensor
@@ -44,10 +44,13 @@ class GatedBlock(nn.Module):
     def __init__(self, block: nn.Module, bypass: nn.Module, gate: Gate) -> None:
         super().__init__()
         self.block, self.bypass, self.gate = block, bypass, gate
-        self.open_rate: torch.Tensor | None = None
+        self.is_held_open = False
+        self._open_rate: torch.Tensor | None = None
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.long))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.is_held_open:
+            return self.block(x)
         logits_b = self.gate(x)
         if self.training:
             return self._both(x, logits_b)
@@ -61,16 +64,27 @@ class GatedBlock(nn.Module):
         y[is_open_b], y[~is_open_b] = opened, closed.to(opened.dtype)
         return y
 
+    def take_open_rate(self) -> torch.Tensor | None:
+        """The share of the last training batch that was open (a scalar with a gradient); None where it was taken."""
+        rate, self._open_rate = self._open_rate, None
+        return rate
+
     def _both(self, x: torch.Tensor, logits_b: torch.Tensor) -> torch.Tensor:
+        logits_b = logits_b.float()  # half precision has too few numbers near 0 and 1
         uniform_b = torch.rand_like(logits_b).clamp(1e-6, 1.0 - 1e-6)
         soft_b = torch.sigmoid(logits_b + uniform_b.logit())
         # Forward the decision, backward the probability.
-        hard_b = (soft_b > 0.5).to(soft_b.dtype) + soft_b - soft_b.detach()
-        self.open_rate = hard_b.mean()
+        hard_b = (soft_b > 0.5).to(soft_b.dtype) + (soft_b - soft_b.detach())
+        self._open_rate = hard_b.mean()
         self.num_steps += 1
-        opened = self.block(x)
-        share = hard_b.view(-1, *[1] * (opened.dim() - 1))
-        return share * opened + (1.0 - share) * self.bypass(x)
+        opened, closed = self.block(x), self.bypass(x)
+        if opened.shape != closed.shape:
+            raise PruneError(f"a gated block gives {tuple(opened.shape)} and its bypass {tuple(closed.shape)}")
+        share = hard_b.view(-1, *[1] * (opened.dim() - 1)).to(opened.dtype)
+        return share * opened + (1.0 - share) * closed.to(opened.dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open_rate": None}  # of a step that is over; it cannot be copied
 
 
 def gated_block(
@@ -84,8 +98,10 @@ def gated_block(
     """
     if min(num_inputs, num_outputs, stride, hidden) < 1 or num_dims > 3 or channels_last > 1:
         raise PruneError("the plan gates a block with sizes that no block has")
-    if max(num_inputs, num_outputs, hidden) > _MAX_WIDTH:
-        raise PruneError(f"the plan gates a block of more than {_MAX_WIDTH:,} channels")
+    if num_inputs * max(num_outputs, hidden) > _MAX_WEIGHTS:
+        raise PruneError(f"the plan gates a block with a gate or bypass of more than {_MAX_WEIGHTS:,} weights")
+    if stride > 1 and (channels_last or num_dims == 0):
+        raise PruneError("the plan gives a stride to a block without positions to leave out")
     gate = Gate(num_inputs, hidden, -1 if channels_last else 1)
     bypass: Any = nn.Identity()
     if num_inputs != num_outputs or stride != 1:

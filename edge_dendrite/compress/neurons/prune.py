@@ -17,6 +17,7 @@ from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.coupling.find import Coupling, find_coupling
 from edge_dendrite.compress.forward import Inputs, batch_size, check_weights, first_samples
 from edge_dendrite.compress.layers.attention import can_replace, replace_attention_
+from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.compress.neurons.choice import give_back, remove_cheapest, remove_exactly
 from edge_dendrite.compress.neurons.edits import build_plan, remaining
 from edge_dendrite.compress.neurons.proof import check_repeatable, problem_of, told
@@ -102,6 +103,8 @@ def _check_arguments(module: nn.Module, budget: Budget) -> None:
         raise ConfigError(f"budget must be a Budget, for instance Budget(pruning_ratio=0.5), not {budget!r}")
     if budget.max_drop is not None:
         raise ConfigError("max_drop is searched with training in between, by compress_with_controls; here give a size")
+    if gated := [name for name, part in module.named_modules() if isinstance(part, GatedBlock)]:
+        raise PruneError(f"block {gated[0]!r} has a gate, which decides by values; prune first, then give gates")
     for wrapper, inner in (("torch.compile", "_orig_mod"), ("a data-parallel wrapper", "module")):
         if set(dict(module.named_children())) == {inner} and not list(module.parameters(recurse=False)):
             known = type(module).__module__.startswith("torch.")

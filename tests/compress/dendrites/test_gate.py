@@ -7,12 +7,17 @@ import pytest
 import torch
 from torch import nn
 
+from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.dendrites.gate import gate, open_rates
 from edge_dendrite.compress.layers.gated import GatedBlock
+from edge_dendrite.compress.model import CompressedModel, load
+from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan, apply_plan_
-from edge_dendrite.config import FitConfig, GateConfig
+from edge_dendrite.compress.stats import measure_stats
+from edge_dendrite.config import Budget, FitConfig, GateConfig
 from edge_dendrite.data.dataset import DataSet
-from edge_dendrite.errors import ConfigError, PruneError
+from edge_dendrite.errors import ConfigError, PruneError, TrainError
+from edge_dendrite.export.onnx import check_parity, export_onnx
 from edge_dendrite.models.convnets import ResNet8
 from edge_dendrite.train.fit import fit
 
@@ -114,21 +119,22 @@ def test_the_penalty_by_hand(batches):
     made = gate(ResNet8().eval(), batches, GateConfig(target=0.25, weight=3.0, warm_up=4, **FEW))
     assert float(made.penalty()) == 0.0  # before the first forward
     blocks = list(made.module.blocks)
-    for block, rate in zip(blocks, (1.0, 0.5, 0.0), strict=True):
-        block.open_rate = torch.tensor(rate, requires_grad=True)
+    rates = [torch.tensor(rate, requires_grad=True) for rate in (1.0, 0.5, 0.0)]
     costs = [4_718_592, 3_538_944 - 0, 3_538_944]  # of the three blocks, at 32x32
     costs[1] += 16 * 32 * 256
     costs[2] += 32 * 64 * 64
     share = (costs[0] + 0.5 * costs[1]) / sum(costs)
-    for block in blocks:
+    for block, rate in zip(blocks, rates, strict=True):
         block.num_steps.fill_(2)
+        block._open_rate = rate
     assert float(made.penalty().detach()) == pytest.approx(3.0 * max(0.0, share - 0.625) ** 2)  # half of the warm-up
-    for block in blocks:
+    for block, rate in zip(blocks, rates, strict=True):
         block.num_steps.fill_(9)
+        block._open_rate = rate
     value = made.penalty()
     assert float(value.detach()) == pytest.approx(3.0 * (share - 0.25) ** 2)
     value.backward()
-    assert float(blocks[0].open_rate.grad) > 0
+    assert float(rates[0].grad) > 0
 
 
 def test_a_transformer_block(batches):
@@ -165,7 +171,8 @@ class Twice(nn.Module):
     [
         (("block",), "'block' cannot have a gate: it is called 2 times"),
         (("two",), r"'two' cannot have a gate: it makes \(2, 4\) of \(2, 3, 32, 32\)"),
-        (("nothing",), "no block of this network can have a gate"),
+        (("nothing",), "'nothing' is no block of this network"),
+        (("two", "tow"), "'two' cannot have a gate|'tow' is no block"),
     ],
 )
 def test_blocks_that_cannot(blocks, words, batches):
@@ -179,3 +186,177 @@ def test_blocks_that_cannot(blocks, words, batches):
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match="GateConfig"):
         GateConfig(**wrong)
+
+
+class Blocks(nn.Module):
+    """A stem, blocks that are given as layers, a head; how the blocks are reached is the subclass's."""
+
+    def __init__(self, *blocks):
+        super().__init__()
+        self.stem, self.blocks, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.ModuleList(blocks), nn.Linear(4, 3)
+
+    def walk(self, x):
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+    def forward(self, x):
+        return self.head(self.walk(self.stem(x)).mean((2, 3)))
+
+
+def conv_block(in_place=False):
+    return nn.Sequential(nn.ReLU(inplace=in_place), nn.Conv2d(4, 4, 3, padding=1))
+
+
+class ByType(Blocks):
+    def walk(self, x):
+        for block in self.blocks:
+            x = x + block(x) if isinstance(block, nn.Sequential) else x
+        return x
+
+
+class ByList(Blocks):
+    def __init__(self, *blocks):
+        super().__init__(*blocks)
+        self.order = list(self.blocks)
+
+    def walk(self, x):
+        return x + self.order[0](x)
+
+
+class Tokens(nn.Module):
+    """Positions before the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.block, self.head = nn.Sequential(nn.Linear(96, 96), nn.ReLU()), nn.Linear(96, 3)
+
+    def forward(self, x):
+        return self.head(self.block(x.permute(2, 0, 1, 3).flatten(2)).mean(0))
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block, self.head = nn.Sequential(nn.Linear(3, 3), nn.GELU()), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.head(self.block(x.permute(0, 2, 3, 1)).mean((1, 2)))
+
+
+class Tied(Blocks):
+    def __init__(self):
+        super().__init__(conv_block(), conv_block())
+        self.again = self.blocks[0][1].weight
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "words"),
+    [
+        (lambda: Blocks(conv_block(in_place=True)), "blocks.0", "changes its input in place"),
+        (lambda: ByType(conv_block()), "blocks.0", "does not reach the block by this name"),
+        (lambda: ByList(conv_block()), "blocks.0", "does not reach the block by this name"),
+        (Tokens, "block", "first dimension is not that of the network's inputs"),
+        (ChannelsLast, "block", "channels do not come before its positions"),
+        (lambda: Blocks(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4))), "blocks.0", "no work that is counted"),
+        (Tied, r"blocks\.0", "shares a weight with the rest"),
+        (lambda: Blocks(nn.Sequential(conv_block())), r"blocks\.0(\.0)?", "is inside of blocks.0"),
+    ],
+)
+def test_what_a_gate_would_change_is_refused_by_name(make, name, words, batches):
+    torch.manual_seed(0)
+    with pytest.raises(PruneError, match=words):
+        gate(make().eval(), batches, GateConfig(blocks=(name,), **FEW))
+
+
+def test_a_block_that_cannot_does_not_keep_others_from_it(batches):
+    made = gate(Tied().eval(), batches, GateConfig(**FEW))
+    assert "shares a weight" in made.kept["blocks.0"] and isinstance(made.module.blocks[1], GatedBlock)
+
+
+def test_gates_are_given_once_and_last(batches):
+    made = gate(ResNet8().eval(), batches, GateConfig(**FEW)).module
+    with pytest.raises(PruneError, match="'blocks.0' has a gate already"):
+        gate(made, batches, GateConfig(**FEW))
+    with pytest.raises(PruneError, match="'blocks.0' has a gate, which decides by values; prune first"):
+        prune(made, batches, Budget(pruning_ratio=0.5))
+
+
+def test_the_work_of_a_gated_network_is_that_of_open_gates(batches):
+    network = ResNet8().eval()
+    made = gate(network, batches, GateConfig(**FEW)).module
+    wanted = measure_stats(network, (batches[0][0][:1],)).num_macs
+    for bias in (50.0, -50.0):
+        with torch.no_grad():
+            for block in made.blocks:
+                block.gate.decide.bias.fill_(bias)
+        found = measure_stats(made, (batches[0][0][:1],)).num_macs
+        assert found == wanted
+
+
+def test_fused_encoder_layers_have_work(batches):
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Linear(32, 16)
+            self.layers = nn.ModuleList(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True) for _ in range(3))
+            self.head = nn.Linear(16, 3)
+
+        def forward(self, x):
+            x = self.embed(x.flatten(1, 2))
+            for layer in self.layers:
+                x = layer(x)
+            return self.head(x.mean(1))
+
+    made = gate(Encoder().eval(), batches, GateConfig(**FEW))
+    assert [name for name, part in made.module.named_modules() if isinstance(part, GatedBlock)] == [
+        "layers.0",
+        "layers.1",
+        "layers.2",
+    ]
+
+
+def test_trained_then_copied_saved_and_exported(halves, tmp_path):
+    torch.manual_seed(0)
+    made = gate(Halves(), list(halves.batches(halves.train, 64)), GateConfig(blocks=("block",), warm_up=10))
+    fit(made.module, halves, FitConfig(epochs=3, batch_size=64, learning_rate=0.01), penalty=made.penalty)
+    made.module.train()(halves.train.inputs[:8])  # a rate that nobody took
+    made.module.eval()
+    x = halves.validation.inputs[:32]
+    assert torch.equal(copy.deepcopy(made.module)(x), made.module(x))
+    check_parity(export_onnx(made.module, (8,), 13), made.module, x, 1e-4, 1e-4)
+    model = CompressedModel.describe(
+        made.module, halves, name="gated", source="halves", role="compressed", plan=made.plan
+    )
+    model.save(tmp_path / "gated")
+    assert torch.equal(load(tmp_path / "gated", model=Halves).module(x), made.module(x))
+
+
+def test_a_checkpoint_knows_its_penalty(halves, tmp_path):
+    torch.manual_seed(0)
+    made = gate(Halves(), list(halves.batches(halves.train, 64)), GateConfig(blocks=("block",)))
+    config = FitConfig(epochs=1, batch_size=64)
+    fit(copy.deepcopy(made.module), halves, config, checkpoint=tmp_path / "c.safetensors")
+    with pytest.raises(TrainError, match="was made by another training"):
+        fit(made.module, halves, config, penalty=made.penalty, checkpoint=tmp_path / "c.safetensors")
+
+
+def test_half_precision_decides_hard(batches):
+    torch.manual_seed(0)
+    made = gate(ResNet8().eval(), batches, GateConfig(**FEW)).module.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        made(batches[0][0])
+    for block in made.blocks:
+        rate = block.take_open_rate()
+        assert rate.dtype is torch.float32 and float(rate.detach() * 8) == round(float(rate.detach() * 8))
+
+
+def test_a_control_from_scratch_leaves_the_block_as_the_factory_made_it(batches):
+    def factory():
+        network = ResNet8()
+        nn.init.normal_(network.blocks[1].conv1.weight, std=1e-3)
+        return network
+
+    plan = gate(factory().eval(), batches, GateConfig(**FEW)).plan
+    control = same_shape_from_scratch(factory, plan, 0)
+    assert float(control.blocks[1].block.conv1.weight.detach().std()) < 2e-3
