@@ -58,6 +58,9 @@ def compress_config(
         values["finetune_epochs"] = finetune_epochs
     if given := _given(budget):
         values["budget"] = given
+    level = prune.get("level") or values.get("prune", {}).get("level", "neurons")
+    if prune.get("layers") and level != "neurons":
+        raise ConfigError(f"--layer gives rules for neurons, and level {level} has none; its own keys go into --config")
     if given := _given(prune):
         values["prune"] = {**values.get("prune", {}), **given}
     if not controls:

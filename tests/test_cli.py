@@ -479,7 +479,15 @@ def test_round_to(place):
         (("--layer", "fc1=nan"), "write NAME=keep, or NAME=0.5"),
         (("--layer", "=0.5"), "write NAME=keep, or NAME=0.5"),
         (("--layer", "fc(=0.5"), "is no regular expression"),
-        (("--level", "segments", "--layer", "fc1=keep"), "SegmentConfig: unknown key 'layers'"),
+        (
+            ("--level", "segments", "--layer", "fc1=keep"),
+            "--layer gives rules for neurons, and level segments has none",
+        ),
+        (
+            ("--level", "branches", "--layer", "fc1=keep"),
+            "--layer gives rules for neurons, and level branches has none",
+        ),
+        (("--level", "branches", "--score", "l1"), "BranchConfig: unknown key 'score'"),
         (("--level", "segments", "--score", "l1"), "SegmentConfig: unknown key 'score'"),
         (("--level", "2:4", "--target", "jetson-nano"), "jetson-nano"),
         (("--level", "2:4"), "board"),

@@ -37,7 +37,11 @@ class Config:
         for name in required:
             if name not in values:
                 raise ConfigError(f"{cls.__name__}: {name} is missing")
-        return cls(**values)
+        # JSON has no tuples.
+        tuples = {one.name for one in dataclasses.fields(cls) if isinstance(one.default, tuple)}
+        return cls(
+            **{key: tuple(one) if key in tuples and isinstance(one, list) else one for key, one in values.items()}
+        )
 
     def _require_one_of(self, name: str, choices: tuple[str, ...]) -> None:
         if getattr(self, name) not in choices:
@@ -83,8 +87,3 @@ def _json_ready(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _json_ready(one) for key, one in value.items()}
     return [_json_ready(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def tuples_for_lists(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists, as JSON has them, as the tuples that configs hold."""
-    return {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_dendrite.config.base import Config, tuples_for_lists
+from edge_dendrite.config.base import Config
 from edge_dendrite.config.pruning import PruneConfig
 from edge_dendrite.errors import ConfigError
 
@@ -47,11 +47,6 @@ class BranchConfig(Config):
         self._require("num_batches", int, 1, 10**6)
         self._require("num_samples", int, 64, 10**6)
         self._require("seed", int, 0, 2**31 - 1)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BranchConfig:
-        """As Config.from_dict, with lists for tuples."""
-        return super().from_dict(tuples_for_lists(values))
 
 
 @dataclass(frozen=True)
@@ -97,11 +92,6 @@ class GrowConfig(Config):
         self._require("learning_rate", float, 0.0, 1e3, open_low=True)
         self._require("seed", int, 0, 2**31 - 1)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> GrowConfig:
-        """As Config.from_dict, with lists for tuples."""
-        return super().from_dict(tuples_for_lists(values))
-
 
 @dataclass(frozen=True)
 class GateConfig(Config):
@@ -133,11 +123,6 @@ class GateConfig(Config):
         self._require("weight", float, 0.0, 1e6, open_low=True)
         self._require("num_batches", int, 1, 10**6)
         self._require("num_samples", int, 64, 10**6)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> GateConfig:
-        """As Config.from_dict, with lists for tuples."""
-        return super().from_dict(tuples_for_lists(values))
 
 
 @dataclass(frozen=True)

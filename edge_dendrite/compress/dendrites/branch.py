@@ -89,6 +89,8 @@ def branch(
     _check_outputs(module, small, plan, inputs)
     for number, (name, option) in enumerate(chosen.items(), 1):
         if option.num_branches:
+            # First on what the dense network sends: a layer that is called again sends to itself.
+            _fit_(small, fields[name], samples[name], module, option, config)
             seen = field_inputs_in(
                 small, name, fields[name], module.get_submodule(name), taken, config.num_samples, config.seed
             )

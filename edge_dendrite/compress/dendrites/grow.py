@@ -97,7 +97,7 @@ class Grower:
         return self._waited >= self._config.patience
 
     def grow(self, batches: Iterable[Batch], loss: Loss = functional.cross_entropy) -> list[nn.Parameter]:
-        """Return to the best weights and add dendrites to the layer where they help most for what they cost.
+        """Return to the best weights that `observe` was told of and add dendrites where they help most for their cost.
 
         batches: training data, as in `prune`. loss: a mean over the batch. Returns the new parameters for the caller's
         optimizer; none where no candidate follows an error more than by chance, none lowers the loss, or the
@@ -108,7 +108,7 @@ class Grower:
         if num_launched() > 1:
             raise PruneError(f"growing is the work of one process, and {num_launched()} were launched")
         with torch.inference_mode(False), torch.enable_grad():  # trainers call from places without gradients
-            self._restore()
+            self._return_to_best()
             self._waited = 0
             taken = list(itertools.islice(endless(batches), self._config.num_batches))
             fields = {name: one for name, one in self._fields(taken).items() if self._room(name)}
@@ -135,7 +135,7 @@ class Grower:
         network this shape. The caller's optimizer is of no use afterwards; one may grow on with a new one. Raises
         PruneError when one layer has dendrites of several activations.
         """
-        self._restore()
+        self._return_to_best()
         names = [name for name, part in self.module.named_modules() if isinstance(part, DendriticLayer)]
         edits, lines = [], []
         for name in names:
@@ -343,6 +343,12 @@ class Grower:
         """(all tensors, number of sets of each layer with dendrites): what a return needs."""
         sets = {name: len(part.sets) for name, part in self.module.named_modules() if isinstance(part, DendriticLayer)}
         return {name: value.detach().clone() for name, value in _tensors(self.module)}, sets
+
+    def _return_to_best(self) -> None:
+        """As the metrics say; where none was told yet, what is there now is the best: its training must not be lost."""
+        if self._best == -math.inf:
+            self._kept_state = self._state()
+        self._restore()
 
     @torch.no_grad()
     def _restore(self) -> None:

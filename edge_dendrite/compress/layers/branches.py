@@ -92,7 +92,7 @@ class MapBranches(Branches):
         self.num_maps, self.map_size = num_maps, map_size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Products and a sum: as a convolution or a matrix product it was slower in ONNX Runtime on x86.
+        # Products and a sum, whatever the shape of the map was: a convolution would need its height and width.
         x = x.unflatten(-1, (self.num_maps, self.map_size))
         if self.num_branches > 1:
             x = torch.cat([x] * self.num_branches, dim=-2)

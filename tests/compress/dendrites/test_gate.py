@@ -360,3 +360,8 @@ def test_a_control_from_scratch_leaves_the_block_as_the_factory_made_it(batches)
     plan = gate(factory().eval(), batches, GateConfig(**FEW)).plan
     control = same_shape_from_scratch(factory, plan, 0)
     assert float(control.blocks[1].block.conv1.weight.detach().std()) < 2e-3
+
+
+def test_settings_from_json():
+    config = GateConfig(blocks=("a", "b.*"), target=0.3)
+    assert GateConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -349,3 +349,20 @@ def test_a_control_from_scratch_has_dendrites_that_learn(network, batches):
     plan = Plan((Replace("c", DENDRITES, {"sizes": [3], "activation": "relu"}),))
     control = same_shape_from_scratch(Renamed, plan, 0)
     assert all(float(one.detach().std()) > 0 for one in control.c.sets.parameters())
+
+
+def test_what_was_trained_before_any_metric_is_not_lost(network, batches):
+    grower = Grower(network, GrowConfig(**QUICK))
+    train(network, batches, 3)
+    trained = copy.deepcopy(network.state_dict())
+    grower.grow(batches)
+    assert grower.growths[0].num_dendrites > 0
+    for name, value in trained.items():
+        owner, _, leaf = name.rpartition(".")
+        now = network.state_dict()
+        assert torch.equal(now.get(name, now.get(f"{owner}.layer.{leaf}")), value)
+
+
+@pytest.mark.parametrize("config", [GrowConfig(layers=("a", "b")), GrowConfig(max_parameters=9, freeze=True)])
+def test_settings_from_json(config):
+    assert GrowConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
