@@ -1,57 +1,57 @@
-"""The recipe: a network is brought to a budget in several cuts, each by the method that a short trial prefers.
+"""The recipe: a network is brought to a budget by whatever methods do best there, after short trials.
 
-Every cut is tried by pruning neurons, by branching, and by branching followed by pruning; each result learns from the
-teacher for a few steps, and the one with the smallest loss on validation data goes on to be trained.
+Candidates are pruned, or branched and then pruned, in several proportions. All learn from the teacher for a few steps.
+The better third goes on, and beside it the best one made anew with room for dendrites, which are grown on the errors
+that it makes after as many steps. The best of these is trained to the end; dendrites whose zeroing costs nothing on
+validation data are removed then. Source of the halving (here: thirds): Jamieson and Talwalkar 2016, "Non-stochastic
+Best Arm Identification and Hyperparameter Optimization", section 3.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
 from edge_dendrite.compress.batches import Batch
-from edge_dendrite.compress.dendrites.branch import branch
-from edge_dendrite.compress.neurons.prune import prune
+from edge_dendrite.compress.connections.dense_layers import resolve_parameters
+from edge_dendrite.compress.dendrites.grow import Grower
+from edge_dendrite.compress.layers.dendrites import DendriticLayer
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.pruned import Pruned
+from edge_dendrite.compress.trials import Candidate, Diverged, Trial, candidates, first_of_each_shape
 from edge_dendrite.config import Budget, RecipeConfig
-from edge_dendrite.data.dataset import DataSet, Split
+from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import PruneError
 from edge_dendrite.progress import Progress, silent
-from edge_dendrite.train.device import seeded
-from edge_dendrite.train.distil import Distiller
-from edge_dendrite.train.evaluate import evaluating
+from edge_dendrite.train.evaluate import Metric, accuracy, evaluate
 from edge_dendrite.train.fit import Teacher
-from edge_dendrite.train.losses import distillation_loss
-
-_TRIAL_BATCH = 500
 
 
 @dataclass(frozen=True)
 class Step:
-    """One cut: the method that was taken, the parameters it left, and what every method's trial came to.
+    """One step of the recipe and the network that it left.
 
-    trials: method to the loss on validation data after the trial, or to the reason why it could not be tried.
-    epochs: that were trained afterwards.
+    num_steps: of training since the cut. metric: on validation data. trials: for the choice, every candidate's loss on
+    validation data after its last step, or the reason why there is none.
     """
 
     method: str
     num_parameters: int
+    num_steps: int
+    metric: float
     trials: dict[str, float | str]
-    epochs: int
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """The network, the plan that leads to its shape, and the steps."""
+    """The network, the plan that leads to its shape, layers that stayed whole with the reason, and the steps."""
 
     module: nn.Module
     plan: Plan
+    kept: dict[str, str]
     steps: tuple[Step, ...]
 
 
@@ -59,122 +59,134 @@ def reduce(
     module: nn.Module,
     data: DataSet,
     batches: Sequence[Batch],
-    max_parameters: int,
+    budget: Budget,
     epochs: int,
     teacher: Teacher,
     train: Callable[[nn.Module, int], object],
     config: RecipeConfig | None = None,
     *,
+    metric: Metric = accuracy,
     progress: Progress = silent,
 ) -> Reduced:
-    """Bring a copy of `module` to at most `max_parameters` parameters in `config.num_cuts` cuts.
+    """Bring a copy of `module` to the budget of parameters and train it for `epochs` epochs, those of its trial too.
 
     batches: (inputs, targets) for scores and fits, as in `prune`. train: trains a network in place for so many epochs,
-    `epochs` in all, with the schedule and the teacher that the caller wants. The trials' own steps come on top; their
-    number is config.trial_steps for each method and cut, and what they learn is not kept.
-    Raises PruneError when no method reaches a cut's budget, and for too few epochs.
+    with the schedule and the teacher that the caller wants. The trials of candidates that lose come on top.
+    Raises PruneError when no candidate reaches the budget or all diverge, for a budget that is not of parameters, and
+    for so few epochs that the trials leave none.
     """
     config = config or RecipeConfig()
-    if max_parameters < 1:
-        raise PruneError(f"max_parameters must be at least 1, not {max_parameters}")
-    start = _num_parameters(module)
-    steps: list[Step] = []
-    plan = Plan()
-    for number, share in enumerate(split_epochs(epochs, config.num_cuts), 1):
-        target = round(start * (max_parameters / start) ** (number / config.num_cuts))
-        found, trials = _try_all(module, data, batches, target, teacher, config, progress)
-        method = min(found, key=lambda one: trials[one])
-        plan = Plan((*plan.edits, *found[method].plan.edits), (*plan.layers, *found[method].plan.layers))
-        module = found[method].module
-        train(module, share)
-        steps.append(Step(method, _num_parameters(module), trials, share))
-    return Reduced(module, plan, tuple(steps))
+    _, target = resolve_parameters(module, budget)
+    per_epoch = data.num_train_batches(config.trial_batch_size)
+    last = epochs - math.ceil(num_trial_steps(config) / per_epoch)
+    if last < 1:
+        raise PruneError(
+            f"{epochs} epochs are too few: the trials of a candidate take {epochs - last}; give more epochs, or fewer "
+            "trial_steps"
+        )
+
+    def validate(network: nn.Module) -> float:
+        return evaluate(network, data, data.validation, metric)
+
+    steps = [Step("as it came", _num_parameters(module), 0, validate(module), {})]
+    best, trials = _Search(module, data, batches, target, teacher, config, progress).best()
+    steps.append(_step(best.method, best.module, best.num_steps, validate, trials))
+    train(best.module, last)
+    steps.append(_step("fine-tune", best.module, best.num_steps + last * per_epoch, validate))
+    grown = Plan()
+    if any(isinstance(part, DendriticLayer) for part in best.module.modules()):
+        grown = Grower(best.module).finish(lambda: validate(best.module))
+        steps.append(_step("remove idle dendrites", best.module, steps[-1].num_steps, validate))
+    plan = Plan((*best.plan.edits, *grown.edits), (*best.plan.layers, *grown.layers))
+    return Reduced(best.module.eval(), plan, best.kept, tuple(steps))
 
 
-def split_epochs(total: int, num_parts: int) -> list[int]:
-    """A quarter of the epochs for every part but the last, which gets the rest, at least half; less with many parts.
-
-    Raises PruneError when there are not two for each part.
-    """
-    early = [max(1, min(total // 4, total // (2 * max(1, num_parts - 1))))] * (num_parts - 1)
-    if sum(early) >= total:
-        raise PruneError(f"{total} epochs are too few for {num_parts} cuts; give more epochs or fewer cuts")
-    return [*early, total - sum(early)]
+def num_trial_steps(config: RecipeConfig) -> int:
+    """How many steps the candidate that is taken has been trained for."""
+    return 3 * config.trial_steps
 
 
-def _try_all(
-    module: nn.Module,
-    data: DataSet,
-    batches: Sequence[Batch],
-    target: int,
-    teacher: Teacher,
-    config: RecipeConfig,
-    progress: Progress,
-) -> tuple[dict[str, Pruned], dict[str, float | str]]:
-    found: dict[str, Pruned] = {}
-    trials: dict[str, float | str] = {}
-    for number, (method, make) in enumerate(_methods(batches, target, config).items()):
-        progress("trying methods", number, 3)
+class _Search:
+    """The trials of one call of `reduce`."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        data: DataSet,
+        batches: Sequence[Batch],
+        target: int,
+        teacher: Teacher,
+        config: RecipeConfig,
+        progress: Progress,
+    ) -> None:
+        self._module, self._data, self._batches, self._target = module, data, batches, target
+        self._teacher, self._config, self._progress = teacher, config, progress
+        self._seen: dict[str, float | str] = {}
+
+    def best(self) -> tuple[Trial, dict[str, float | str]]:
+        """The candidate with the smallest loss after both rounds, and what became of each."""
+        ways = candidates(self._config)
+        made, reasons = first_of_each_shape(self._module, ways, self._batches, self._target, self._config)
+        self._seen |= reasons
+        first = self._trained([self._trial(words, one) for words, one in made.items()], self._config.trial_steps)
+        if not first:
+            words = "; ".join(f"{method}: {reason}" for method, reason in self._seen.items())
+            raise PruneError(f"no way leads to {self._target:,} parameters. {words}")
+        better = first[: math.ceil(len(first) / 3)]
+        way = next(one for one in ways if one.words == better[0].method)
+        final = self._trained([*better, *self._with_dendrites(way)], 2 * self._config.trial_steps)
+        if not final:
+            raise PruneError(
+                "the candidates diverged in the second round of trials; give a smaller trial_learning_rate"
+            )
+        return final[0], self._seen
+
+    def _trial(self, method: str, pruned: Pruned) -> Trial:
+        return Trial(method, pruned, self._data, self._teacher, self._config)
+
+    def _trained(self, trials: Sequence[Trial], num_steps: int) -> list[Trial]:
+        """Those that did not diverge after so many steps more, best first."""
+        finished = []
+        for number, one in enumerate(trials):
+            self._progress("trying methods", number, len(trials))
+            try:
+                one.train(num_steps)
+            except Diverged as error:
+                self._seen[one.method] = str(error)
+                continue
+            self._seen[one.method] = one.loss
+            finished.append(one)
+        self._progress("trying methods", len(trials), len(trials))
+        return sorted(finished, key=lambda one: one.loss)
+
+    def _with_dendrites(self, way: Candidate) -> list[Trial]:
+        """The candidate with a part of its budget left for dendrites, trained as far as the others, and grown."""
+        config, method = self._config, f"{way.words}, grow"
+        if config.dendrite_share == 0.0:
+            return []
         try:
-            found[method] = make(module)
-        except PruneError as error:
-            trials[method] = str(error)
-            continue
-        loss = _trial(found[method].module, data, teacher, config)
-        trials[method] = loss
-        if not math.isfinite(loss):
-            trials[method] = f"the loss became {loss} in the trial; a smaller trial_learning_rate may help"
-            del found[method]
-    progress("trying methods", 3, 3)
-    if not found:
-        reasons = "; ".join(f"{method}: {reason}" for method, reason in trials.items())
-        raise PruneError(f"no method reaches {target:,} parameters. {reasons}")
-    return found, trials
+            smaller = round(self._target * (1.0 - config.dendrite_share))
+            trial = self._trial(method, way.make(self._module, self._batches, smaller, config))
+            trial.train(config.trial_steps)
+            grower = Grower(trial.module, replace(config.grow, max_parameters=self._target))
+            grower.grow(self._batches)
+        except (PruneError, Diverged) as error:
+            self._seen[method] = str(error)
+            return []
+        if not grower.growths[-1].num_dendrites:
+            self._seen[method] = grower.growths[-1].words
+            return []
+        return [trial]
 
 
-def _methods(batches: Sequence[Batch], target: int, config: RecipeConfig) -> dict[str, Callable[[nn.Module], Pruned]]:
-    def pruned(module: nn.Module) -> Pruned:
-        return prune(module, batches, Budget(max_parameters=target), config.prune)
-
-    def branched(module: nn.Module, parameters: int = target) -> Pruned:
-        return branch(module, batches, Budget(max_parameters=parameters), config.branch)
-
-    def both(module: nn.Module) -> Pruned:
-        first = branched(module, round((_num_parameters(module) * target) ** 0.5))
-        second = pruned(first.module)
-        lines = (*first.plan.layers, *second.plan.layers)
-        return replace(second, plan=Plan((*first.plan.edits, *second.plan.edits), lines))
-
-    return {"prune": pruned, "branch": branched, "branch, then prune": both}
-
-
-def _trial(module: nn.Module, data: DataSet, teacher: Teacher, config: RecipeConfig) -> float:
-    """The loss of distillation on validation data after a few steps of a copy."""
-    module = copy.deepcopy(module).train()
-    device = next(module.parameters()).device
-    optimizer = torch.optim.AdamW(module.parameters(), lr=config.trial_learning_rate)
-    generator = torch.Generator().manual_seed(config.seed)
-    done = 0
-    with seeded(device, config.seed), Distiller(module, teacher.module, replace(teacher.config, features=())) as loss:
-        while done < config.trial_steps:
-            for inputs, targets in data.batches(data.train, config.trial_batch_size, generator, device):
-                optimizer.zero_grad()
-                loss(inputs, module(inputs), targets).backward()
-                optimizer.step()
-                done += 1
-                if done == config.trial_steps:
-                    break
-    return _validation_loss(module, data, data.validation, teacher)
-
-
-@torch.no_grad()
-def _validation_loss(module: nn.Module, data: DataSet, split: Split, teacher: Teacher) -> float:
-    total = 0.0
-    with evaluating(module), evaluating(teacher.module):
-        for inputs, targets in data.batches(split, _TRIAL_BATCH, device=next(module.parameters()).device):
-            value = distillation_loss(module(inputs), teacher.module(inputs), targets, teacher.config)
-            total += float(value) * len(targets)
-    return total / len(split)
+def _step(
+    method: str,
+    module: nn.Module,
+    num_steps: int,
+    validate: Callable[[nn.Module], float],
+    trials: dict[str, float | str] | None = None,
+) -> Step:
+    return Step(method, _num_parameters(module), num_steps, validate(module), trials or {})
 
 
 def _num_parameters(module: nn.Module) -> int:

@@ -127,36 +127,49 @@ class GateConfig(Config):
 
 @dataclass(frozen=True)
 class RecipeConfig(Config):
-    """Several cuts, each by the method that a short trial prefers (compress/recipe.py).
+    """Pruning, branching and growing, as short trials prefer (compress/recipe.py).
 
-    num_cuts: after which the budget is reached, in equal ratios. trial_steps, trial_batch_size, trial_learning_rate:
-    of the training before methods are compared. prune, branch: settings of the methods. seed: of the trials' batches.
+    branch_first: candidates are branched down to so many times the budget, then pruned; beside them stands pruning
+    alone. widths: layers' widths become multiples of one of these. dendrite_share: the part of the budget that one more
+    candidate keeps for dendrites; 0 for none. trial_steps: of the first round; the second has twice as many.
+    trial_batch_size, trial_learning_rate: of the trials. prune, branch, grow: settings of the methods; round_to and
+    max_parameters are the recipe's. seed: of the trials' batches.
     """
 
-    num_cuts: int = 2
-    trial_steps: int = 200
+    branch_first: tuple[float, ...] = (2.0, 4.0, 8.0)
+    widths: tuple[int, ...] = (8, 4, 2)
+    dendrite_share: float = 0.15
+    trial_steps: int = 300
     trial_batch_size: int = 64
     trial_learning_rate: float = 1e-3
     prune: PruneConfig = field(default_factory=PruneConfig)
     branch: BranchConfig = field(default_factory=BranchConfig)
+    grow: GrowConfig = field(default_factory=GrowConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._require("num_cuts", int, 1, 100)
+        first, widths = self.branch_first, self.widths
+        if not isinstance(first, tuple) or not all(isinstance(one, int | float) and 1 <= one <= 1e4 for one in first):
+            raise ConfigError(f"RecipeConfig: branch_first must be a tuple of numbers of at least 1, not {first!r}")
+        if not isinstance(widths, tuple) or not widths or not all(type(n) is int and 0 < n <= 1024 for n in widths):
+            raise ConfigError(f"RecipeConfig: widths must be a tuple of numbers from 1 to 1024, not {widths!r}")
+        self._require("dendrite_share", float, 0.0, 0.9)
         self._require("trial_steps", int, 1, 10**6)
         self._require("trial_batch_size", int, 2, 10**6)
         self._require("trial_learning_rate", float, 0.0, 1e3, open_low=True)
         self._require("seed", int, 0, 2**31 - 1)
-        for name, kind in (("prune", PruneConfig), ("branch", BranchConfig)):
+        for name, kind in _RECIPE_PARTS.items():
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"RecipeConfig: {name} must be a {kind.__name__}, not {getattr(self, name)!r}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RecipeConfig:
-        """As Config.from_dict, with nested dicts for prune and branch."""
-        parts: dict[str, type[Config]] = {"prune": PruneConfig, "branch": BranchConfig}
+        """As Config.from_dict, with nested dicts for prune, branch and grow."""
         built = {
-            key: parts[key].from_dict(value) if key in parts and isinstance(value, Mapping) else value
+            key: _RECIPE_PARTS[key].from_dict(value) if key in _RECIPE_PARTS and isinstance(value, Mapping) else value
             for key, value in values.items()
         }
         return super().from_dict(built)
+
+
+_RECIPE_PARTS: dict[str, type[Config]] = {"prune": PruneConfig, "branch": BranchConfig, "grow": GrowConfig}

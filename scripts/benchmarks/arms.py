@@ -11,7 +11,7 @@ from torch import nn
 from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
-from edge_dendrite.compress.recipe import reduce, split_epochs
+from edge_dendrite.compress.recipe import reduce
 from edge_dendrite.config import Budget
 from scripts.benchmarks import peers, studies
 from scripts.benchmarks.job import Job
@@ -44,7 +44,7 @@ def edge_dendrite_gradual(job: Job) -> nn.Module:
     """Our pruning in equal ratios, distilled after each cut; the epochs together are those of the other arms."""
     start, module = peers.num_parameters(job.dense), job.dense
     plan = Plan()
-    for number, epochs in enumerate(split_epochs(job.study.more_epochs, NUM_CUTS), 1):
+    for number, epochs in enumerate(_split(job.study.more_epochs), 1):
         target = round(start * (job.max_parameters / start) ** (number / NUM_CUTS))
         pruned = prune(module, job.scoring_batches, Budget(max_parameters=target), job.study.prune)
         plan = Plan((*plan.edits, *pruned.plan.edits), pruned.plan.layers)
@@ -54,12 +54,12 @@ def edge_dendrite_gradual(job: Job) -> nn.Module:
 
 
 def edge_dendrite_recipe(job: Job) -> nn.Module:
-    """Cuts by pruning, branching or both, as trials on validation data prefer, each followed by distillation."""
+    """Pruning, branches and dendrites, as trials on validation data prefer, then distillation."""
     made = reduce(
         job.dense,
         job.data,
         job.scoring_batches,
-        job.max_parameters,
+        Budget(max_parameters=job.max_parameters),
         job.study.more_epochs,
         job.teacher,
         job.distil,
@@ -78,6 +78,12 @@ def from_scratch_recipe(job: Job) -> nn.Module:
 def from_scratch_gradual(job: Job) -> nn.Module:
     """As `from_scratch`, of the shape that gradual pruning left."""
     return _from_scratch(job, job.kept_plan(studies.GRADUAL))
+
+
+def _split(epochs: int) -> list[int]:
+    """A quarter of the epochs after every cut but the last, which gets the rest, at least half."""
+    early = [max(1, min(epochs // 4, epochs // (2 * (NUM_CUTS - 1))))] * (NUM_CUTS - 1)
+    return [*early, epochs - sum(early)]
 
 
 def _from_scratch(job: Job, plan: Plan) -> nn.Module:

@@ -7,18 +7,24 @@ import json
 import pytest
 import torch
 
+from edge_dendrite.compress.layers.dendrites import DendriticLayer
 from edge_dendrite.compress.plan import Plan, apply_plan_
-from edge_dendrite.compress.recipe import reduce, split_epochs
-from edge_dendrite.config import BranchConfig, DistilConfig, FitConfig, PruneConfig, RecipeConfig
+from edge_dendrite.compress.recipe import num_trial_steps, reduce
+from edge_dendrite.compress.trials import candidates
+from edge_dendrite.config import BranchConfig, Budget, DistilConfig, FitConfig, GrowConfig, PruneConfig, RecipeConfig
 from edge_dendrite.data.source import load_data
 from edge_dendrite.errors import ConfigError, PruneError
 from edge_dendrite.models.convnets import DigitsCNN
+from edge_dendrite.train.evaluate import evaluate
 from edge_dendrite.train.fit import Teacher, fit
 
 QUICK = RecipeConfig(
+    branch_first=(2.0,),
+    widths=(4, 1),
     trial_steps=10,
-    prune=PruneConfig(num_rounds=2, num_batches=2, round_to=4),
+    prune=PruneConfig(num_rounds=2, num_batches=2),
     branch=BranchConfig(num_batches=2, num_samples=512),
+    grow=GrowConfig(num_batches=4, candidate_steps=50),
 )
 
 
@@ -48,70 +54,105 @@ def made(trained, data, batches, max_parameters, config=QUICK, epochs=4):
         fit(module, data, FitConfig(epochs=count, batch_size=64), teacher=Teacher(trained, DistilConfig()))
 
     teacher = Teacher(trained, DistilConfig())
-    return reduce(trained, data, batches, max_parameters, epochs, teacher, train, config), calls
+    budget = Budget(max_parameters=max_parameters)
+    return reduce(trained, data, batches, budget, epochs, teacher, train, config), calls
 
 
-def test_every_cut_takes_the_method_with_the_smallest_loss_and_trains(trained, data, batches):
-    before = copy.deepcopy(trained.state_dict())
-    reduced, calls = made(trained, data, batches, 3_000)
-    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
-    assert [step.epochs for step in reduced.steps] == [1, 3]
-    assert calls == [(step.num_parameters, step.epochs) for step in reduced.steps]
-    assert (
-        reduced.steps[0].num_parameters <= round((13_706 * 3_000) ** 0.5) and reduced.steps[1].num_parameters <= 3_000
-    )
-    for step in reduced.steps:
-        losses = {method: loss for method, loss in step.trials.items() if isinstance(loss, float)}
-        assert set(step.trials) == {"prune", "branch", "branch, then prune"}
-        assert step.method == min(losses, key=losses.get)
+def number(reduced):
+    return sum(one.numel() for one in reduced.module.parameters())
+
+
+def check_plan(reduced, data):
+    """A fresh network, the plan as JSON, and the weights are the network."""
     plan = Plan.from_dict(json.loads(json.dumps(reduced.plan.to_dict())))
     fresh = apply_plan_(DigitsCNN(), plan).eval()
     fresh.load_state_dict(reduced.module.state_dict())
     x = data.prepare(data.validation.inputs[:4])
-    assert torch.equal(fresh(x), reduced.module.eval()(x))
+    assert torch.equal(fresh(x), reduced.module(x))
+
+
+def test_the_candidate_with_the_smallest_loss_is_trained_to_the_end(trained, data, batches):
+    before = copy.deepcopy(trained.state_dict())
+    reduced, calls = made(trained, data, batches, 3_000)
+    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+    came, chosen, tuned = reduced.steps[:3]
+    assert (came.method, came.num_parameters, came.num_steps) == ("as it came", 13_706, 0)
+    assert 2_000 < number(reduced) <= 3_000
+    assert chosen.num_steps == num_trial_steps(QUICK) == 30
+    losses = {method: loss for method, loss in chosen.trials.items() if isinstance(loss, float)}
+    assert {one.words for one in candidates(QUICK)} <= set(chosen.trials)
+    assert len(losses) >= 3 and chosen.method in losses
+    # 30 steps of 64 samples are part of two epochs of 23: those are taken from the four.
+    assert calls == [(chosen.num_parameters, 2)]
+    assert tuned.num_steps == 30 + 2 * data.num_train_batches(64)
+    assert reduced.steps[-1].metric == evaluate(reduced.module, data, data.validation)
+    check_plan(reduced, data)
 
 
 def test_a_second_run_is_the_same(trained, data, batches):
-    one, two = (made(trained, data, batches, 5_000, epochs=2)[0] for _ in range(2))
+    one, two = (made(trained, data, batches, 5_000)[0] for _ in range(2))
     assert one.steps == two.steps and one.plan == two.plan
     states = one.module.state_dict(), two.module.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_a_method_that_cannot_says_why_and_another_is_taken(trained, data, batches):
-    config = RecipeConfig(num_cuts=1, trial_steps=2, prune=QUICK.prune, branch=BranchConfig(layers=("nothing",)))
+def test_dendrites_grow_in_the_room_that_is_left(trained, data, batches):
+    config = RecipeConfig.from_dict({**QUICK.to_dict(), "dendrite_share": 0.3, "branch_first": []})
+    reduced, _ = made(trained, data, batches, 3_000, config)
+    grown = {words: loss for words, loss in reduced.steps[1].trials.items() if words.endswith(", grow")}
+    assert len(grown) == 1 and isinstance(next(iter(grown.values())), float)
+
+
+def test_no_room_for_dendrites(trained, data, batches):
+    config = RecipeConfig.from_dict({**QUICK.to_dict(), "dendrite_share": 0.0})
+    reduced, _ = made(trained, data, batches, 3_000, config)
+    assert not any(words.endswith("grow") for words in reduced.steps[1].trials)
+    assert not any(isinstance(part, DendriticLayer) for part in reduced.module.modules())
+
+
+def test_a_way_that_leads_nowhere_says_why_and_another_is_taken(trained, data, batches):
+    config = RecipeConfig(
+        branch_first=(2.0,), widths=(4,), trial_steps=2, prune=QUICK.prune, branch=BranchConfig(layers=("nothing",))
+    )
     reduced, _ = made(trained, data, batches, 6_000, config)
-    assert reduced.steps[0].method == "prune"
-    assert "no layer" in reduced.steps[0].trials["branch"]
+    assert reduced.steps[1].method.startswith("prune to multiples of 4")
+    assert "no layer" in reduced.steps[1].trials["branch to 2 times the budget, prune to multiples of 4"]
 
 
-def test_no_method_at_all(trained, data, batches):
-    with pytest.raises(PruneError, match=r"no method reaches 50 parameters\. prune: .*branch: .*branch, then prune: "):
-        made(trained, data, batches, 50, RecipeConfig(num_cuts=1, prune=QUICK.prune, branch=QUICK.branch))
+def test_no_way_at_all(trained, data, batches):
+    with pytest.raises(PruneError, match=r"no way leads to 50 parameters\. prune to .*: .*branch to 2 times .*: "):
+        made(trained, data, batches, 50)
 
 
-@pytest.mark.parametrize(("total", "parts"), [(4, [1, 1, 2]), (6, [1, 1, 4]), (8, [2, 2, 4])])
-def test_epochs_add_up(total, parts):
-    assert split_epochs(total, 3) == parts
-    with pytest.raises(PruneError, match="2 epochs are too few for 3 cuts"):
-        split_epochs(2, 3)
+def test_too_few_epochs(trained, data, batches):
+    with pytest.raises(PruneError, match="2 epochs are too few: the trials of a candidate take 2"):
+        made(trained, data, batches, 3_000, epochs=2)
 
 
-def test_many_cuts():
-    assert split_epochs(20, 11) == [1] * 10 + [10]
-    assert split_epochs(101, 5)[-1] >= 50 and sum(split_epochs(101, 5)) == 101
+def test_a_budget_of_something_else(trained, data, batches):
+    with pytest.raises(PruneError, match="give pruning_ratio or max_parameters"):
+        reduce(trained, data, batches, Budget(macs_ratio=0.5), 4, Teacher(trained, DistilConfig()), lambda *_: None)
 
 
 def test_a_trial_that_diverges_is_no_winner(trained, data, batches):
-    config = RecipeConfig(
-        num_cuts=1, trial_steps=30, trial_learning_rate=1000.0, prune=QUICK.prune, branch=QUICK.branch
-    )
+    config = RecipeConfig.from_dict({**QUICK.to_dict(), "trial_steps": 30, "trial_learning_rate": 1000.0})
     with pytest.raises(PruneError, match="the loss became (nan|inf)"):
-        made(trained, data, batches, 6_000, config)
+        made(trained, data, batches, 6_000, config, epochs=6)
 
 
 def test_settings():
     assert RecipeConfig.from_dict(json.loads(json.dumps(QUICK.to_dict()))) == QUICK
-    for wrong in ({"num_cuts": 0}, {"trial_steps": 0}, {"prune": None}, {"branch": 3}, {"trial_learning_rate": 0.0}):
+    for wrong in (
+        {"branch_first": (0.5,)},
+        {"branch_first": 2.0},
+        {"widths": ()},
+        {"widths": (0,)},
+        {"dendrite_share": 1.0},
+        {"trial_steps": 0},
+        {"prune": None},
+        {"branch": 3},
+        {"grow": PruneConfig()},
+        {"trial_learning_rate": 0.0},
+    ):
         with pytest.raises(ConfigError, match="RecipeConfig"):
             RecipeConfig(**wrong)

@@ -1,0 +1,155 @@
+"""Candidates of the recipe, and the short training by which they are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from edge_dendrite.compress.batches import Batch
+from edge_dendrite.compress.connections.dense_layers import find_dense_layers
+from edge_dendrite.compress.dendrites.branch import branch
+from edge_dendrite.compress.dendrites.fields import natural_fields
+from edge_dendrite.compress.neurons.prune import prune
+from edge_dendrite.compress.plan import Plan
+from edge_dendrite.compress.pruned import Pruned
+from edge_dendrite.config import Budget, RecipeConfig
+from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.errors import PruneError
+from edge_dendrite.train.device import seeded
+from edge_dendrite.train.distil import Distiller
+from edge_dendrite.train.evaluate import evaluating
+from edge_dendrite.train.fit import Teacher
+from edge_dendrite.train.losses import distillation_loss
+
+_EVALUATION_BATCH = 500
+
+
+class Diverged(Exception):
+    """The loss of a trial stopped being finite."""
+
+
+class Trial:
+    """A network on trial, trained in place by distillation at a constant learning rate.
+
+    num_steps: so many it has been trained for. loss: on validation data after them.
+    """
+
+    def __init__(
+        self, method: str, pruned: Pruned, data: DataSet, teacher: Teacher, config: RecipeConfig, num_steps: int = 0
+    ) -> None:
+        self.method, self.module, self.plan, self.kept = method, pruned.module, pruned.plan, pruned.kept
+        self._data, self._config = data, config
+        self._teacher = Teacher(teacher.module, replace(teacher.config, features=()))
+        self.num_steps, self.loss = num_steps, math.inf
+
+    def train(self, num_steps: int) -> None:
+        """So many steps more. Raises Diverged."""
+        module, config = self.module.train(), self._config
+        device = next(module.parameters()).device
+        optimizer = torch.optim.AdamW(module.parameters(), lr=config.trial_learning_rate)
+        seed = config.seed + self.num_steps
+        inputs_and_targets = self._batches(seed, device)
+        with seeded(device, seed), Distiller(module, self._teacher.module, self._teacher.config) as loss:
+            for _ in range(num_steps):
+                inputs, targets = next(inputs_and_targets)
+                optimizer.zero_grad()
+                loss(inputs, module(inputs), targets).backward()
+                optimizer.step()
+        module.zero_grad()
+        module.eval()
+        self.num_steps += num_steps
+        self.loss = self._validation_loss()
+        if not math.isfinite(self.loss):
+            raise Diverged(f"the loss became {self.loss} in the trial; a smaller trial_learning_rate may help")
+
+    def _batches(self, seed: int, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        generator = torch.Generator().manual_seed(seed)
+        while True:
+            yield from self._data.batches(self._data.train, self._config.trial_batch_size, generator, device)
+
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        total, split, teacher = 0.0, self._data.validation, self._teacher
+        device = next(self.module.parameters()).device
+        with evaluating(self.module), evaluating(teacher.module):
+            for inputs, targets in self._data.batches(split, _EVALUATION_BATCH, device=device):
+                value = distillation_loss(self.module(inputs), teacher.module(inputs), targets, teacher.config)
+                total += float(value) * len(targets)
+        return total / len(split)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to the budget: at first branches, unless first is None, down to `first` times the budget, then pruning to
+    widths that are multiples of `round_to`."""
+
+    first: float | None
+    round_to: int
+
+    @property
+    def words(self) -> str:
+        widths = f"prune to multiples of {self.round_to}"
+        return widths if self.first is None else f"branch to {self.first:g} times the budget, {widths}"
+
+    def make(self, module: nn.Module, batches: Sequence[Batch], num_parameters: int, config: RecipeConfig) -> Pruned:
+        """A copy of `module` with at most `num_parameters`. Raises PruneError where this way does not lead there."""
+        settings = replace(config.prune, round_to=self.round_to)
+        budget = Budget(max_parameters=num_parameters)
+        if self.first is None:
+            return prune(module, batches, budget, settings)
+        layers = _layers_with_fields(module, batches, config)
+        between = max(num_parameters, round(self.first * num_parameters))
+        branched = branch(module, batches, Budget(max_parameters=between), replace(config.branch, layers=layers))
+        if sum(one.numel() for one in branched.module.parameters()) <= num_parameters:
+            return branched
+        pruned = prune(branched.module, batches, budget, settings)
+        lines = (*branched.plan.layers, *pruned.plan.layers)
+        return replace(pruned, plan=Plan((*branched.plan.edits, *pruned.plan.edits), lines))
+
+
+def candidates(config: RecipeConfig) -> list[Candidate]:
+    """All that are tried."""
+    return [Candidate(first, width) for first in (None, *config.branch_first) for width in config.widths]
+
+
+def _layers_with_fields(module: nn.Module, batches: Sequence[Batch], config: RecipeConfig) -> tuple[str, ...]:
+    """Names of layers whose inputs have fields by their layout. Branches of blocks gather their inputs by number, and
+    such layers, and those that feed them, could not be pruned afterwards; they are used where there is nothing else."""
+    if config.branch.layers:
+        return config.branch.layers
+    found, _ = find_dense_layers(module, batches[0][0])
+    return tuple(_exactly(one.name) for one in found if natural_fields(one) is not None)
+
+
+def _exactly(name: str) -> str:
+    """The expression that matches this name alone."""
+    return name.replace(".", r"\.")
+
+
+def first_of_each_shape(
+    module: nn.Module, ways: Sequence[Candidate], batches: Sequence[Batch], num_parameters: int, config: RecipeConfig
+) -> tuple[dict[str, Pruned], dict[str, str]]:
+    """(networks by the words of their candidate, reasons of the candidates that gave none).
+
+    Ways that lead to the same shapes are one."""
+    found: dict[str, Pruned] = {}
+    reasons: dict[str, str] = {}
+    known: dict[tuple[Any, ...], str] = {}
+    for way in ways:
+        try:
+            pruned = way.make(module, batches, num_parameters, config)
+        except PruneError as error:
+            reasons[way.words] = str(error)
+            continue
+        shapes = tuple((name, tuple(value.shape)) for name, value in pruned.module.named_parameters())
+        if shapes in known:
+            reasons[way.words] = f"leads to the same shapes as: {known[shapes]}"
+            continue
+        known[shapes] = way.words
+        found[way.words] = pruned
+    return found, reasons
