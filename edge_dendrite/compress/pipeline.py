@@ -289,6 +289,7 @@ class _Run:
             stage="distil" if role == COMPRESSED else role,
             teacher=teacher,
             metric=self._metric,
+            is_new=role in (BASELINE, FROM_SCRATCH),
             checkpoint=self._checkpoint(role),
             key=key,
             device=self._device,

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from edge_dendrite.compress.layers.branches import MapBranches
+from edge_dendrite.compress.layers.branches import MapSums
 from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.train.evaluate import evaluating
 
@@ -113,7 +113,7 @@ def products_of_maps(module: nn.Module) -> Iterator[dict[str, int]]:
 
         return count
 
-    parts = [(name, part) for name, part in module.named_modules() if isinstance(part, MapBranches)]
+    parts = [(name, part) for name, part in module.named_modules() if isinstance(part, MapSums)]
     handles = [part.register_forward_hook(hook(name)) for name, part in parts]
     try:
         yield found

@@ -22,6 +22,8 @@ class FitConfig(Config):
     gradients; CUDA only). Weights, and every evaluation, are float32.
     channels_last: images go through the network with their channels next to each other in memory, which is faster on
     most devices; a network that calls `view` on a map of features fails then, and `reshape` does not.
+    transient_norms: layers that have a bias and no norm behind them get a batch norm while they are trained, which is
+    then folded into them (train/normalise.py).
     patience: stop after so many epochs without a better validation metric, and keep the best epoch; None trains for
     all epochs and keeps the last one. The schedule stays that of all epochs: a run that stops early has not seen
     its small learning rates.
@@ -35,6 +37,7 @@ class FitConfig(Config):
     ema_decay: float | None = None
     precision: str = "float32"
     channels_last: bool = False
+    transient_norms: bool = False
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -45,6 +48,7 @@ class FitConfig(Config):
         self._require("seed", int, 0, 2**31 - 1)
         self._require_one_of("precision", PRECISIONS)
         self._check_bool("channels_last")
+        self._check_bool("transient_norms")
         if self.ema_decay is not None:
             self._require("ema_decay", float, 0.0, 0.999999, open_low=True)
         if self.patience is not None:
@@ -52,7 +56,7 @@ class FitConfig(Config):
 
     def to_dict(self) -> dict[str, Any]:
         """As Config.to_dict, without these at their default: records from before they were there stay equal."""
-        return self._without_defaults(("ema_decay", "precision", "channels_last", "patience"))
+        return self._without_defaults(("ema_decay", "precision", "channels_last", "transient_norms", "patience"))
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _split(epochs: int) -> list[int]:
 
 def _from_scratch(job: Job, plan: Plan) -> nn.Module:
     module = same_shape_from_scratch(job.factory, plan, job.seed)
-    return job.distil(module, job.study.fit.epochs + job.study.more_epochs)
+    return job.distil(module, job.study.fit.epochs + job.study.more_epochs, is_new=True)
 
 
 def uniform_l2(job: Job) -> nn.Module:

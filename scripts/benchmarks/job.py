@@ -74,7 +74,7 @@ class Seed:
             torch.manual_seed(self.seed)
             module = self.factory()
         trainer = self.dense_trainer
-        trainer.train(module, self.fit, None)
+        trainer.train(module, self.fit, None, is_new=True)
         model = CompressedModel.describe(
             module,
             self.data,
@@ -106,7 +106,9 @@ class Trainer:
         self.history: History = []
         self.clock = Clock(shared.progress)
 
-    def train(self, module: nn.Module, config: FitConfig, teacher: Teacher | None) -> nn.Module:
+    def train(
+        self, module: nn.Module, config: FitConfig, teacher: Teacher | None, *, is_new: bool = False
+    ) -> nn.Module:
         """`fit` in place, resumable; the checkpoint belongs to these start weights, this teacher and these data."""
         self._num_parts += 1
         key = digest_of(
@@ -122,6 +124,7 @@ class Trainer:
             config,
             stage=f"{self._case.name} seed {self._case.seed} part {self._num_parts}",
             teacher=teacher,
+            is_new=is_new,
             checkpoint=self._checkpoint(self._num_parts),
             key=key,
             progress=self.clock,
@@ -206,10 +209,10 @@ class Job:
     def _plan_path(self, case: Case) -> Path:
         return self._shared.folder / "plans" / f"{case.name}.json"
 
-    def distil(self, module: nn.Module, epochs: int) -> nn.Module:
-        """Train `module` in place with the dense network as its teacher."""
+    def distil(self, module: nn.Module, epochs: int, *, is_new: bool = False) -> nn.Module:
+        """Train `module` in place with the dense network as its teacher; is_new: its weights are random."""
         config = replace(self._shared.fit, epochs=epochs)
-        return self.trainer.train(module, config, self.teacher)
+        return self.trainer.train(module, config, self.teacher, is_new=is_new)
 
 
 class Clock:

@@ -86,7 +86,7 @@ STUDIES = (
         data="mnist",
         model="mnist-cnn",
         budgets=(0.9, 0.95),
-        fit=FitConfig(epochs=8, batch_size=64),
+        fit=FitConfig(epochs=8, batch_size=128, learning_rate=6e-3, transient_norms=True),
         more_epochs=24,
         waves=RECIPE_WAVES,
     ),

@@ -175,16 +175,19 @@ def with_savings(plan: Plan, module: nn.Module, small: nn.Module, inputs: Inputs
     positional, keywords = arguments(first_samples(inputs, 1))
     if keywords:
         return plan
-    before, after = (
-        {layer.name.removesuffix(".layer"): layer for layer in measure_stats(one, positional).layers}
-        for one in (module, small)
-    )
+    before, after = (measure_stats(one, positional).layers for one in (module, small))
     lines = []
     for line in plan.layers:
         name = line.layer.rpartition(" (")[0]
-        if name in before and name in after:
-            saved = before[name].num_parameters - after[name].num_parameters
-            line = replace(line, parameters_saved=saved, macs_saved=before[name].num_macs - after[name].num_macs)
+        old, new = (
+            [layer for layer in layers if f"{layer.name}.".startswith(f"{name}.")] for layers in (before, after)
+        )
+        if old and new:
+            line = replace(
+                line,
+                parameters_saved=sum(one.num_parameters for one in old) - sum(one.num_parameters for one in new),
+                macs_saved=sum(one.num_macs for one in old) - sum(one.num_macs for one in new),
+            )
         lines.append(line)
     return replace(plan, layers=tuple(lines))
 

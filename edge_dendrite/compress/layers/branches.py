@@ -29,12 +29,14 @@ CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class Branches(nn.Module):
-    """What the three layers share: `branches` or a weight of their own, an activation, and a soma."""
+    """What the three layers share: `branches`, an activation, and a soma."""
 
-    def __init__(self, activation: str, soma: nn.Module, num_branches: int) -> None:
+    branches: Any
+
+    def __init__(self, branches: nn.Module, activation: str, soma: nn.Module, num_branches: int) -> None:
         super().__init__()
         self.activation, self.soma = ACTIVATIONS[activation](), soma
-        self.num_branches = num_branches
+        self.branches, self.num_branches = branches, num_branches
 
     @torch.no_grad()
     def set_weights_(
@@ -42,10 +44,9 @@ class Branches(nn.Module):
     ) -> None:
         """Branch j of field g becomes activation(filters[j, g] . field + biases[j, g])."""
         filters, biases, soma = self._arranged(filters_mgs, biases_mg, soma_nmg)
-        weight, bias = self._branch_parameters()
         for parameter, values in (
-            (weight, filters),
-            (bias, biases),
+            (self.branches.weight, filters),
+            (self.branches.bias, biases),
             (self.soma.weight, soma),
             (self.soma.bias, soma_bias_n),
         ):
@@ -57,9 +58,6 @@ class Branches(nn.Module):
         """In the order in which the branches lie in memory: all fields of the first branch, then of the second."""
         return filters_mgs, biases_mg, soma_nmg
 
-    def _branch_parameters(self) -> tuple[Any, Any]:
-        return self.branches.weight, self.branches.bias
-
 
 class SpatialBranches(Branches):
     """Branches that see one channel of a convolution's input each; (b, c, ...) to (b, n, ...) as the convolution.
@@ -67,10 +65,6 @@ class SpatialBranches(Branches):
     branches: a depthwise convolution over the input, repeated once for every branch of a channel. soma: a convolution
     with a kernel of 1.
     """
-
-    def __init__(self, branches: nn.Module, activation: str, soma: nn.Module, num_branches: int) -> None:
-        super().__init__(activation, soma, num_branches)
-        self.branches = branches
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.num_branches > 1:
@@ -81,31 +75,36 @@ class SpatialBranches(Branches):
 class MapBranches(Branches):
     """Branches that see the flattened map of one channel each; (..., c * s) to (..., n) as the linear layer.
 
-    weight: (m * c, s). bias: (m * c,). soma: a linear layer over m * c branches.
+    branches: MapSums. soma: a linear layer over m * c branches.
     """
 
-    def __init__(self, num_maps: int, map_size: int, activation: str, soma: nn.Module, num_branches: int) -> None:
-        super().__init__(activation, soma, num_branches)
-        like = soma.weight
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.soma(self.activation(self.branches(x)))
+
+
+class MapSums(nn.Module):
+    """Weighted sums of flattened maps, m of each; (..., c * s) to (..., m * c). weight: (m * c, s). bias: (m * c,)."""
+
+    has_linear_rows = True  # one row of the weight, and one bias, for each output (train/normalise.py)
+
+    def __init__(self, num_maps: int, map_size: int, num_branches: int, like: torch.Tensor) -> None:
+        super().__init__()
         self.weight = nn.Parameter(like.new_empty(num_branches * num_maps, map_size))
         self.bias = nn.Parameter(like.new_empty(num_branches * num_maps))
-        self.num_maps, self.map_size = num_maps, map_size
+        self.num_maps, self.map_size, self.num_branches = num_maps, map_size, num_branches
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # Products and a sum, whatever the shape of the map was: a convolution would need its height and width.
         x = x.unflatten(-1, (self.num_maps, self.map_size))
         if self.num_branches > 1:
             x = torch.cat([x] * self.num_branches, dim=-2)
-        return self.soma(self.activation((x * self.weight).sum(-1) + self.bias))
+        return (x * self.weight).sum(-1) + self.bias
 
     def reset_parameters(self) -> None:
         """New random weights of the branches, scaled for the inputs that each sees."""
         bound = self.map_size**-0.5
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
-
-    def _branch_parameters(self) -> tuple[Any, Any]:
-        return self.weight, self.bias
 
 
 class BlockBranches(Branches):
@@ -120,9 +119,8 @@ class BlockBranches(Branches):
     def __init__(
         self, inputs: torch.Tensor | None, branches: nn.Module, activation: str, soma: nn.Module, num_branches: int
     ) -> None:
-        super().__init__(activation, soma, num_branches)
+        super().__init__(branches, activation, soma, num_branches)
         self.register_buffer("inputs", inputs)
-        self.branches = branches
         self.is_linear = isinstance(soma, nn.Linear)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -177,8 +175,8 @@ def map_branches(old: Any, num_maps: int, num_branches: int, activation: str) ->
     map_size = num_inputs // num_maps
     _check_number(num_branches, map_size, "features of a map")
     soma = nn.Linear(num_branches * num_maps, num_neurons, device="meta")
-    layer = MapBranches(num_maps, map_size, activation, soma, num_branches)
-    return _filled(layer, old)
+    sums = MapSums(num_maps, map_size, num_branches, soma.weight)
+    return _filled(MapBranches(sums, activation, soma, num_branches), old)
 
 
 def block_branches(

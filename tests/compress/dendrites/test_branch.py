@@ -67,7 +67,7 @@ def test_fields_follow_the_layout_of_the_data(network, batches):
     config = BranchConfig(num_batches=4, num_samples=512, layers=("b", "[cx]"))
     made = branch(network, batches, Budget(pruning_ratio=0.75), config)
     assert isinstance(made.module.b, SpatialBranches) and isinstance(made.module.c, MapBranches)
-    assert made.module.c.num_maps == 12 and made.module.c.map_size == 16
+    assert made.module.c.branches.num_maps == 12 and made.module.c.branches.map_size == 16
     assert num_parameters(made.module) <= 0.25 * num_parameters(network)
     assert set(made.kept) == {"a", "d"} and "not among" in made.kept["a"]
 
