@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -122,7 +123,12 @@ def results_path(folder: Path, study: Study) -> Path:
 
 
 def _load(study: Study, folder: Path, ticker: Ticker) -> DataSet:
-    return load_data(study.data if study.data == "digits" else f"{study.data}:{folder / study.data}", progress=ticker)
+    source = study.data if study.data == "digits" else f"{study.data}:{folder / study.data}"
+    data = load_data(source, progress=ticker)
+    if study.train_share == 1.0:
+        return data
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+    return replace(data, train=data.train.subset(order[: round(study.train_share * len(data.train))]))
 
 
 class Ticker:

@@ -13,7 +13,7 @@ from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.recipe import reduce
 from edge_dendrite.config import Budget
-from scripts.benchmarks import peers, studies
+from scripts.benchmarks import grow_arms, peers, studies
 from scripts.benchmarks.job import Job
 
 # In how many cuts the gradual arm reaches its budget.
@@ -118,6 +118,13 @@ ARMS: Mapping[str, Callable[[Job], nn.Module]] = {
     studies.GRADUAL_SCRATCH: from_scratch_gradual,
     studies.RECIPE: edge_dendrite_recipe,
     studies.RECIPE_SCRATCH: from_scratch_recipe,
+    studies.REDUCED: grow_arms.reduced,
+    studies.REDUCED_LONGER: grow_arms.reduced_longer,
+    studies.GROWN: grow_arms.grown,
+    studies.GROWN_BY_GRADIENT: grow_arms.grown_by_gradient,
+    studies.GROWN_SCRATCH: grow_arms.grown_from_scratch,
+    studies.ZEROED: grow_arms.dendrites_zeroed,
+    studies.EQUAL_CAPACITY: grow_arms.equal_capacity,
     studies.UNIFORM_L2: uniform_l2,
     studies.GLOBAL_L2: global_l2,
     studies.GLOBAL_TAYLOR: global_taylor,

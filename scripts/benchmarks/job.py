@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from edge_dendrite.config import Budget, FitConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.models.source import find_factory
 from edge_dendrite.progress import Progress
-from edge_dendrite.roles import BASELINE
+from edge_dendrite.roles import BASELINE, COMPRESSED
 from edge_dendrite.train.fit import History, Teacher, fit
 from scripts.benchmarks.studies import DENSE, Study
 
@@ -205,6 +206,30 @@ class Job:
             return Plan.from_dict(parse_json(path.read_bytes()))
         except FileNotFoundError as error:
             raise ValueError(f"{path}: is not there; train {arm} first, without its row in the results") from error
+
+    def keep_network(self, module: nn.Module, plan: Plan) -> None:
+        """For the arms that go on from this one's."""
+        folder = self._network_folder(self.case)
+        shutil.rmtree(folder, ignore_errors=True)
+        CompressedModel.describe(
+            module,
+            self.data,
+            name=self.case.name,
+            source=self.study.model,
+            role=COMPRESSED,
+            plan=plan,
+            history=self.trainer.history,
+        ).save(folder)
+
+    def kept_network(self, arm: str) -> CompressedModel:
+        """What another arm kept at this budget. Raises ValueError when it is not there."""
+        folder = self._network_folder(replace(self.case, arm=arm))
+        if not (folder / RECORD).exists():
+            raise ValueError(f"{folder}: is not there; train {arm} first, without its row in the results")
+        return load(folder)
+
+    def _network_folder(self, case: Case) -> Path:
+        return self._shared.folder / "networks" / case.name
 
     def _plan_path(self, case: Case) -> Path:
         return self._shared.folder / "plans" / f"{case.name}.json"

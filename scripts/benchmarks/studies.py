@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_dendrite.config import DistilConfig, FitConfig, PruneConfig, RecipeConfig
+from edge_dendrite.config import DistilConfig, FitConfig, GrowConfig, PruneConfig, RecipeConfig
 
 DENSE, DENSE_LONGER = "dense", "dense-longer"
 OURS, SCRATCH, GRADUAL = "edge-dendrite", "from-scratch", "edge-dendrite-gradual"
 GRADUAL_SCRATCH = "from-scratch-gradual"
 RECIPE, RECIPE_SCRATCH = "edge-dendrite-recipe", "from-scratch-recipe"
+REDUCED, REDUCED_LONGER, EQUAL_CAPACITY = "reduced", "reduced-longer", "equal-capacity"
+GROWN, GROWN_BY_GRADIENT, GROWN_SCRATCH = "grown", "grown-by-gradient", "from-scratch-grown"
+ZEROED, PERFORATED_AI = "dendrites-zeroed", "perforatedai"
 # The control of each of ours: its shape with new weights.
-SAME_SHAPE = {OURS: SCRATCH, GRADUAL: GRADUAL_SCRATCH, RECIPE: RECIPE_SCRATCH}
+SAME_SHAPE = {OURS: SCRATCH, GRADUAL: GRADUAL_SCRATCH, RECIPE: RECIPE_SCRATCH, GROWN: GROWN_SCRATCH}
 UNIFORM_L2 = "torch-pruning-uniform-l2"
 GLOBAL_L2 = "torch-pruning-global-l2"
 GLOBAL_TAYLOR = "torch-pruning-global-taylor"
@@ -23,7 +26,9 @@ class Study:
 
     data: as for `--data`, the folder below the folder of data sets. budgets: fractions of the parameters to remove.
     waves: arms in the order in which they are trained; within a wave, one budget after the other.
-    more_epochs: what every arm trains beyond the dense network, all with the same teacher.
+    more_epochs: what every arm trains beyond the dense network, all with the same teacher. grow_epochs: what those of
+    growth train beyond the reduced network; grow_share: parameters that may grow, of its own.
+    train_share: of the training data, chosen once for all seeds.
     """
 
     name: str
@@ -38,6 +43,10 @@ class Study:
     prune: PruneConfig = PruneConfig()
     distil: DistilConfig = DistilConfig()
     recipe: RecipeConfig = RecipeConfig()
+    grow: GrowConfig = GrowConfig()
+    grow_share: float = 0.15
+    grow_epochs: int = 0
+    train_share: float = 1.0
 
 
 PRUNING_WAVES = (
@@ -55,6 +64,14 @@ RECIPE_WAVES = (
     (RECIPE, RECIPE_SCRATCH),
     (OURS, SCRATCH),
     (DENSE_LONGER,),
+)
+
+GROW_WAVES = (
+    (DENSE,),
+    (REDUCED,),
+    (REDUCED_LONGER, GROWN, ZEROED, EQUAL_CAPACITY),
+    (GROWN_BY_GRADIENT, GROWN_SCRATCH),
+    (PERFORATED_AI,),
 )
 
 STUDIES = (
@@ -101,6 +118,54 @@ STUDIES = (
         waves=RECIPE_WAVES,
         note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
         "in bfloat16: compare with the dense network of this table only, never with published figures.",
+    ),
+    Study(
+        name="grow-mnist",
+        title="Growing dendrites on MNIST",
+        data="mnist",
+        model="mnist-cnn",
+        budgets=(0.9,),
+        fit=FitConfig(epochs=8, batch_size=128, learning_rate=6e-3, transient_norms=True),
+        more_epochs=8,
+        grow_epochs=8,
+        waves=GROW_WAVES,
+    ),
+    Study(
+        name="grow-mnist-tenth",
+        title="Growing dendrites on a tenth of MNIST",
+        data="mnist",
+        model="mnist-cnn",
+        budgets=(0.9,),
+        fit=FitConfig(epochs=16, batch_size=64, learning_rate=6e-3, transient_norms=True),
+        more_epochs=16,
+        grow_epochs=16,
+        train_share=0.1,
+        waves=GROW_WAVES,
+    ),
+    Study(
+        name="grow-cifar10-jpeg",
+        title="Growing dendrites on CIFAR-10-JPEG",
+        data="cifar10",
+        model="resnet8",
+        budgets=(0.75,),
+        fit=FitConfig(epochs=12, batch_size=128, precision="bfloat16", channels_last=True),
+        more_epochs=6,
+        grow_epochs=6,
+        waves=GROW_WAVES,
+        note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
+        "in bfloat16: compare with the dense network of this table only, never with published figures.",
+    ),
+    Study(
+        name="grow-digits",
+        title="Growing dendrites on the embedded digits",
+        data="digits",
+        model="digits-cnn",
+        budgets=(0.8,),
+        fit=FitConfig(epochs=6, batch_size=32),
+        more_epochs=4,
+        grow_epochs=4,
+        waves=GROW_WAVES,
+        note="A small study that shows in a minute that everything runs; its 359 test images decide nothing.",
     ),
     Study(
         name="recipe-digits",
