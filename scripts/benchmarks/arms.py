@@ -14,7 +14,8 @@ from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.recipe import reduce
 from edge_dendrite.config import Budget
 from scripts.benchmarks import grow_arms, peers, studies
-from scripts.benchmarks.job import Job
+from scripts.benchmarks.job import Foreign, Job
+from scripts.benchmarks.perforated_arm import perforatedai
 
 # In how many cuts the gradual arm reaches its budget.
 NUM_CUTS = 3
@@ -109,7 +110,7 @@ def global_taylor(job: Job) -> nn.Module:
     return job.distil(pruned, job.study.more_epochs)
 
 
-ARMS: Mapping[str, Callable[[Job], nn.Module]] = {
+ARMS: Mapping[str, Callable[[Job], nn.Module | Foreign]] = {
     studies.DENSE: dense,
     studies.DENSE_LONGER: dense_longer,
     studies.OURS: edge_dendrite,
@@ -125,6 +126,7 @@ ARMS: Mapping[str, Callable[[Job], nn.Module]] = {
     studies.GROWN_SCRATCH: grow_arms.grown_from_scratch,
     studies.ZEROED: grow_arms.dendrites_zeroed,
     studies.EQUAL_CAPACITY: grow_arms.equal_capacity,
+    studies.PERFORATED_AI: perforatedai,
     studies.UNIFORM_L2: uniform_l2,
     studies.GLOBAL_L2: global_l2,
     studies.GLOBAL_TAYLOR: global_taylor,

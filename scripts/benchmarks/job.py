@@ -240,6 +240,15 @@ class Job:
         return self.trainer.train(module, config, self.teacher, is_new=is_new)
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """A network of somebody else's making that is no module here: its ONNX file and what is counted of it."""
+
+    content: bytes
+    num_parameters: int
+    num_macs: int
+
+
 class Clock:
     """Passes progress on and times the epochs that this process trains itself, not those from a checkpoint."""
 

@@ -14,12 +14,12 @@ from edge_dendrite.compress.model import weights_digest
 from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
-from edge_dendrite.export.onnx import OnnxModel, check_parity, export_onnx, open_session, run_onnx
+from edge_dendrite.export.onnx import OnnxModel, check_onnx, check_parity, export_onnx, open_session, run_onnx
 from edge_dendrite.lock import locked
 from edge_dendrite.progress import Progress
 from scripts.benchmarks.arms import ARMS
 from scripts.benchmarks.environment import environment
-from scripts.benchmarks.job import Case, Job, Seed, Trainer
+from scripts.benchmarks.job import Case, Foreign, Job, Seed, Trainer
 from scripts.benchmarks.rows import TRAINED, append_row, pack_bits, read_rows
 from scripts.benchmarks.studies import DENSE, DENSE_LONGER, Study
 
@@ -81,12 +81,12 @@ def _check_same_dense(shared: Seed, results: Path) -> None:
 
 def _make_row(shared: Seed, case: Case, results: Path) -> dict[str, Any]:
     job = Job(shared, case)
-    module = ARMS[case.arm](job)
-    exported = _export(module, shared.data)
+    made = ARMS[case.arm](job)
+    exported = check_onnx(made.content) if isinstance(made, Foreign) else _export(made, shared.data)
     path = onnx_path(shared.folder, case)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(str(path), exported.content)
-    row = _row(shared, job, module, exported)
+    row = _row(shared, job, made, exported)
     append_row(results, row)
     job.trainer.forget()
     return row
@@ -101,9 +101,13 @@ def _export(module: nn.Module, data: DataSet) -> OnnxModel:
     return exported
 
 
-def _row(shared: Seed, job: Job, module: nn.Module, exported: OnnxModel) -> dict[str, Any]:
-    example = shared.data.prepare(shared.data.validation.inputs[:1])
-    stats = measure_stats(module, (example,))
+def _row(shared: Seed, job: Job, made: nn.Module | Foreign, exported: OnnxModel) -> dict[str, Any]:
+    if isinstance(made, Foreign):
+        counts = {"widths": {}, "num_parameters": made.num_parameters, "num_macs": made.num_macs}
+    else:
+        stats = measure_stats(made, (shared.data.prepare(shared.data.validation.inputs[:1]),))
+        widths = {layer.name: layer.num_units for layer in stats.layers}
+        counts = {"widths": widths, "num_parameters": stats.num_parameters, "num_macs": stats.num_macs}
     correct = _test(exported, shared.data)
     return {
         "study": shared.study.name,
@@ -111,9 +115,7 @@ def _row(shared: Seed, job: Job, module: nn.Module, exported: OnnxModel) -> dict
         "arm": job.case.arm,
         "budget": job.case.budget,
         "seed": job.case.seed,
-        "widths": {layer.name: layer.num_units for layer in stats.layers},
-        "num_parameters": stats.num_parameters,
-        "num_macs": stats.num_macs,
+        **counts,
         "onnx_bytes": len(exported.content),
         "epochs": len(job.history),
         "history": [[entry["train_loss"], entry["val_metric"]] for entry in job.history],
