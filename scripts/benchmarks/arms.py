@@ -8,11 +8,14 @@ from dataclasses import asdict
 
 from torch import nn
 
+from edge_dendrite.compress.connections.mask_folding import fold_masks
 from edge_dendrite.compress.controls import same_shape_from_scratch
+from edge_dendrite.compress.dendrites.gate import open_rates, penalty_of_gates, without_idle_gates
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.recipe import reduce, split_epochs
 from edge_dendrite.config import Budget
+from edge_dendrite.models.resnet18 import dendritic_resnet18, narrow_resnet18, plain_resnet18
 from scripts.benchmarks import peers, studies
 from scripts.benchmarks.job import Job
 
@@ -85,6 +88,26 @@ def _from_scratch(job: Job, plan: Plan) -> nn.Module:
     return job.distil(module, job.study.fit.epochs + job.study.more_epochs)
 
 
+def dendritic(job: Job) -> nn.Module:
+    """The dendritic ResNet-18: learned groups folded, gates that decide nothing taken away."""
+    examples = job.scoring_batches
+    network = job.train(dendritic_resnet18, lambda module: penalty_of_gates(module, examples[0][0], job.study.gates))
+    folded = fold_masks(network, examples)
+    rates = open_rates(folded.module, job.data, job.data.validation)
+    job.notes |= {"gates": job.study.gates.to_dict(), "open_rates": rates}
+    return without_idle_gates(folded.module, rates)
+
+
+def plain_groups(job: Job) -> nn.Module:
+    """The same shape with groups that are fixed and without gates."""
+    return job.train(plain_resnet18)
+
+
+def narrow(job: Job) -> nn.Module:
+    """As many parameters without groups: a ResNet-18 of an eighth of the channels."""
+    return job.train(narrow_resnet18)
+
+
 def uniform_l2(job: Job) -> nn.Module:
     """Torch-Pruning, the same share of every layer by L2 norm, then distillation."""
     pruned = peers.prune_uniform_l2(job.dense, job.scoring_batches, job.max_parameters)
@@ -112,6 +135,9 @@ ARMS: Mapping[str, Callable[[Job], nn.Module]] = {
     studies.GRADUAL_SCRATCH: from_scratch_gradual,
     studies.RECIPE: edge_dendrite_recipe,
     studies.RECIPE_SCRATCH: from_scratch_recipe,
+    studies.DENDRITIC: dendritic,
+    studies.PLAIN_GROUPS: plain_groups,
+    studies.NARROW: narrow,
     studies.UNIFORM_L2: uniform_l2,
     studies.GLOBAL_L2: global_l2,
     studies.GLOBAL_TAYLOR: global_taylor,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_dendrite.config import DistilConfig, FitConfig, PruneConfig, RecipeConfig
+from edge_dendrite.config import DistilConfig, FitConfig, GateConfig, PruneConfig, RecipeConfig
 
 DENSE, DENSE_LONGER = "dense", "dense-longer"
 OURS, SCRATCH, GRADUAL = "edge-dendrite", "from-scratch", "edge-dendrite-gradual"
 GRADUAL_SCRATCH = "from-scratch-gradual"
 RECIPE, RECIPE_SCRATCH = "edge-dendrite-recipe", "from-scratch-recipe"
+DENDRITIC, PLAIN_GROUPS, NARROW = "dendritic", "plain-groups", "narrow"
 # The control of each of ours: its shape with new weights.
 SAME_SHAPE = {OURS: SCRATCH, GRADUAL: GRADUAL_SCRATCH, RECIPE: RECIPE_SCRATCH}
+# Those that a study is about; a dendritic network has no plan, and controls that are networks of their own.
+OUR_ARMS = (*SAME_SHAPE, DENDRITIC)
 UNIFORM_L2 = "torch-pruning-uniform-l2"
 GLOBAL_L2 = "torch-pruning-global-l2"
 GLOBAL_TAYLOR = "torch-pruning-global-taylor"
@@ -23,7 +26,8 @@ class Study:
 
     data: as for `--data`, the folder below the folder of data sets. budgets: fractions of the parameters to remove.
     waves: arms in the order in which they are trained; within a wave, one budget after the other.
-    more_epochs: what every arm trains beyond the dense network, all with the same teacher.
+    more_epochs: what every arm trains beyond the dense network, all with the same teacher; 0 where nothing is cut and
+    each network trains alone. gates: how far those of a dendritic network close.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Study:
     prune: PruneConfig = PruneConfig()
     distil: DistilConfig = DistilConfig()
     recipe: RecipeConfig = RecipeConfig()
+    gates: GateConfig = GateConfig()
 
 
 PRUNING_WAVES = (
@@ -56,6 +61,9 @@ RECIPE_WAVES = (
     (OURS, SCRATCH),
     (DENSE_LONGER,),
 )
+
+# Nothing is cut: each network is trained alike from its own random weights, without a teacher.
+DENDRITIC_WAVES = ((DENSE,), (DENDRITIC, PLAIN_GROUPS, NARROW))
 
 STUDIES = (
     Study(
@@ -101,6 +109,21 @@ STUDIES = (
         waves=RECIPE_WAVES,
         note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
         "in bfloat16: compare with the dense network of this table only, never with published figures.",
+    ),
+    Study(
+        name="neuroshrink-cifar10-jpeg",
+        title="A dendritic ResNet-18 on CIFAR-10-JPEG",
+        data="cifar10",
+        model="resnet18",
+        budgets=(0.9843,),
+        fit=FitConfig(epochs=30, batch_size=128, precision="bfloat16", channels_last=True),
+        more_epochs=0,
+        waves=DENDRITIC_WAVES,
+        note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
+        "in bfloat16: compare with the dense network of this table only, never with published figures. All networks "
+        "train the same epochs from random weights without a teacher. `plain-groups` is the dendritic network's shape "
+        "with groups that are fixed and without gates, `narrow` a ResNet-18 of an eighth of the channels. MACs are "
+        "counted with all gates open.",
     ),
     Study(
         name="recipe-digits",
