@@ -11,6 +11,7 @@ from torch import nn
 from edge_dendrite.boards import load_board
 from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.connections.learned_groups import prune_groups
+from edge_dendrite.compress.connections.mask_folding import fold_masks, plan_folding
 from edge_dendrite.compress.connections.nm_sparsity import (
     bake_,
     hold_zeros_,
@@ -40,13 +41,16 @@ def prune_at_level(
     """A pruned copy of `module` at the level that the class of `config` stands for. Raises as the level's function.
 
     2:4 sparsity has a ratio of its own: the budget says nothing there. Its result holds its zeros while it is trained;
-    `bake_` makes it plain afterwards.
+    `bake_` makes it plain afterwards. A network that learns its groups by masks has chosen already: there level
+    "groups" folds the masks, whatever the budget.
     """
     if isinstance(config, PruneConfig):
         return prune(module, batches, budget, config, num_bytes=num_bytes, progress=progress)
     if isinstance(config, SegmentConfig):
         return prune_segments(module, batches, budget, config, progress=progress)
     if isinstance(config, GroupConfig):
+        if plan_folding(module).edits:
+            return fold_masks(module, batches)
         return prune_groups(module, batches, budget, config, progress=progress)
     if isinstance(config, BranchConfig):
         return branch(module, batches, budget, config, progress=progress)

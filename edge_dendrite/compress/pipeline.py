@@ -26,6 +26,8 @@ from torch import nn
 from edge_dendrite.compress.check import check_fits
 from edge_dendrite.compress.connections.nm_sparsity import bake_
 from edge_dendrite.compress.controls import same_shape_from_scratch
+from edge_dendrite.compress.dendrites.gate import ComputePenalty, penalty_of_gates
+from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.levels import hold_same_zeros_, plan_at_level, prune_at_level
 from edge_dendrite.compress.model import CompressedModel, load, weights_digest
 from edge_dendrite.compress.pruned import Planned
@@ -38,6 +40,7 @@ from edge_dendrite.lock import locked
 from edge_dendrite.models.source import build
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
+from edge_dendrite.train.device import device_of
 from edge_dendrite.train.distributed import num_launched
 from edge_dendrite.train.evaluate import Metric, accuracy, evaluate, metric_name
 from edge_dendrite.train.fit import Teacher, fit
@@ -288,6 +291,7 @@ class _Run:
             config,
             stage="distil" if role == COMPRESSED else role,
             teacher=teacher,
+            penalty=self._penalty(module),
             metric=self._metric,
             is_new=role in (BASELINE, FROM_SCRATCH),
             checkpoint=self._checkpoint(role),
@@ -296,6 +300,12 @@ class _Run:
             progress=self._progress,
         )
         return self._finished(bake_(module), role, history)
+
+    def _penalty(self, module: nn.Module) -> ComputePenalty | None:
+        """For a network that comes with gates: without it they would stay open."""
+        if not has_gates(module):
+            return None
+        return penalty_of_gates(module, torch.zeros(2, *self._data.input_shape, device=device_of(module)))
 
     def _finished(self, module: nn.Module, role: str, history: list[dict[str, Any]]) -> CompressedModel:
         val_metric = kept_entry(history)["val_metric"] if history else self._validate(module)

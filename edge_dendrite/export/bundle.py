@@ -21,11 +21,12 @@ from edge_bench.atomic import canonical_json, write_bytes
 from edge_bench.errors import EdgeBenchError
 from edge_dendrite import __version__
 from edge_dendrite.boards import BoardProfile
+from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.gates import has_gates, inputs_of_every_path
+from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.onnx import (
     OnnxModel,
     check_onnx,

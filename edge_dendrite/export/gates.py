@@ -36,11 +36,6 @@ class _Either(nn.Module):
         return y
 
 
-def has_gates(module: nn.Module) -> bool:
-    """Whether any part of `module` is gated."""
-    return any(isinstance(part, GatedBlock) for part in module.modules())
-
-
 @torch.no_grad()
 def traced_with_gates(module: nn.Module, example: torch.Tensor) -> torch.nn.Module:
     """`module`, which is unchanged, as a script module in which every gate is still a decision; example (1, ...).

@@ -12,11 +12,12 @@ import onnxruntime
 import torch
 from torch import nn
 
+from edge_dendrite.compress.layers.gated import has_gates
+from edge_dendrite.compress.layers.group_masks import without_masks
 from edge_dendrite.errors import ExportError
 from edge_dendrite.export.gates import (
     all_initializers,
     check_every_gate,
-    has_gates,
     traced_with_gates,
     weights_into_branches,
     with_open_gates,
@@ -45,6 +46,7 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
     """
     example = torch.zeros(1, *input_shape)
     buffer = io.BytesIO()
+    module = without_masks(module)  # or the file would choose inputs at every run
     gated = has_gates(module)
     try:
         with evaluating(module), warnings.catch_warnings(record=True) as seen:

@@ -13,7 +13,7 @@ from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.recipe import reduce
 from edge_dendrite.config import Budget
-from scripts.benchmarks import grow_arms, peers, studies
+from scripts.benchmarks import grow_arms, neuroshrink_arms, peers, studies
 from scripts.benchmarks.job import Foreign, Job
 from scripts.benchmarks.perforated_arm import perforatedai
 
@@ -127,6 +127,9 @@ ARMS: Mapping[str, Callable[[Job], nn.Module | Foreign]] = {
     studies.ZEROED: grow_arms.dendrites_zeroed,
     studies.EQUAL_CAPACITY: grow_arms.equal_capacity,
     studies.PERFORATED_AI: perforatedai,
+    studies.DENDRITIC: neuroshrink_arms.dendritic,
+    studies.PLAIN_GROUPS: neuroshrink_arms.plain_groups,
+    studies.NARROW: neuroshrink_arms.narrow,
     studies.UNIFORM_L2: uniform_l2,
     studies.GLOBAL_L2: global_l2,
     studies.GLOBAL_TAYLOR: global_taylor,

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from edge_bench.atomic import parse_json, write_json
+from edge_dendrite.compress.dendrites.gate import ComputePenalty
 from edge_dendrite.compress.model import CompressedModel, load, weights_digest
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.pipeline import digest_of, source_digest
@@ -108,7 +109,13 @@ class Trainer:
         self.clock = Clock(shared.progress)
 
     def train(
-        self, module: nn.Module, config: FitConfig, teacher: Teacher | None, *, is_new: bool = False
+        self,
+        module: nn.Module,
+        config: FitConfig,
+        teacher: Teacher | None,
+        penalty: Callable[[], torch.Tensor] | None = None,
+        *,
+        is_new: bool = False,
     ) -> nn.Module:
         """`fit` in place, resumable; the checkpoint belongs to these start weights, this teacher and these data."""
         self._num_parts += 1
@@ -125,6 +132,7 @@ class Trainer:
             config,
             stage=f"{self._case.name} seed {self._case.seed} part {self._num_parts}",
             teacher=teacher,
+            penalty=penalty,
             is_new=is_new,
             checkpoint=self._checkpoint(self._num_parts),
             key=key,
@@ -238,6 +246,16 @@ class Job:
         """Train `module` in place with the dense network as its teacher; is_new: its weights are random."""
         config = replace(self._shared.fit, epochs=epochs)
         return self.trainer.train(module, config, self.teacher, is_new=is_new)
+
+    def train(
+        self, factory: Callable[[int], nn.Module], make_penalty: Callable[[nn.Module], ComputePenalty] | None = None
+    ) -> nn.Module:
+        """A network of its own, trained as the dense one was: from random weights of this seed, without a teacher."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            module = factory(len(self.data.labels))
+        penalty = None if make_penalty is None else make_penalty(module)
+        return self.trainer.train(module, self._shared.fit, None, penalty, is_new=True)
 
 
 @dataclass(frozen=True)

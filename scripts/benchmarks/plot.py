@@ -11,13 +11,16 @@ from matplotlib.figure import Figure
 
 from edge_dendrite.report.format import count
 from scripts.benchmarks.studies import (
+    DENDRITIC,
     DENSE,
     DENSE_LONGER,
     GLOBAL_L2,
     GLOBAL_TAYLOR,
     GRADUAL,
     GRADUAL_SCRATCH,
+    NARROW,
     OURS,
+    PLAIN_GROUPS,
     SCRATCH,
     UNIFORM_L2,
 )
@@ -34,6 +37,9 @@ _LOOKS = {
     GRADUAL_SCRATCH: ("#e08a4f", "D", "--"),
     UNIFORM_L2: ("#00805d", "^", ":"),
     GLOBAL_L2: ("#806600", "v", ":"),
+    DENDRITIC: ("#0072b2", "o", "-"),
+    PLAIN_GROUPS: ("#c04f00", "s", "--"),
+    NARROW: ("#806600", "v", ":"),
     GLOBAL_TAYLOR: ("#a84f82", "P", ":"),
 }
 # No date and no random names: the same rows give the same file.

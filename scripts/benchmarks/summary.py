@@ -10,7 +10,7 @@ import numpy as np
 
 from scripts.benchmarks.intervals import Interval, paired_difference
 from scripts.benchmarks.rows import TRAINED, Row, unpack_bits
-from scripts.benchmarks.studies import DENSE, DENSE_LONGER, OURS, RECIPE, SAME_SHAPE, SCRATCH, Study
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, OUR_ARMS, OURS, RECIPE, SAME_SHAPE, SCRATCH, Study
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Summary:
 
     @property
     def _our_arms(self) -> list[str]:
-        """Those of the study that have a control of their own shape."""
-        return [arm for wave in self.study.waves for arm in wave if arm in SAME_SHAPE]
+        """Those that the study is about."""
+        return [arm for wave in self.study.waves for arm in wave if arm in OUR_ARMS]
 
     @property
     def trained(self) -> list[Row]:
@@ -95,7 +95,7 @@ class Summary:
         controls = [one for one in SAME_SHAPE.values() if self.of(one, budget)]
         own = [one for one in controls if self._is_control_of(arm, one, budget)]
         plain = [] if arm != RECIPE else [one for one in (OURS, SCRATCH) if self.of(one, budget) and one not in own[:1]]
-        peers = [one for one in self.arms(budget) if one not in SAME_SHAPE and one not in controls]
+        peers = [one for one in self.arms(budget) if one not in OUR_ARMS and one not in controls]
         return [*own[:1], *plain, *peers, DENSE, DENSE_LONGER]
 
     def _is_control_of(self, arm: str, control: str, budget: float) -> bool:
@@ -112,7 +112,7 @@ class Summary:
     def is_choice(self, budget: float) -> bool:
         """Whether all of our arms have the same seeds, so that validation data can choose."""
         first, *others = ({row["seed"] for row in self.of(arm, budget)} for arm in self._our_arms)
-        return bool(first) and all(seeds == first for seeds in others)
+        return bool(first and others) and all(seeds == first for seeds in others)
 
     def has_shape_of(self, arm: str, other: str, budget: float) -> bool:
         """Whether both have the same widths in every seed that both have."""

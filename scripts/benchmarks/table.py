@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from edge_dendrite.report.format import count, file_size, percent, seconds
 from scripts.benchmarks.intervals import Interval
 from scripts.benchmarks.rows import LATENCY, Row
-from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE, Study
 from scripts.benchmarks.summary import Comparison, Summary, mean_and_spread
 
 
@@ -30,22 +30,14 @@ def markdown(summary: Summary, picture: str | None = None) -> str:
 
 def _method(summary: Summary) -> Iterator[str]:
     study = summary.study
-    fit, more = study.fit, study.more_epochs
-    yield (
-        f"The dense network trains {fit.epochs} epochs (AdamW, one cycle, batch {fit.batch_size}, peak learning rate "
-        f"{fit.learning_rate:g}, weight decay {fit.weight_decay:g}). Every other network has {fit.epochs + more} "
-        f"epochs in all and the dense network as its teacher in the last {more} (from scratch: in all "
-        f"{fit.epochs + more}, in one schedule). All of a seed start from the same dense network and score on the same "
-        "training batches. Torch-Pruning's ratio is found by bisection: the largest network within the budget. Ours "
-        f"rounds widths to multiples of {study.prune.round_to}, Torch-Pruning to none, and scores anew in "
-        f"{study.prune.num_rounds} rounds, where Torch-Pruning, as in its examples, scores once."
-    )
+    yield _training(study)
     yield ""
     yield (
         "Test data are read once for each row, through ONNX Runtime. Intervals are 95 %, each on its own, of paired "
         "differences: over seeds (Student's t) from two seeds on. With one seed they are over test images and say "
-        "nothing of how another seed would come out. Spreads are standard deviations over seeds. Of our two arms, "
-        "validation data name the recommended one. One thread everywhere."
+        "nothing of how another seed would come out. Spreads are standard deviations over seeds. "
+        f"{'Of our two arms, validation data name the recommended one. ' if study.more_epochs else ''}"
+        "One thread everywhere."
     )
     if any(summary.of(arm, None, LATENCY) for arm in (DENSE, DENSE_LONGER)):
         yield ""
@@ -55,6 +47,24 @@ def _method(summary: Summary) -> Iterator[str]:
             f"`{DENSE_LONGER}` has the dense network's shape: how far its ratio is from 1 is what the measurement "
             "itself cannot tell apart."
         )
+
+
+def _training(study: Study) -> str:
+    fit, more = study.fit, study.more_epochs
+    settings = (
+        f"(AdamW, one cycle, batch {fit.batch_size}, peak learning rate {fit.learning_rate:g}, weight decay "
+        f"{fit.weight_decay:g})"
+    )
+    if not more:
+        return f"Every network trains {fit.epochs} epochs {settings} from random weights, without a teacher."
+    return (
+        f"The dense network trains {fit.epochs} epochs {settings}. Every other network has {fit.epochs + more} "
+        f"epochs in all and the dense network as its teacher in the last {more} (from scratch: in all "
+        f"{fit.epochs + more}, in one schedule). All of a seed start from the same dense network and score on the same "
+        "training batches. Torch-Pruning's ratio is found by bisection: the largest network within the budget. Ours "
+        f"rounds widths to multiples of {study.prune.round_to}, Torch-Pruning to none, and scores anew in "
+        f"{study.prune.num_rounds} rounds, where Torch-Pruning, as in its examples, scores once."
+    )
 
 
 def _findings(summary: Summary) -> Iterator[str]:
@@ -67,7 +77,7 @@ def _findings(summary: Summary) -> Iterator[str]:
         choice = " (the better one of ours on validation data)" if summary.is_choice(budget) else ""
         yield f"- **{size} fewer parameters**, `{arm}`{choice}:"
         yield from (f"  - {_sentence(one)}" for one in comparisons)
-        if not any(one.other in SAME_SHAPE.values() for one in comparisons):
+        if arm in SAME_SHAPE and not any(one.other in SAME_SHAPE.values() for one in comparisons):
             yield "  - is not compared with its own shape from scratch yet."
         yield f"  - {_latency_sentence(summary, arm, budget)}"
 

@@ -10,10 +10,12 @@ import numpy as np
 from torch import nn
 
 from edge_bench.atomic import write_bytes
+from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.model import weights_digest
 from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.onnx import OnnxModel, check_onnx, check_parity, export_onnx, open_session, run_onnx
 from edge_dendrite.lock import locked
 from edge_dendrite.progress import Progress
@@ -24,6 +26,8 @@ from scripts.benchmarks.rows import TRAINED, append_row, pack_bits, read_rows
 from scripts.benchmarks.studies import DENSE, DENSE_LONGER, Study
 
 NUM_PARITY_INPUTS = 64
+# Among so many inputs that take every way through a gated network are looked for.
+NUM_GATED_INPUTS = 1_000
 
 
 def cases(study: Study, seeds: Sequence[int], arms: Sequence[str], budgets: Sequence[float]) -> Iterator[Case]:
@@ -96,7 +100,9 @@ def _export(module: nn.Module, data: DataSet) -> OnnxModel:
     """The network as it would ship, checked against PyTorch on validation data."""
     config = ExportConfig()
     exported = export_onnx(module, data.input_shape, config.opset)
-    inputs = data.prepare(data.validation.inputs[:NUM_PARITY_INPUTS])
+    inputs = data.prepare(data.validation.inputs[: NUM_GATED_INPUTS if has_gates(module) else NUM_PARITY_INPUTS])
+    if has_gates(module):
+        inputs = inputs[inputs_of_every_path(module, inputs, NUM_PARITY_INPUTS)]
     check_parity(exported, module, inputs, config.atol, config.rtol)
     return exported
 

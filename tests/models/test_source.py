@@ -21,7 +21,13 @@ def test_parameter_counts_of_the_claims():
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("digits-cnn", (1, 8, 8)), ("mnist-cnn", (1, 28, 28)), ("resnet8", (3, 32, 32))]
+    ("name", "shape"),
+    [
+        ("digits-cnn", (1, 8, 8)),
+        ("mnist-cnn", (1, 28, 28)),
+        ("resnet8", (3, 32, 32)),
+        ("resnet18-dendritic", (3, 32, 32)),
+    ],
 )
 def test_builtins_take_their_input_and_any_number_of_classes(name, shape):
     assert find_factory(name)()(torch.zeros(2, *shape)).shape == (2, 10)

@@ -63,7 +63,7 @@ def find_blocks(module: nn.Module, inputs: Inputs, config: GateConfig) -> tuple[
     if gated := [name for name, part in module.named_modules() if isinstance(part, GatedBlock)]:
         raise PruneError(f"{gated[0]!r} has a gate already; gates are given once")
     calls = _calls(module, inputs)
-    macs, total = _macs(module, inputs)
+    macs, total = count_macs(module, inputs)
     found: list[Block] = []
     kept: dict[str, str] = {}
     for name, part in module.named_modules():
@@ -179,7 +179,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 @torch.no_grad()
-def _macs(module: nn.Module, inputs: Inputs) -> tuple[dict[str, float], float]:
+def count_macs(module: nn.Module, inputs: Inputs) -> tuple[dict[str, float], float]:
     """(multiply-accumulates of each part with what is below it, of all) for one input."""
     counter = FlopCounterMode(display=False)
     positional, keywords = arguments(first_samples(inputs, 2))

@@ -20,12 +20,14 @@ from torch import nn
 
 from edge_dendrite.compress.agreement import difference
 from edge_dendrite.compress.batches import Batch, endless
-from edge_dendrite.compress.dendrites.blocks import Block, find_blocks
+from edge_dendrite.compress.connections.mask_folding import plan_folding
+from edge_dendrite.compress.dendrites.blocks import Block, count_macs, find_blocks
 from edge_dendrite.compress.dendrites.least_squares import ridge
 from edge_dendrite.compress.forward import Inputs, check_weights, first_samples, forward, tensors_of
 from edge_dendrite.compress.layers.build import GATED
 from edge_dendrite.compress.layers.gated import GatedBlock
-from edge_dendrite.compress.plan import LayerChange, Plan, Replace, apply_plan_
+from edge_dendrite.compress.plan import LayerChange, Plan, Replace, apply_plan_, put_in_place_
+from edge_dendrite.compress.stats import gates_open
 from edge_dendrite.config import GateConfig
 from edge_dendrite.data.dataset import DataSet, Split
 from edge_dendrite.errors import PruneError
@@ -104,6 +106,23 @@ def gate(module: nn.Module, batches: Iterable[Batch], config: GateConfig | None 
     return Gated(gated, plan, ComputePenalty(gated, costs, config.target, config.weight, config.warm_up), kept)
 
 
+def penalty_of_gates(module: nn.Module, inputs: Inputs, config: GateConfig | None = None) -> ComputePenalty:
+    """The penalty of a network that was made with gates, as `gate` gives it for those that it adds.
+
+    inputs: any that the network takes. A block costs what it does once its masks are folded. Raises PruneError when
+    there is no gate.
+    """
+    config = config or GateConfig()
+    names = [name for name, part in module.named_modules() if isinstance(part, GatedBlock)]
+    if not names:
+        raise PruneError("no block of this network has a gate")
+    folded = apply_plan_(copy.deepcopy(module), plan_folding(module))
+    with gates_open(folded):
+        macs, _ = count_macs(folded, inputs)
+    costs = {name: macs[f"{name}.block"] for name in names}
+    return ComputePenalty(module, costs, config.target, config.weight, config.warm_up)
+
+
 @torch.no_grad()
 def _check_open(module: nn.Module, gated: nn.Module, inputs: Inputs) -> None:
     """Gates start open: the network must compute what it did, through its gates. Raises PruneError otherwise."""
@@ -148,6 +167,19 @@ def open_rates(module: nn.Module, data: DataSet, split: Split) -> dict[str, floa
         for handle in handles:
             handle.remove()
     return {name: count / len(split) for name, count in counts.items()}
+
+
+def without_idle_gates(module: nn.Module, rates: Mapping[str, float], least: float = 0.01) -> nn.Module:
+    """A copy without the gates that decide for less than a share `least` of inputs: there the usual way is left alone.
+
+    rates: of `open_rates`. Export refuses such gates where none of the inputs at hand takes the other way.
+    """
+    copied = copy.deepcopy(module)
+    for name, rate in rates.items():
+        block: Any = copied.get_submodule(name)
+        if not least <= rate <= 1.0 - least:
+            put_in_place_(copied, block, block.block if rate > 0.5 else block.bypass)
+    return copied
 
 
 @torch.no_grad()

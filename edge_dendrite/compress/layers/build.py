@@ -16,6 +16,7 @@ from edge_dendrite.compress.layers.branches import (
 )
 from edge_dendrite.compress.layers.dendrites import dendritic_layer
 from edge_dendrite.compress.layers.gated import gated_block
+from edge_dendrite.compress.layers.group_masks import without_masks
 from edge_dendrite.compress.layers.sparse import grouped_layer, reason_against, segmented_layer
 from edge_dendrite.errors import PruneError
 
@@ -58,8 +59,9 @@ def check_settings(kind: str, settings: Any) -> None:
 def build_layer(old: nn.Module, kind: str, settings: Mapping[str, Any]) -> nn.Module:
     """The layer that takes the place of `old`, with its device, type, training mode and requires_grad.
 
-    Where the layer can hold them it has the weights of `old`; branches, and what is added, are zeros: they are fitted
-    to data, or loaded. Raises PruneError when `old` cannot be replaced or the settings do not fit its size.
+    A mask that `old` learned is taken off: what it chose is in the settings. Where the layer can hold them it has the
+    weights of `old`; branches, and what is added, are zeros: they are fitted to data, or loaded. Raises PruneError
+    when `old` cannot be replaced or the settings do not fit its size.
     """
     check_settings(kind, settings)
     if kind == ATTENTION:
@@ -68,6 +70,7 @@ def build_layer(old: nn.Module, kind: str, settings: Mapping[str, Any]) -> nn.Mo
         return equal_attention(old)
     if kind == GATED:
         return gated_block(old, **settings)
+    old = without_masks(old)
     if reason := reason_against(old):
         raise PruneError(f"the plan replaces a layer that cannot be: {reason}")
     builders: dict[str, Callable[..., nn.Module]] = {

@@ -87,6 +87,11 @@ class GatedBlock(nn.Module):
         return {**self.__dict__, "_open_rate": None}  # of a step that is over; it cannot be copied
 
 
+def has_gates(module: nn.Module) -> bool:
+    """Whether any part of `module` is gated."""
+    return any(isinstance(part, GatedBlock) for part in module.modules())
+
+
 def gated_block(
     old: nn.Module, num_inputs: int, num_outputs: int, stride: int, num_dims: int, channels_last: int, hidden: int
 ) -> GatedBlock:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.controls import same_shape_from_scratch
-from edge_dendrite.compress.dendrites.gate import gate, open_rates
+from edge_dendrite.compress.dendrites.gate import gate, open_rates, penalty_of_gates, without_idle_gates
 from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.compress.model import CompressedModel, load
 from edge_dendrite.compress.neurons.prune import prune
@@ -365,3 +365,30 @@ def test_a_control_from_scratch_leaves_the_block_as_the_factory_made_it(batches)
 def test_settings_from_json():
     config = GateConfig(blocks=("a", "b.*"), target=0.3)
     assert GateConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_network_with_gates_of_its_own_has_the_penalty_of_one_that_was_given_them(batches):
+    config = GateConfig(target=0.3, weight=2.0, warm_up=7, **FEW)
+    made = gate(ResNet8().eval(), batches, config)
+    assert penalty_of_gates(made.module, batches[0][0], config).identity == made.penalty.identity
+    with torch.no_grad():
+        for block in made.module.blocks:
+            block.gate.decide.bias.fill_(-9.0)  # costs are those of the blocks, whichever way the inputs go
+    assert penalty_of_gates(made.module, batches[0][0], config).identity == made.penalty.identity
+    with pytest.raises(PruneError, match="no block of this network has a gate"):
+        penalty_of_gates(ResNet8(), batches[0][0])
+
+
+def test_gates_that_decide_nothing_are_taken_away(batches):
+    made = gate(ResNet8().eval(), batches, GateConfig(**FEW)).module.eval()
+    with torch.no_grad():
+        made.blocks[0].gate.decide.bias.fill_(9.0)
+        made.blocks[1].gate.decide.bias.fill_(-9.0)
+    rates = {"blocks.0": 1.0, "blocks.1": 0.0, "blocks.2": 0.5}
+    plain = without_idle_gates(made, rates)
+    assert torch.equal(plain(batches[0][0]), made(batches[0][0]))
+    assert type(plain.blocks[0]) is type(made.blocks[0].block)
+    assert type(plain.blocks[1]) is nn.Conv2d
+    assert isinstance(plain.blocks[2], GatedBlock) and isinstance(made.blocks[0], GatedBlock)
+    rare = without_idle_gates(made, {**rates, "blocks.0": 0.98, "blocks.1": 0.02})
+    assert isinstance(rare.blocks[0], GatedBlock) and isinstance(rare.blocks[1], GatedBlock)
