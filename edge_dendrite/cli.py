@@ -404,7 +404,7 @@ def export(
         Path | None, typer.Option("--out", help="folder of the bundle  [default: bundles/NAME-opsetN]")
     ] = None,
     opset: Annotated[
-        int | None, typer.Option("--opset", help="ONNX opset, 13 to 17  [default: the board's, else 17]")
+        int | None, typer.Option("--opset", help="ONNX opset, 13 to 23  [default: the board's, else 17]")
     ] = None,
     target: Annotated[str | None, typer.Option("--target", help="board whose limits hold; see `boards`")] = None,
     tar: Annotated[bool, typer.Option("--tar", help="write the bundle as one .tar beside the folder too")] = False,

@@ -85,6 +85,11 @@ def test_wrong_usage_ends_with_2(arguments):
         (("export", "digits-cnn"), "--input-shape"),
         (("export", "digits-cnn", "--input-shape", "1,8,x"), "write positive numbers"),
         (("export", "digits-cnn", "--input-shape", "1,8,8", "--opset", "12"), "opset must be"),
+        (("export", "digits-cnn", "--input-shape", "1,8,8", "--opset", "24"), "opset must be"),
+        (
+            ("export", "digits-cnn", "--input-shape", "1,8,8", "--target", "jetson-orin-nano", "--opset", "21"),
+            "at most opset 20",
+        ),
         (("export", "digits-cnn", "--input-shape", "1,8,8", "--target", "jetson-nan"), "jetson-nano"),
         (
             ("export", "digits-cnn", "--input-shape", "1,8,8", "--target", "jetson-nano", "--opset", "17"),

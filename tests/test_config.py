@@ -57,7 +57,7 @@ def test_unknown_key_names_the_nearest_one():
         (FitConfig, {"learning_rate": "fast"}),
         (DistilConfig, {"weight": 1.5}),
         (ExportConfig, {"opset": 12}),
-        (ExportConfig, {"opset": 18}),
+        (ExportConfig, {"opset": 24}),
         (PruneConfig, {"round_to": 0}),
         (Budget, {"pruning_ratio": 1.0}),
         (Budget, {"pruning_ratio": -0.1}),

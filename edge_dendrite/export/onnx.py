@@ -1,9 +1,10 @@
-"""Export to ONNX with the TorchScript exporter, and the checks without which no file leaves this module."""
+"""Export to ONNX with the exporter that writes the opset, and the checks without which no file leaves this module."""
 
 from __future__ import annotations
 
-import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +12,16 @@ import onnx
 import onnxruntime
 import torch
 from torch import nn
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.layers.group_masks import without_masks
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.gates import (
-    all_initializers,
-    check_every_gate,
-    traced_with_gates,
-    weights_into_branches,
-    with_open_gates,
-)
+from edge_dendrite.export.dynamo import FIRST_OPSET as FIRST_OF_DYNAMO
+from edge_dendrite.export.dynamo import export_dynamo
+from edge_dendrite.export.gates import check_every_gate, with_open_gates
+from edge_dendrite.export.subgraphs import all_initializers
+from edge_dendrite.export.torchscript import export_torchscript
 from edge_dendrite.train.evaluate import evaluating
 
 INPUT, OUTPUT = "input", "output"
@@ -45,35 +45,35 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
     Raises ExportError when the exporter fails, or wrote another opset than was asked for.
     """
     example = torch.zeros(1, *input_shape)
-    buffer = io.BytesIO()
     module = without_masks(module)  # or the file would choose inputs at every run
     gated = has_gates(module)
+    write = export_dynamo if opset >= FIRST_OF_DYNAMO else export_torchscript
     try:
-        with evaluating(module), warnings.catch_warnings(record=True) as seen:
-            # Recorded, not shown: the exporter announces its own deprecation at every call, and is the only one that
-            # writes opset 13.
-            warnings.simplefilter("always")
-            torch.onnx.export(
-                traced_with_gates(module, example) if gated else module,
-                (example,),
-                buffer,
-                dynamo=False,
-                opset_version=opset,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-            )
+        with evaluating(module), _plain_attention(), warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")  # recorded, not shown: both exporters announce what their users cannot help
+            content = write(module, example, opset, (INPUT, OUTPUT))
     except ExportError:
         raise
-    except Exception as error:  # torch.onnx raises many kinds; its first line names the operator
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ExportError(f"the network cannot be exported at opset {opset}: {first_line}") from error
+    except GuardOnDataDependentSymNode as error:  # by torch.export; the other exporter does not notice
+        raise ExportError(f"the network decides by the values of its input: {_first_line(error)}") from error
+    except Exception as error:  # torch.onnx raises many kinds; the first line of what lies below names the operator
+        raise ExportError(f"the network cannot be exported at opset {opset}: {_first_line(error)}") from error
     if any(issubclass(one.category, torch.jit.TracerWarning) for one in seen):
         _check_control_flow(with_open_gates(module) if gated else module, example)
-    content = buffer.getvalue()
     if gated:
         check_every_gate(content, module)
-        content = weights_into_branches(content)
     return check_onnx(content, opset)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """No exporter has a symbol for the fused kernel that torch takes for attention in evaluation."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _check_control_flow(module: nn.Module, example: torch.Tensor) -> None:
@@ -82,10 +82,17 @@ def _check_control_flow(module: nn.Module, example: torch.Tensor) -> None:
         with evaluating(module), torch.no_grad():
             torch.export.export(module, (example,))
     except Exception as error:  # torch.export raises many kinds
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ExportError(
-            f"the network decides by the values of its input, and a traced file would keep one way only: {first_line}"
+            f"the network decides by the values of its input, and a traced file would keep one way only: "
+            f"{_first_line(error)}"
         ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """Of the error that caused it all."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:

@@ -69,32 +69,39 @@ def ways(network, x):
         return first, network.two.gate(network.one(h)) > 0
 
 
-@pytest.mark.parametrize("opset", [13, 15, 17])
+@pytest.mark.parametrize("opset", [13, 15, 17, 18, 21, 23])
 def test_every_way_has_the_values_of_pytorch(network, opset):
     exported = export_onnx(network, (2, 8, 8), opset)
+    assert exported.opset == opset
     first, second = ways(network, inputs())
     assert {bool(one) for one in first} == {True, False} == {bool(one) for one in second}
     check_parity(exported, network, inputs(), 1e-5, 1e-5)
 
 
-def test_weights_lie_where_they_are_needed(network):
-    model = onnx.load_model_from_string(export_onnx(network, (2, 8, 8), 13).content)
+@pytest.mark.parametrize("opset", [13, 18])
+def test_weights_lie_where_they_are_needed(network, opset):
+    with torch.no_grad():
+        for one in (network.two.block[0], network.two.bypass):
+            one.bias.fill_(0.25)  # exporters write equal weights once
+    model = onnx.load_model_from_string(export_onnx(network, (2, 8, 8), opset).content)
     nodes = [node for node in model.graph.node if node.op_type == "If"]
     assert len(nodes) == 2
     kernels = {tuple(one.dims) for one in model.graph.initializer if len(one.dims) == 4}
     assert kernels == {(4, 2, 3, 3)}  # the stem's alone
     inside = [
-        {tuple(one.dims) for one in attribute.g.initializer if len(one.dims) == 4}
+        {tuple(one.dims) for one in attribute.g.initializer if len(one.dims) in (1, 4)}
         for node in nodes
         for attribute in node.attribute
     ]
-    assert sorted(map(sorted, inside)) == [[], [(4, 9, 1, 1), (9, 4, 3, 3)], [(7, 4, 1, 1)], [(7, 4, 3, 3)]]
+    two = [[(7,), (7, 4, 1, 1)], [(7,), (7, 4, 3, 3)]]
+    assert sorted(map(sorted, inside)) == [[], [(4,), (4, 9, 1, 1), (9,), (9, 4, 3, 3)], *two]
     assert not [node for node in model.graph.node if node.op_type == "Identity"]
 
 
-def test_a_closed_gate_skips_the_work(network, tmp_path):
+@pytest.mark.parametrize("opset", [17, 18])
+def test_a_closed_gate_skips_the_work(network, opset, tmp_path):
     """What ONNX Runtime says it ran, input by input."""
-    content = export_onnx(network, (2, 8, 8), 17).content
+    content = export_onnx(network, (2, 8, 8), opset).content
     first, second = ways(network, inputs())
     chosen = {(bool(a), bool(b)): number for number, (a, b) in enumerate(zip(first, second, strict=True))}
     for (one, two), number in chosen.items():
@@ -140,13 +147,15 @@ def test_a_bundle_has_reference_inputs_of_every_path(network, tmp_path):
     assert {bool(one) for one in first} == {True, False} == {bool(one) for one in second}
 
 
-def test_a_gate_inside_of_a_gate_is_refused(network):
+@pytest.mark.parametrize("opset", [13, 18])
+def test_a_gate_inside_of_a_gate_is_refused(network, opset):
     network.one.block = nn.Sequential(gated_block(nn.Conv2d(4, 4, 1), 4, 4, 1, 2, 0, 4))
     with pytest.raises(ExportError, match=r"'one\.block\.0' is inside of 'one'"):
-        export_onnx(network, (2, 8, 8), 13)
+        export_onnx(network, (2, 8, 8), opset)
 
 
-def test_a_block_with_two_names_keeps_its_gate(network):
+@pytest.mark.parametrize("opset", [13, 18])
+def test_a_block_with_two_names_keeps_its_gate(network, opset):
     class Alias(nn.Module):
         def __init__(self):
             super().__init__()
@@ -157,10 +166,51 @@ def test_a_block_with_two_names_keeps_its_gate(network):
             return net.head(net.two(self.entry(net.stem(x).relu())).mean((2, 3)))
 
     alias = Alias().eval()
-    check_parity(export_onnx(alias, (2, 8, 8), 13), alias, inputs(), 1e-5, 1e-5)
+    check_parity(export_onnx(alias, (2, 8, 8), opset), alias, inputs(), 1e-5, 1e-5)
 
 
-def test_a_decision_of_the_users_own_is_refused_with_gates_too(network):
+@pytest.mark.parametrize("opset", [13, 18])
+def test_a_block_that_is_called_twice_decides_twice(network, opset):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x):
+            h = self.inner.one(self.inner.stem(x).relu())
+            return self.inner.one(h.flip(1) * 2.0).mean((2, 3))
+
+    twice = Twice().eval()
+    network.two = nn.Identity()
+    exported = export_onnx(twice, (2, 8, 8), opset)
+    check_parity(exported, twice, inputs(), 1e-5, 1e-5)
+    decisions = [one.op_type for one in onnx.load_model_from_string(exported.content).graph.node]
+    assert decisions.count("If") == 2
+
+
+def test_a_block_of_inputs_of_two_shapes_is_refused(network):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = network.one
+
+        def forward(self, x):
+            h = x.repeat(1, 2, 1, 1)
+            return self.one(h).mean((2, 3)) + self.one(h[..., ::2]).mean((2, 3))
+
+    with pytest.raises(ExportError, match="'one' is given inputs of several shapes"):
+        export_onnx(Twice().eval(), (2, 8, 8), 13)
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_a_block_that_gives_its_input_back_keeps_its_gate(network, opset):
+    network.one.block = nn.Identity()
+    network.one.bypass = nn.Conv2d(4, 4, 1)
+    check_parity(export_onnx(network, (2, 8, 8), opset), network, inputs(), 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_a_decision_of_the_users_own_is_refused_with_gates_too(network, opset):
     class Decides(nn.Module):
         def __init__(self):
             super().__init__()
@@ -170,7 +220,7 @@ def test_a_decision_of_the_users_own_is_refused_with_gates_too(network):
             return self.inner(x) if x.mean() > 0 else self.inner(x) * 2
 
     with pytest.raises(ExportError, match="decides by the values"):
-        export_onnx(Decides().eval(), (2, 8, 8), 13)
+        export_onnx(Decides().eval(), (2, 8, 8), opset)
 
 
 def test_a_block_of_parts_of_an_input_is_refused(network):

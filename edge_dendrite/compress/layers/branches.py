@@ -5,10 +5,12 @@ SpatialBranches  a convolution's branches see one channel each: depthwise convol
 MapBranches      behind a flatten, each sees the whole map of one channel: products and sums, activation, linear soma
 BlockBranches    elsewhere, each sees one block of inputs: gather, grouped convolution, activation, soma
 
-With several branches for a field, the input is repeated and not the output multiplied: a depthwise convolution with a
-channel multiplier of 2 took 1.7 to 3 times as long as the dense layer in ONNX Runtime on x86 (14x14, 32 and 64
-channels), a repeated input 0.7. Source of the form: Chavlis and Poirazi 2025, "Dendrites endow artificial neural
-networks with accurate, robust and parameter-efficient learning", Nature Communications 16:943.
+With several branches for a field, the input is repeated and not the output multiplied: with a channel multiplier of 2
+the layer took 1.5 to 3 times as long in ONNX Runtime on x86 as with a repeated input, for 32 channels longer than the
+dense 3x3 convolution in its place (scripts/results/gated-layers.md).
+
+Source of the form: Chavlis and Poirazi 2025, "Dendrites endow artificial neural networks with accurate, robust and
+parameter-efficient learning", Nature Communications 16:943.
 
 Shape suffixes: b batch, c channels, s positions of a field, m branches of a field, f features, t positions, n neurons.
 """
