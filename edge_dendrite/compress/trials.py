@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +12,8 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.batches import Batch
-from edge_dendrite.compress.connections.dense_layers import find_dense_layers
 from edge_dendrite.compress.dendrites.branch import branch
-from edge_dendrite.compress.dendrites.fields import natural_fields
+from edge_dendrite.compress.dendrites.fields import layers_with_fields
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.pruned import Pruned
@@ -102,7 +102,8 @@ class Candidate:
         budget = Budget(max_parameters=num_parameters)
         if self.first is None:
             return prune(module, batches, budget, settings)
-        layers = _layers_with_fields(module, batches, config)
+        # Branches of blocks gather inputs by number: such layers, and those that feed them, could not be pruned then.
+        layers = config.branch.layers or tuple(re.escape(one) for one in layers_with_fields(module, batches[0][0]))
         between = max(num_parameters, round(self.first * num_parameters))
         branched = branch(module, batches, Budget(max_parameters=between), replace(config.branch, layers=layers))
         if sum(one.numel() for one in branched.module.parameters()) <= num_parameters:
@@ -115,20 +116,6 @@ class Candidate:
 def candidates(config: RecipeConfig) -> list[Candidate]:
     """All that are tried."""
     return [Candidate(first, width) for first in (None, *config.branch_first) for width in config.widths]
-
-
-def _layers_with_fields(module: nn.Module, batches: Sequence[Batch], config: RecipeConfig) -> tuple[str, ...]:
-    """Names of layers whose inputs have fields by their layout. Branches of blocks gather their inputs by number, and
-    such layers, and those that feed them, could not be pruned afterwards; they are used where there is nothing else."""
-    if config.branch.layers:
-        return config.branch.layers
-    found, _ = find_dense_layers(module, batches[0][0])
-    return tuple(_exactly(one.name) for one in found if natural_fields(one) is not None)
-
-
-def _exactly(name: str) -> str:
-    """The expression that matches this name alone."""
-    return name.replace(".", r"\.")
 
 
 def first_of_each_shape(

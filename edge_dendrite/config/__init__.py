@@ -6,6 +6,7 @@ from edge_dendrite.config.base import Config
 from edge_dendrite.config.compress import LEVELS, CompressConfig, ExportConfig, LevelConfig
 from edge_dendrite.config.dendrites import (
     BRANCH_ACTIVATIONS,
+    BRANCHES,
     GROW_MODES,
     BranchConfig,
     GateConfig,
@@ -28,6 +29,7 @@ from edge_dendrite.config.pruning import (
 from edge_dendrite.config.training import PRECISIONS, DistilConfig, FitConfig
 
 __all__ = [
+    "BRANCHES",
     "BRANCH_ACTIVATIONS",
     "BranchConfig",
     "Budget",

@@ -12,6 +12,7 @@ from edge_dendrite.errors import ConfigError
 
 BRANCH_ACTIVATIONS = ("relu", "tanh", "sigmoid")
 GROW_MODES = ("correlation", "gradient")
+LINEAR, BRANCHES = BYPASSES = ("linear", "branches")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class GateConfig(Config):
 
     blocks: names (fqn) or regular expressions of the blocks; empty for the outermost ones that can be and have between
     min_share and max_share of the network's multiply-accumulates. hidden: width of each gate's hidden layer.
+    bypass: what closed blocks do instead: "linear", one map for each position (the identity where sizes agree), or
+    "branches", the block with num_branches dendritic branches for each field in the place of its layers.
     target: share of the gated blocks' multiply-accumulates that may run on average. weight: of the penalty for more.
     warm_up: training steps in which the target comes down from 1.
     num_batches and num_samples: training batches, and positions in them, to which bypasses are fitted.
@@ -106,6 +109,8 @@ class GateConfig(Config):
 
     blocks: tuple[str, ...] = ()
     hidden: int = 8
+    bypass: str = LINEAR
+    num_branches: int = 1
     target: float = 0.5
     weight: float = 4.0
     warm_up: int = 1000
@@ -117,6 +122,8 @@ class GateConfig(Config):
     def __post_init__(self) -> None:
         self._check_names("blocks")
         self._require("hidden", int, 1, 4096)
+        self._require_one_of("bypass", BYPASSES)
+        self._require("num_branches", int, 1, 64)
         self._require("warm_up", int, 0, 10**9)
         for name in ("target", "min_share", "max_share"):
             self._require(name, float, 0.0, 1.0)

@@ -34,7 +34,7 @@ class Block:
     channels_last: bool
     num_macs: float
 
-    def settings(self, hidden: int) -> dict[str, int]:
+    def settings(self, hidden: int, copies_block: bool) -> dict[str, int]:
         """For the plan."""
         return {
             "num_inputs": self.num_inputs,
@@ -43,6 +43,7 @@ class Block:
             "num_dims": self.num_dims,
             "channels_last": int(self.channels_last),
             "hidden": hidden,
+            "copies_block": int(copies_block),
         }
 
 

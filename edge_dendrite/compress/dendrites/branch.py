@@ -55,31 +55,32 @@ class Option:
 def branch(
     module: nn.Module,
     batches: Iterable[Batch],
-    budget: Budget,
+    budget: Budget | None,
     config: BranchConfig | None = None,
     *,
     loss: Loss = functional.cross_entropy,
     progress: Progress = silent,
 ) -> Pruned:
-    """Replace dense layers by branches until the budget of parameters is met; `module` is unchanged.
+    """Replace dense layers by branches until the budget of parameters is met; without a budget, all that get smaller.
 
-    batches: as in `prune`. The layers are fitted one after the other to the outputs of the dense network, each on what
-    the branched network sends it. The result computes nearly the same and is not trained: distil it from `module`.
+    `module` is unchanged. batches: as in `prune`. The layers are fitted one after the other to the outputs of the dense
+    network, each on what the branched network sends it. The result computes nearly the same and is not trained: distil
+    it from `module`.
     Raises PruneError when no layer can be replaced or the budget cannot be reached.
     """
     config = config or BranchConfig()
     taken = list(itertools.islice(endless(batches), config.num_batches))
     inputs = taken[0][0]
     layers, kept = find_dense_layers(module, inputs)
-    start, target = resolve_parameters(module, budget)
+    start, target = resolve_parameters(module, budget or Budget(max_parameters=1))
     fields = _fields(module, layers, taken, config, kept)
     progress("fitting branches", 0, len(fields) + 1)
     samples = collect(module, fields, taken, config.num_samples, config.seed, loss)
     _keep_unreached(fields, samples, kept)
     options = {name: _options(module, one, samples[name], config) for name, one in fields.items()}
-    chosen = choose_branches(options, start, target)
+    least = start - sum(one[0].num_parameters - one[-1].num_parameters for one in options.values())
+    chosen = choose_branches(options, start, least if budget is None else target)
     if chosen is None:
-        least = start - sum(one[0].num_parameters - one[-1].num_parameters for one in options.values())
         raise PruneError(
             f"the budget of {target:,} parameters cannot be reached by branching: {least:,} of {start:,} stay. Give a "
             f"larger budget, or prune neurons first. Layers that must stay: {names_of(kept)}"

@@ -14,7 +14,8 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from torch import nn
 
-from edge_dendrite.compress.connections.dense_layers import DenseLayer
+from edge_dendrite.compress.connections.dense_layers import DenseLayer, find_dense_layers
+from edge_dendrite.compress.forward import Inputs
 from edge_dendrite.compress.layers.branches import type_of
 from edge_dendrite.compress.layers.build import BLOCK_BRANCHES, MAP_BRANCHES, SPATIAL_BRANCHES
 from edge_dendrite.errors import PruneError
@@ -64,6 +65,12 @@ def natural_fields(layer: DenseLayer) -> Fields | None:
     if layer.map_size > 1:
         return Fields(layer, MAP_BRANCHES, layer.num_inputs // layer.map_size, layer.map_size)
     return None
+
+
+def layers_with_fields(module: nn.Module, inputs: Inputs) -> tuple[str, ...]:
+    """Names of the dense layers whose inputs have fields by their layout."""
+    found, _ = find_dense_layers(module, inputs)
+    return tuple(one.name for one in found if natural_fields(one) is not None)
 
 
 def blocks_of_inputs(layer: DenseLayer, inputs_nf: torch.Tensor, block_size: int) -> Fields | None:

@@ -3,16 +3,18 @@
     gated = gate(network, batches, GateConfig(target=0.5))
     history = fit(gated.module, data, config, teacher=teacher, penalty=gated.penalty)
 
-Each block gets a gate on pooled features and a cheap bypass, fitted to the block by least squares; training with the
-penalty moves the share of inputs for which blocks run to the target (Veit and Belongie 2018, section 3).
+Each block gets a gate on pooled features and a cheap bypass, fitted to the block by least squares: one linear map, or
+the block with dendritic branches in the place of its layers. Training with the penalty moves the share of inputs for
+which blocks run to the target (Veit and Belongie 2018, section 3).
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,13 +24,16 @@ from edge_dendrite.compress.agreement import difference
 from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.connections.mask_folding import plan_folding
 from edge_dendrite.compress.dendrites.blocks import Block, count_macs, find_blocks
+from edge_dendrite.compress.dendrites.branch import branch
+from edge_dendrite.compress.dendrites.fields import layers_with_fields
 from edge_dendrite.compress.dendrites.least_squares import ridge
 from edge_dendrite.compress.forward import Inputs, check_weights, first_samples, forward, tensors_of
 from edge_dendrite.compress.layers.build import GATED
 from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.compress.plan import LayerChange, Plan, Replace, apply_plan_, put_in_place_
+from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.compress.stats import gates_open
-from edge_dendrite.config import GateConfig
+from edge_dendrite.config import BRANCHES, BranchConfig, GateConfig
 from edge_dendrite.data.dataset import DataSet, Split
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.device import device_of
@@ -86,21 +91,27 @@ class Gated:
 def gate(module: nn.Module, batches: Iterable[Batch], config: GateConfig | None = None) -> Gated:
     """Give blocks of a copy of `module` gates that start open.
 
-    batches: as in `prune`; their inputs are looked at, their targets are not. A block is any part with one tensor in
-    and one out that is called once, whose positions are those of its input, or every n-th of them.
+    batches: as in `prune`; their targets are looked at only for branches, whose fit they weigh. A block is any part
+    with one tensor in and one out that is called once, whose positions are those of its input, or every n-th of them.
     Raises PruneError when there is none, or when a block that was asked for cannot have a gate.
     """
     config = config or GateConfig()
     check_weights(module)
     taken = [inputs for inputs, _ in itertools.islice(endless(batches), config.num_batches)]
     blocks, kept = find_blocks(module, taken[0], config)
-    edits = tuple(Replace(one.name, GATED, one.settings(config.hidden)) for one in blocks)
-    plan = Plan(edits, tuple(LayerChange(f"{one.name} (gate)", 1, 1, 0.0, 0.0) for one in blocks))
+    copies = config.bypass == BRANCHES
+    edits = [Replace(one.name, GATED, one.settings(config.hidden, copies)) for one in blocks]
+    branched = _branched(module, blocks, batches, config) if copies else None
+    if branched is not None:
+        edits += _edits_of_bypasses(branched.plan, blocks)
+    plan = Plan(tuple(edits), tuple(LayerChange(f"{one.name} (gate)", 1, 1, 0.0, 0.0) for one in blocks))
     gated = apply_plan_(copy.deepcopy(module), plan)
     _check_open(module, gated, taken[0])
     for one in blocks:
         part: Any = gated.get_submodule(one.name)
-        if not isinstance(part.bypass, nn.Identity):
+        if branched is not None:
+            part.bypass.load_state_dict(branched.module.get_submodule(one.name).state_dict())
+        elif not isinstance(part.bypass, nn.Identity):
             _fit_bypass_(module, one, part.bypass, taken, config.num_samples)
     costs = {one.name: one.num_macs for one in blocks}
     return Gated(gated, plan, ComputePenalty(gated, costs, config.target, config.weight, config.warm_up), kept)
@@ -121,6 +132,31 @@ def penalty_of_gates(module: nn.Module, inputs: Inputs, config: GateConfig | Non
         macs, _ = count_macs(folded, inputs)
     costs = {name: macs[f"{name}.block"] for name in names}
     return ComputePenalty(module, costs, config.target, config.weight, config.warm_up)
+
+
+def _branched(module: nn.Module, blocks: Sequence[Block], batches: Iterable[Batch], config: GateConfig) -> Pruned:
+    """The network with branches in place of the layers of its blocks, fitted to them."""
+    inside = layers_with_fields(module, next(iter(batches))[0])
+    wanted = tuple(re.escape(name) for name in inside if any(name.startswith(f"{one.name}.") for one in blocks))
+    if not wanted:
+        raise PruneError("no layer inside of the gated blocks can have branches; give bypass='linear'")
+    settings = BranchConfig(
+        num_branches=(config.num_branches,),
+        layers=wanted,
+        num_batches=config.num_batches,
+        num_samples=config.num_samples,
+    )
+    return branch(module, batches, None, settings)
+
+
+def _edits_of_bypasses(plan: Plan, blocks: Sequence[Block]) -> list[Replace]:
+    """What the plan replaces inside of blocks, in the copies of them."""
+    return [
+        replace(edit, module=f"{one.name}.bypass{edit.module.removeprefix(one.name)}")
+        for edit in plan.edits
+        for one in blocks
+        if isinstance(edit, Replace) and edit.module.startswith(f"{one.name}.")
+    ]
 
 
 @torch.no_grad()

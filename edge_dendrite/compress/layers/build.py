@@ -33,7 +33,10 @@ _SETTINGS: dict[str, dict[str, type]] = {
     MAP_BRANCHES: {"num_maps": int, "num_branches": int, "activation": str},
     BLOCK_BRANCHES: {"inputs": list, "num_blocks": int, "num_branches": int, "activation": str},
     DENDRITES: {"sizes": list, "activation": str},
-    GATED: {"num_inputs": int, "num_outputs": int, "stride": int, "num_dims": int, "channels_last": int, "hidden": int},
+    GATED: {
+        **dict.fromkeys(("num_inputs", "num_outputs", "stride", "num_dims", "channels_last", "hidden"), int),
+        "copies_block": int,
+    },
 }
 _MAX_INDICES = 1 << 22  # in one list: a plan from elsewhere must not fill the memory
 

@@ -8,6 +8,7 @@ Shape suffixes: b batch, c channels or features.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -93,23 +94,31 @@ def has_gates(module: nn.Module) -> bool:
 
 
 def gated_block(
-    old: nn.Module, num_inputs: int, num_outputs: int, stride: int, num_dims: int, channels_last: int, hidden: int
+    old: nn.Module,
+    num_inputs: int,
+    num_outputs: int,
+    stride: int,
+    num_dims: int,
+    channels_last: int,
+    hidden: int,
+    copies_block: int = 0,
 ) -> GatedBlock:
     """`old` with a gate that starts open, and a bypass. Raises PruneError for numbers that are no sizes.
 
     num_inputs, num_outputs: channels or features of what `old` takes and gives; channels_last: 1 where they are its
-    last dimension. The bypass is the identity where the widths agree and stride is 1, a linear map of each position
-    elsewhere, with `stride` along the num_dims dimensions of positions. Its weights are zeros.
+    last dimension. copies_block: 1 where the bypass is a copy of the block, which the plan goes on to make cheaper;
+    else it is the identity where the widths agree and stride is 1, a linear map of each position elsewhere, with
+    `stride` along the num_dims dimensions of positions, of zeros.
     """
-    if min(num_inputs, num_outputs, stride, hidden) < 1 or num_dims > 3 or channels_last > 1:
+    if min(num_inputs, num_outputs, stride, hidden) < 1 or num_dims > 3 or max(channels_last, copies_block) > 1:
         raise PruneError("the plan gates a block with sizes that no block has")
     if num_inputs * max(num_outputs, hidden) > _MAX_WEIGHTS:
         raise PruneError(f"the plan gates a block with a gate or bypass of more than {_MAX_WEIGHTS:,} weights")
     if stride > 1 and (channels_last or num_dims == 0):
         raise PruneError("the plan gives a stride to a block without positions to leave out")
     gate = Gate(num_inputs, hidden, -1 if channels_last else 1)
-    bypass: Any = nn.Identity()
-    if num_inputs != num_outputs or stride != 1:
+    bypass: Any = copy.deepcopy(old) if copies_block else nn.Identity()
+    if not copies_block and (num_inputs != num_outputs or stride != 1):
         kinds: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
         if channels_last or num_dims == 0:
             bypass = nn.Linear(num_inputs, num_outputs)

@@ -9,6 +9,7 @@ from torch import nn
 
 from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.dendrites.gate import gate, open_rates, penalty_of_gates, without_idle_gates
+from edge_dendrite.compress.layers.branches import SpatialBranches
 from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.compress.model import CompressedModel, load
 from edge_dendrite.compress.neurons.prune import prune
@@ -392,3 +393,35 @@ def test_gates_that_decide_nothing_are_taken_away(batches):
     assert isinstance(plain.blocks[2], GatedBlock) and isinstance(made.blocks[0], GatedBlock)
     rare = without_idle_gates(made, {**rates, "blocks.0": 0.98, "blocks.1": 0.02})
     assert isinstance(rare.blocks[0], GatedBlock) and isinstance(rare.blocks[1], GatedBlock)
+
+
+def test_a_bypass_of_branches_is_the_block_with_branches_fitted_to_it():
+    torch.manual_seed(0)
+    module = ResNet8().eval()
+    batches = [(torch.randn(32, 3, 32, 32), torch.randint(10, (32,))) for _ in range(2)]
+    with torch.no_grad():  # statistics of batch norm that are not those of a newborn network
+        module.train()(batches[0][0])
+        module.eval()
+    made = gate(module, batches, GateConfig(bypass="branches", num_batches=2, num_samples=2048))
+    block = made.module.blocks[1]
+    assert isinstance(block.bypass.conv1, SpatialBranches) and isinstance(block.bypass.conv2, SpatialBranches)
+    assert isinstance(block.block.conv1, torch.nn.Conv2d)
+    x = module.blocks[0](module.bn(module.conv(batches[0][0])).relu())
+    with torch.no_grad():
+        wanted, seen = module.blocks[1](x), block.bypass(x)
+    assert float((wanted - seen).square().mean() / wanted.var()) < 0.5
+    plan = Plan.from_dict(json.loads(json.dumps(made.plan.to_dict())))
+    fresh = apply_plan_(ResNet8(), plan).eval()
+    fresh.load_state_dict(made.module.state_dict())
+    with torch.no_grad():
+        for part in (fresh, made.module.eval()):
+            part.blocks[1].gate.decide.bias.fill_(-100.0)
+        assert torch.equal(fresh(batches[0][0]), made.module(batches[0][0]))
+        assert not torch.equal(made.module(batches[0][0]), module(batches[0][0]))
+
+
+def test_blocks_without_a_layer_for_branches_are_refused():
+    module = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU()), torch.nn.Linear(8, 2))
+    batches = [(torch.randn(16, 8), torch.randint(2, (16,)))]
+    with pytest.raises(PruneError, match="no layer inside of the gated blocks can have branches"):
+        gate(module, batches, GateConfig(blocks=("0",), bypass="branches"))

@@ -7,7 +7,15 @@ from torch import nn
 from edge_dendrite.compress.layers.gated import gated_block
 from edge_dendrite.errors import PruneError
 
-SIZES = {"num_inputs": 3, "num_outputs": 5, "stride": 2, "num_dims": 2, "channels_last": 0, "hidden": 4}
+SIZES = {
+    "num_inputs": 3,
+    "num_outputs": 5,
+    "stride": 2,
+    "num_dims": 2,
+    "channels_last": 0,
+    "hidden": 4,
+    "copies_block": 0,
+}
 
 
 @pytest.fixture
