@@ -44,11 +44,12 @@ def _is_users(part: nn.Module, below: str) -> bool:
 
 def _made_parts(module: nn.Module, edit: Replace) -> list[str]:
     """The parts of branches and dendrites: that they are zeros was nobody's wish."""
-    below = {DENDRITES: f"{edit.module}.sets", **dict.fromkeys(BRANCH_KINDS, edit.module)}
-    if edit.kind not in below:
+    if edit.kind not in (DENDRITES, *BRANCH_KINDS):
         return []
-    start = below[edit.kind]
-    return [f"{start}.{name}" if name else start for name, _ in module.get_submodule(start).named_modules()]
+    below = [name for name, _ in module.get_submodule(edit.module).named_modules()]
+    if edit.kind == DENDRITES:  # the user's own layer is inside
+        below = [name for name in below if name.partition(".")[0] != "layer"]
+    return [f"{edit.module}.{name}" if name else edit.module for name in below]
 
 
 @torch.no_grad()

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edge_dendrite.compress.layers.attention import forbid_nested_tensors_
-from edge_dendrite.compress.layers.build import ATTENTION, build_layer, check_settings
+from edge_dendrite.compress.layers.attention import PlainAttention, forbid_nested_tensors_
+from edge_dendrite.compress.layers.build import build_layer, check_settings
 from edge_dendrite.errors import PruneError
 
 SCHEMA = "edge-dendrite.plan"
@@ -289,8 +289,9 @@ def _replaced(module: nn.Module, edit: Replace) -> nn.Module:
 
 def _replace_(module: nn.Module, edit: Replace) -> None:
     old = _replaced(module, edit)
-    put_in_place_(module, old, build_layer(old, edit.kind, edit.settings))
-    if edit.kind == ATTENTION:
+    new = build_layer(old, edit.kind, edit.settings)
+    put_in_place_(module, old, new)
+    if isinstance(new, PlainAttention):
         forbid_nested_tensors_(module)
 
 

@@ -77,14 +77,17 @@ def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -
 
 @contextlib.contextmanager
 def as_plain_products() -> Iterator[None]:
-    """Attention and encoder layers as the products that they are: the counter does not know torch's fused kernels."""
-    fused = torch.backends.mha.get_fastpath_enabled()
+    """Attention, encoder layers and recurrent ones as the products that they are: the counter does not know fused
+    kernels."""
+    fused, recurrent = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with sdpa_kernel(SDPBackend.MATH):
+        torch.backends.mkldnn.enabled = False
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+        torch.backends.mkldnn.enabled = recurrent
 
 
 @contextlib.contextmanager

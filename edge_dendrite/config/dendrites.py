@@ -58,8 +58,9 @@ class GrowConfig(Config):
     the rest to ordinary training. activation: of the dendrites: relu, tanh or sigmoid. num_dendrites: at most so many
     at a time. num_candidates: pool of each neuron. freeze: dendrites keep the weights that they were added with; what
     the neurons make of them is trained, and so is everything before them.
-    layers: names (fqn) or regular expressions of layers that may get some; empty for all. max_parameters: that the
-    network may have in the end; None for no limit. patience: epochs without gain after which it is time to grow.
+    layers: names (fqn) or regular expressions of layers that may get some; empty for all. A recurrent layer or
+    attention of torch is named whole (`rnn`, `attn`) or by projection (`rnn.l0`, `attn.q_proj`). max_parameters: that
+    the network may have in the end; None for no limit. patience: epochs without gain after which it is time to grow.
     min_gain: what counts as one. candidate_steps, learning_rate: of the candidates' training. num_batches and
     num_samples: training batches, and positions in them, on which candidates are trained.
     """

@@ -76,7 +76,7 @@ def find_dense_layers(module: nn.Module, inputs: Inputs) -> tuple[tuple[DenseLay
     watch = watch_layers(module, candidates, inputs)
     layers = []
     for name, part in candidates.items():
-        if reason := _reason_of_use(module, name, watch):
+        if reason := _reason_against(module, name, watch):
             kept[name] = reason
         else:
             layers.append(_describe(name, part, watch.calls[name]))
@@ -208,17 +208,27 @@ def names_of(kept: dict[str, str]) -> str:
     return "; ".join(f"{name} ({reason})" for name, reason in kept.items()) or "none"
 
 
-def _reason_of_use(module: nn.Module, name: str, watch: Watch) -> str | None:
+def reason_of_use(module: nn.Module, name: str, watch: Watch, *, may_be_read: bool = False) -> str | None:
+    """Why a layer or block must stay as it is, from how it was used; None when something may take its place.
+
+    may_be_read: its weight stays, so that whoever reads it reads the same.
+    """
     layer = module.get_submodule(name)
     own = {id(one) for one in layer.parameters()}
-    if any(id(one) in own for other in module.modules() if other is not layer for one in other._parameters.values()):
+    inside = set(layer.modules())
+    if any(id(one) in own for other in module.modules() if other not in inside for one in other._parameters.values()):
         return "another layer shares its weight"
+    if name in watch.read_elsewhere and not may_be_read:
+        return "its weight is read outside of it"
+    return "it is not called as a layer" if name not in watch.calls else None
+
+
+def _reason_against(module: nn.Module, name: str, watch: Watch) -> str | None:
+    layer = module.get_submodule(name)
     if any(isinstance(owner, _FUSED) and layer in list(owner.modules()) for owner in module.modules()):
         return "torch's attention blocks read its weight by themselves"
-    if name in watch.read_elsewhere:
-        return "its weight is read outside of it"
-    if name not in watch.calls:
-        return "it is not called as a layer"
+    if reason := reason_of_use(module, name, watch):
+        return reason
     if name in watch.called_by_keyword:
         return "it is called with a keyword, which its replacement does not know"
     return None

@@ -16,10 +16,11 @@ from torch import nn
 
 from edge_dendrite.compress.connections.dense_layers import DenseLayer, find_dense_layers
 from edge_dendrite.compress.forward import Inputs
-from edge_dendrite.compress.layers.branches import type_of
+from edge_dendrite.compress.layers.branches import CONVOLUTIONS, type_of
 from edge_dendrite.compress.layers.build import BLOCK_BRANCHES, MAP_BRANCHES, SPATIAL_BRANCHES
 from edge_dendrite.errors import PruneError
 
+_CONVOLUTIONS = tuple(CONVOLUTIONS.values())
 _MAX_IMAGES = 32  # of a batch, when all patches of a convolution are made at once
 
 
@@ -94,8 +95,8 @@ def blocks_of_inputs(layer: DenseLayer, inputs_nf: torch.Tensor, block_size: int
 
 
 def flat_inputs(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    """(positions of the layer's output, f) of a linear layer's or a 1x1 convolution's input."""
-    if isinstance(layer, nn.Linear):
+    """(positions of the layer's output, f) of a linear layer's, a slot's or a 1x1 convolution's input."""
+    if not isinstance(layer, _CONVOLUTIONS):
         return x.reshape(-1, x.shape[-1])
     x = _batched(layer, x)
     for dim, step in enumerate(layer.stride, start=2):
@@ -105,7 +106,7 @@ def flat_inputs(layer: Any, x: torch.Tensor) -> torch.Tensor:
 
 def flat_outputs(layer: Any, y: torch.Tensor) -> torch.Tensor:
     """(positions, k) of what a layer made."""
-    if isinstance(layer, nn.Linear):
+    if not isinstance(layer, _CONVOLUTIONS):
         return y.reshape(-1, y.shape[-1])
     y = _batched(layer, y)
     return y.movedim(1, -1).reshape(-1, y.shape[1])

@@ -17,7 +17,8 @@ from torch import nn
 from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.dendrites.fields import Fields, field_inputs, flat_inputs, flat_outputs, some_samples
 from edge_dendrite.compress.forward import batch_size, forward
-from edge_dendrite.compress.layers.dendrites import DendriticLayer
+from edge_dendrite.compress.layers.dendrites import DendriticLayer, sizes_of
+from edge_dendrite.compress.layers.slots import Slot
 from edge_dendrite.errors import PruneError
 from edge_dendrite.train.evaluate import evaluating
 from edge_dendrite.train.fit import Loss
@@ -48,8 +49,12 @@ def collect(
     module = copy.deepcopy(module).requires_grad_(True)  # a frozen layer has outputs that matter too
     found: dict[str, list[tuple[torch.Tensor, ...]]] = {name: [] for name in fields}
     weights: dict[str, list[torch.Tensor]] = {name: [] for name in fields}
+    for name in fields:
+        part: Any = module.get_submodule(name)
+        if isinstance(part, Slot):
+            part.is_watched = True
     for number, (inputs, targets) in enumerate(batches):
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), _differentiable(module):
             with evaluating(module), _recorded(module, list(fields)) as calls:
                 value = loss(forward(module, inputs), targets)
             if not bool(value.isfinite()):
@@ -59,7 +64,7 @@ def collect(
         size = batch_size(inputs)
         for name, one in fields.items():
             layer = dense_layer_of(module.get_submodule(name))
-            weights[name].append(torch.zeros(len(layer.weight), device=layer.weight.device))
+            weights[name].append(torch.zeros(sizes_of(layer)[1], device=_device_of(layer)))
             for call, (x, y) in enumerate(calls[name]):
                 share = -(-num_samples // (len(batches) * len(calls[name])))
                 generator = torch.Generator().manual_seed(_seed(seed, number, call))
@@ -110,6 +115,16 @@ def dense_layer_of(layer: nn.Module) -> Any:
     return layer.layer if isinstance(layer, DendriticLayer) else layer
 
 
+def _device_of(layer: Any) -> torch.device:
+    return layer.place.device if isinstance(layer, Slot) else layer.weight.device
+
+
+def _differentiable(module: nn.Module) -> contextlib.AbstractContextManager[Any]:
+    """cuDNN has no gradients of a recurrent layer in evaluation mode; torch's own kernels have."""
+    has_steps = any(isinstance(part, nn.RNNBase) for part in module.modules())
+    return torch.backends.cudnn.flags(enabled=False) if has_steps else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[tuple[torch.Tensor, torch.Tensor]]]]:
     """Inputs and outputs of every call of the layers; outputs keep their gradient."""
@@ -141,7 +156,8 @@ def _take(
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, ...]:
     """(inputs, outputs, errors) at random positions."""
-    x, y, gradient = (some_samples(one) for one in seen)
+    # The steps of a slot may come first, and the last ones must not be missing.
+    x, y, gradient = seen if isinstance(layer, Slot) else (some_samples(one) for one in seen)
     rows = field_inputs(fields, layer, x)
     chosen = _positions(len(rows), share, generator).to(rows.device)
     return rows[chosen], flat_outputs(layer, y)[chosen], flat_outputs(layer, gradient)[chosen]

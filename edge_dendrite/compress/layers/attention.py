@@ -13,17 +13,68 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edge_dendrite.compress.layers.slots import OpenBlock
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-class Attention(nn.Module):
+class PlainAttention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, section 3.2) with the signature of `nn.MultiheadAttention`.
 
-    Inputs (b, t, width) with batch_first, else (t, b, width). The number of heads follows from the projections.
+    Inputs (b, t, width) with batch_first, else (t, b, width). Subclasses say what the projections are.
     """
 
     # Tells nn.TransformerEncoderLayer that its fused kernel, which reads one joint matrix, does not apply.
     _qkv_same_embed_dim = False
+    head_dim: int
+    dropout: float
+    batch_first: bool
+
+    def _projected(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """(b, t, f) to (b, t, n) by q_proj, k_proj, v_proj or out_proj."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        key_padding_mask: torch.Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: torch.Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(outputs, attention weights or None), as `nn.MultiheadAttention` returns them."""
+        unbatched = query.dim() == 2
+        if unbatched:
+            query, key, value = (one.unsqueeze(0) for one in (query, key, value))
+        elif not self.batch_first:
+            query, key, value = (one.transpose(0, 1) for one in (query, key, value))
+        q, k, v = (
+            self._projected(name, one).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for name, one in (("q_proj", query), ("k_proj", key), ("v_proj", value))
+        )
+        mask = _joint_mask(attn_mask, key_padding_mask, q)
+        dropout = self.dropout if self.training else 0.0
+        weights = None
+        if need_weights:
+            scores = q @ k.transpose(-2, -1) * self.head_dim**-0.5
+            weights = functional.softmax(scores if mask is None else scores + mask, dim=-1)
+            weights = functional.dropout(weights, dropout)
+            mixed = weights @ v
+        else:
+            mixed = functional.scaled_dot_product_attention(q, k, v, mask, dropout)
+        out = self._projected("out_proj", mixed.transpose(1, 2).flatten(2))
+        if weights is not None and average_attn_weights:
+            weights = weights.mean(1)
+        if unbatched:
+            return out.squeeze(0), None if weights is None else weights.squeeze(0)
+        return out if self.batch_first else out.transpose(0, 1), weights
+
+
+class Attention(PlainAttention):
+    """Attention of four linear layers. The number of heads follows from the projections."""
 
     def __init__(
         self,
@@ -55,43 +106,8 @@ class Attention(nn.Module):
         """Only whether there is one is asked."""
         return self.q_proj.bias
 
-    def forward(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        key_padding_mask: torch.Tensor | None = None,
-        need_weights: bool = True,
-        attn_mask: torch.Tensor | None = None,
-        average_attn_weights: bool = True,
-        is_causal: bool = False,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(outputs, attention weights or None), as `nn.MultiheadAttention` returns them."""
-        unbatched = query.dim() == 2
-        if unbatched:
-            query, key, value = (one.unsqueeze(0) for one in (query, key, value))
-        elif not self.batch_first:
-            query, key, value = (one.transpose(0, 1) for one in (query, key, value))
-        q, k, v = (
-            projection(one).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for projection, one in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
-        )
-        mask = _joint_mask(attn_mask, key_padding_mask, q)
-        dropout = self.dropout if self.training else 0.0
-        weights = None
-        if need_weights:
-            scores = q @ k.transpose(-2, -1) * self.head_dim**-0.5
-            weights = functional.softmax(scores if mask is None else scores + mask, dim=-1)
-            weights = functional.dropout(weights, dropout)
-            mixed = weights @ v
-        else:
-            mixed = functional.scaled_dot_product_attention(q, k, v, mask, dropout)
-        out = self.out_proj(mixed.transpose(1, 2).flatten(2))
-        if weights is not None and average_attn_weights:
-            weights = weights.mean(1)
-        if unbatched:
-            return out.squeeze(0), None if weights is None else weights.squeeze(0)
-        return out if self.batch_first else out.transpose(0, 1), weights
+    def _projected(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return getattr(self, name)(x)
 
 
 def _joint_mask(
@@ -118,11 +134,16 @@ def _as_numbers(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def replace_attention_(module: nn.Module) -> nn.Module:
-    """Put an equal `Attention` in the place of every `nn.MultiheadAttention`; shared ones stay shared."""
+    """Put an equal `Attention` in the place of every `nn.MultiheadAttention`; shared ones stay shared.
+
+    Those that have dendrites stay: the block around them reads their weights.
+    """
     made: dict[int, nn.Module] = {}
     if can_replace(module):
         return equal_attention(module)
     for part in list(module.modules()):
+        if isinstance(part, OpenBlock):
+            continue
         for name, child in list(part._modules.items()):
             if child is not None and can_replace(child):
                 if id(child) not in made:
@@ -130,6 +151,12 @@ def replace_attention_(module: nn.Module) -> nn.Module:
                 setattr(part, name, made[id(child)])
     forbid_nested_tensors_(module)
     return module
+
+
+def replaceable_attention(module: nn.Module) -> list[str]:
+    """The names of all that `replace_attention_` replaces inside of `module`."""
+    inside = {part.layer for part in module.modules() if isinstance(part, OpenBlock)}
+    return [name for name, part in module.named_modules() if name and can_replace(part) and part not in inside]
 
 
 def forbid_nested_tensors_(module: nn.Module) -> None:

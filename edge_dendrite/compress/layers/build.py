@@ -14,9 +14,10 @@ from edge_dendrite.compress.layers.branches import (
     map_branches,
     spatial_branches,
 )
-from edge_dendrite.compress.layers.dendrites import dendritic_layer
+from edge_dendrite.compress.layers.dendrites import dendritic_layer, is_transposed
 from edge_dendrite.compress.layers.gated import gated_block
 from edge_dendrite.compress.layers.group_masks import without_masks
+from edge_dendrite.compress.layers.open_blocks import dendritic_block, is_block
 from edge_dendrite.compress.layers.sparse import grouped_layer, reason_against, segmented_layer
 from edge_dendrite.errors import PruneError
 
@@ -24,7 +25,8 @@ SEGMENTS, GROUPS, ATTENTION = "segments", "groups", "attention"
 SPATIAL_BRANCHES, MAP_BRANCHES, BLOCK_BRANCHES = "spatial_branches", "map_branches", "block_branches"
 BRANCH_KINDS = (SPATIAL_BRANCHES, MAP_BRANCHES, BLOCK_BRANCHES)
 DENDRITES, GATED = "dendrites", "gated"
-# What a plan of each kind says: lists hold indices, a text is an activation, the rest are numbers.
+# What a plan of each kind says: lists hold indices, a text is an activation, the rest are numbers. The sizes of
+# dendrites are those of a layer's sets, or for a block of torch one for each of its slots (layers/slots.py).
 _SETTINGS: dict[str, dict[str, type]] = {
     SEGMENTS: {"inputs": list},
     GROUPS: {"num_groups": int, "inputs": list, "neurons": list},
@@ -73,6 +75,10 @@ def build_layer(old: nn.Module, kind: str, settings: Mapping[str, Any]) -> nn.Mo
         return equal_attention(old)
     if kind == GATED:
         return gated_block(old, **settings)
+    if kind == DENDRITES and is_block(old):
+        return dendritic_block(old, **settings)
+    if kind == DENDRITES and is_transposed(old):
+        return dendritic_layer(old, **settings).train(old.training)
     old = without_masks(old)
     if reason := reason_against(old):
         raise PruneError(f"the plan replaces a layer that cannot be: {reason}")

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edge_dendrite.compress.layers.branches import ACTIVATIONS, type_of
+from edge_dendrite.compress.layers.branches import ACTIVATIONS, CONVOLUTIONS, type_of
+from edge_dendrite.compress.layers.slots import Slot
 from edge_dendrite.errors import PruneError
 
 # A plan from elsewhere must not fill the memory.
@@ -30,7 +31,11 @@ class Dendrites(nn.Module):
         self.activation_name = activation
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.soma(self.activation(self.branches(x)))
+        return self.soma(self.send(x))
+
+    def send(self, x: torch.Tensor) -> torch.Tensor:
+        """What leaves the dendrites, before the soma."""
+        return self.activation(self.branches(x))
 
 
 class DendriticLayer(nn.Module):
@@ -47,26 +52,41 @@ class DendriticLayer(nn.Module):
         return y
 
 
+def is_transposed(layer: nn.Module) -> bool:
+    """Whether it is the linear layer of transformers' GPT-2, called Conv1D, whose weight is (inputs, neurons)."""
+    kind = type(layer)
+    return (kind.__module__, kind.__name__) == ("transformers.pytorch_utils", "Conv1D")
+
+
+def sizes_of(layer: Any) -> tuple[int, int]:
+    """(inputs that one dendrite sees, neurons) of a layer or slot; of a convolution the inputs under its kernel."""
+    if isinstance(layer, Slot):
+        return layer.num_inputs, layer.num_neurons
+    if is_transposed(layer):
+        return layer.weight.shape[0], layer.weight.shape[1]
+    return layer.weight[0].numel(), len(layer.weight)
+
+
 def dendritic_layer(old: Any, sizes: Sequence[int], activation: str) -> DendriticLayer:
     """`old` with sets of so many dendrites that add nothing yet. Raises PruneError for a set without a dendrite, for no
     set, and for more than a plan can mean."""
-    if not sizes or not all(size > 0 for size in sizes):
-        raise PruneError("the plan adds a set without a dendrite")
-    if len(sizes) > _MOST_SETS or sum(sizes) > max(_MOST_DENDRITES, _MOST_PER_NEURON * len(old.weight)):
-        raise PruneError(
-            f"the plan adds {sum(sizes):,} dendrites in {len(sizes):,} sets to {len(old.weight):,} neurons"
-        )
+    check_number(sizes, sizes_of(old)[1])
     return DendriticLayer(old, [new_dendrites(old, size, activation) for size in sizes])
 
 
+def check_number(sizes: Sequence[int], num_neurons: int) -> None:
+    """Raise PruneError for sets that a plan cannot mean: none, one without a dendrite, or too many."""
+    if not sizes or not all(size > 0 for size in sizes):
+        raise PruneError("the plan adds a set without a dendrite")
+    if len(sizes) > _MOST_SETS or sum(sizes) > max(_MOST_DENDRITES, _MOST_PER_NEURON * num_neurons):
+        raise PruneError(f"the plan adds {sum(sizes):,} dendrites in {len(sizes):,} sets to {num_neurons:,} neurons")
+
+
 def new_dendrites(layer: Any, num_dendrites: int, activation: str) -> Dendrites:
-    """Dendrites for a linear layer or convolution, of zeros, where and as it is."""
-    if isinstance(layer, nn.Linear):
-        branches: Any = nn.Linear(layer.in_features, num_dendrites, device="meta")
-        soma: Any = nn.Linear(num_dendrites, layer.out_features, bias=False, device="meta")
-    else:
-        kind = type_of(layer)
-        branches = kind(
+    """Dendrites for a layer or slot, of zeros, where and as it is."""
+    if any(isinstance(layer, kind) for kind in CONVOLUTIONS.values()):
+        kind: Any = type_of(layer)
+        branches: Any = kind(
             layer.in_channels,
             num_dendrites,
             layer.kernel_size,
@@ -76,9 +96,14 @@ def new_dendrites(layer: Any, num_dendrites: int, activation: str) -> Dendrites:
             padding_mode=layer.padding_mode,
             device="meta",
         )
-        soma = kind(num_dendrites, layer.out_channels, 1, bias=False, device="meta")
+        soma: Any = kind(num_dendrites, layer.out_channels, 1, bias=False, device="meta")
+    else:
+        num_inputs, num_neurons = sizes_of(layer)
+        branches = nn.Linear(num_inputs, num_dendrites, device="meta")
+        soma = nn.Linear(num_dendrites, num_neurons, bias=False, device="meta")
     made = Dendrites(branches, activation, soma)
-    made.to_empty(device=layer.weight.device).to(layer.weight.dtype)
+    like = layer.place if isinstance(layer, Slot) else layer.weight
+    made.to_empty(device=like.device).to(like.dtype)
     with torch.no_grad():
         for one in made.parameters():
             one.zero_()
@@ -96,13 +121,17 @@ def set_dendrites_(made: Any, weight_df: torch.Tensor, bias_d: torch.Tensor, som
         parameter.copy_(values.reshape(parameter.shape))
 
 
-@torch.no_grad()
 def joined(layer: DendriticLayer, keep: Sequence[torch.Tensor]) -> DendriticLayer:
-    """All sets as one, of the dendrites that `keep` names for each set (bool masks).
+    """The layer with all its sets as one. Raises PruneError as `one_set`."""
+    return DendriticLayer(layer.layer, [one_set(layer.layer, list(layer.sets), keep)]).train(layer.training)
+
+
+@torch.no_grad()
+def one_set(layer: nn.Module, sets: Sequence[Any], keep: Sequence[torch.Tensor]) -> Dendrites:
+    """The sets of a layer or slot as one, of the dendrites that `keep` names for each set (bool masks).
 
     Raises PruneError when the sets have different activations.
     """
-    sets: list[Any] = list(layer.sets)
     activations = {one.activation_name for one in sets}
     if len(activations) > 1:
         raise PruneError(f"sets of dendrites with {' and '.join(sorted(activations))} cannot become one")
@@ -117,8 +146,8 @@ def joined(layer: DendriticLayer, keep: Sequence[torch.Tensor]) -> DendriticLaye
     weight_df, bias_d, soma_nd = (
         torch.cat(tensors, dim=at) for tensors, at in zip(zip(*parts, strict=True), (0, 0, 1), strict=True)
     )
-    made = new_dendrites(layer.layer, len(bias_d), activations.pop())
+    made = new_dendrites(layer, len(bias_d), activations.pop())
     set_dendrites_(made, weight_df, bias_d, soma_nd)
     for one in made.branches.parameters():
         one.requires_grad_(all(other.branches.weight.requires_grad for other in sets))
-    return DendriticLayer(layer.layer, [made]).train(layer.training)
+    return made

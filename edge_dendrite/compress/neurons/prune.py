@@ -16,7 +16,7 @@ from torch.nn import functional
 from edge_dendrite.compress.batches import Batch, endless
 from edge_dendrite.compress.coupling.find import Coupling, find_coupling
 from edge_dendrite.compress.forward import Inputs, batch_size, check_weights, first_samples
-from edge_dendrite.compress.layers.attention import can_replace, replace_attention_
+from edge_dendrite.compress.layers.attention import replace_attention_, replaceable_attention
 from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.compress.neurons.choice import give_back, remove_cheapest, remove_exactly
 from edge_dendrite.compress.neurons.edits import build_plan, remaining
@@ -114,7 +114,7 @@ def _check_arguments(module: nn.Module, budget: Budget) -> None:
 
 def _with_attention_replaced(module: nn.Module) -> tuple[nn.Module, tuple[Replace, ...]]:
     """`module` itself and no edits, or a copy with every nn.MultiheadAttention replaced, and the edits for it."""
-    names = [name for name, part in module.named_modules() if can_replace(part) and name]
+    names = replaceable_attention(module)
     if not names:
         return module, ()
     return replace_attention_(copy.deepcopy(module)), tuple(Replace(name, "attention", {}) for name in names)
