@@ -13,7 +13,7 @@ from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.recipe import reduce
 from edge_dendrite.config import Budget
-from scripts.benchmarks import grow_arms, neuroshrink_arms, peers, studies
+from scripts.benchmarks import gate_arms, grow_arms, neuroshrink_arms, peers, studies
 from scripts.benchmarks.job import Foreign, Job
 from scripts.benchmarks.perforated_arm import perforatedai
 
@@ -119,6 +119,8 @@ ARMS: Mapping[str, Callable[[Job], nn.Module | Foreign]] = {
     studies.GRADUAL_SCRATCH: from_scratch_gradual,
     studies.RECIPE: edge_dendrite_recipe,
     studies.RECIPE_SCRATCH: from_scratch_recipe,
+    studies.GATED: gate_arms.gated,
+    studies.GATED_LINEAR: gate_arms.gated_linear,
     studies.REDUCED: grow_arms.reduced,
     studies.REDUCED_LONGER: grow_arms.reduced_longer,
     studies.GROWN: grow_arms.grown,

@@ -242,10 +242,17 @@ class Job:
     def _plan_path(self, case: Case) -> Path:
         return self._shared.folder / "plans" / f"{case.name}.json"
 
-    def distil(self, module: nn.Module, epochs: int, *, is_new: bool = False) -> nn.Module:
+    def distil(
+        self,
+        module: nn.Module,
+        epochs: int,
+        *,
+        is_new: bool = False,
+        penalty: Callable[[], torch.Tensor] | None = None,
+    ) -> nn.Module:
         """Train `module` in place with the dense network as its teacher; is_new: its weights are random."""
         config = replace(self._shared.fit, epochs=epochs)
-        return self.trainer.train(module, config, self.teacher, is_new=is_new)
+        return self.trainer.train(module, config, self.teacher, penalty, is_new=is_new)
 
     def train(
         self, factory: Callable[[int], nn.Module], make_penalty: Callable[[nn.Module], ComputePenalty] | None = None

@@ -13,11 +13,12 @@ RECIPE, RECIPE_SCRATCH = "edge-dendrite-recipe", "from-scratch-recipe"
 REDUCED, REDUCED_LONGER, EQUAL_CAPACITY = "reduced", "reduced-longer", "equal-capacity"
 GROWN, GROWN_BY_GRADIENT, GROWN_SCRATCH = "grown", "grown-by-gradient", "from-scratch-grown"
 ZEROED, PERFORATED_AI = "dendrites-zeroed", "perforatedai"
+GATED, GATED_LINEAR = "gated", "gated-linear"
 DENDRITIC, PLAIN_GROUPS, NARROW = "dendritic", "plain-groups", "narrow"
 # The control of each of ours: its shape with new weights.
 SAME_SHAPE = {OURS: SCRATCH, GRADUAL: GRADUAL_SCRATCH, RECIPE: RECIPE_SCRATCH, GROWN: GROWN_SCRATCH}
 # Those that a study is about; a dendritic network has no plan, and controls that are networks of their own.
-OUR_ARMS = (*SAME_SHAPE, DENDRITIC)
+OUR_ARMS = (*SAME_SHAPE, DENDRITIC, GATED)
 UNIFORM_L2 = "torch-pruning-uniform-l2"
 GLOBAL_L2 = "torch-pruning-global-l2"
 GLOBAL_TAYLOR = "torch-pruning-global-taylor"
@@ -27,8 +28,8 @@ GLOBAL_TAYLOR = "torch-pruning-global-taylor"
 class Study:
     """One network on one data set, at several sizes.
 
-    data: as for `--data`, the folder below the folder of data sets. budgets: fractions of the parameters to remove.
-    waves: arms in the order in which they are trained; within a wave, one budget after the other.
+    data: as for `--data`, the folder below the folder of data sets. budgets: fractions of the parameters to remove, or
+    of what `cut` says. waves: arms in the order in which they are trained; within a wave, one budget after the other.
     more_epochs: what every arm trains beyond the dense network, all with the same teacher; 0 where nothing is cut and
     each network trains alone. grow_epochs: what those of growth train beyond the reduced network; grow_share:
     parameters that may grow, of its own. gates: how far those of a dendritic network close.
@@ -44,6 +45,7 @@ class Study:
     more_epochs: int
     waves: tuple[tuple[str, ...], ...]
     note: str = ""
+    cut: str = "fewer parameters"
     prune: PruneConfig = PruneConfig()
     distil: DistilConfig = DistilConfig()
     recipe: RecipeConfig = RecipeConfig()
@@ -80,6 +82,13 @@ GROW_WAVES = (
 )
 # Nothing is cut: each network is trained alike from its own random weights, without a teacher.
 DENDRITIC_WAVES = ((DENSE,), (DENDRITIC, PLAIN_GROUPS, NARROW))
+
+GATE_WAVES = (
+    (DENSE,),
+    (DENSE_LONGER,),
+    (GATED,),
+    (GATED_LINEAR,),
+)
 
 STUDIES = (
     Study(
@@ -161,6 +170,20 @@ STUDIES = (
         waves=GROW_WAVES,
         note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
         "in bfloat16: compare with the dense network of this table only, never with published figures.",
+    ),
+    Study(
+        name="gate-cifar10-jpeg",
+        title="Gated blocks on CIFAR-10-JPEG",
+        data="cifar10",
+        model="resnet8",
+        budgets=(0.6, 0.8),
+        fit=FitConfig(epochs=12, batch_size=128, precision="bfloat16", channels_last=True),
+        more_epochs=8,
+        cut="of the blocks' work left out",
+        waves=GATE_WAVES,
+        note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
+        "in bfloat16: compare with the dense network of this table only, never with published figures. MACs are "
+        "counted with all gates open; latency is the mean over validation images.",
     ),
     Study(
         name="grow-digits",

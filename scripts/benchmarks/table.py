@@ -75,7 +75,7 @@ def _findings(summary: Summary) -> Iterator[str]:
         comparisons = [one for one in summary.comparisons(budget) if one.arm == arm]
         size = percent(budget, 0)
         choice = " (the better one of ours on validation data)" if summary.is_choice(budget) else ""
-        yield f"- **{size} fewer parameters**, `{arm}`{choice}:"
+        yield f"- **{size} {summary.study.cut}**, `{arm}`{choice}:"
         yield from (f"  - {_sentence(one)}" for one in comparisons)
         if arm in SAME_SHAPE and not any(one.other in SAME_SHAPE.values() for one in comparisons):
             yield "  - is not compared with its own shape from scratch yet."
@@ -110,7 +110,7 @@ def _latency_sentence(summary: Summary, arm: str, budget: float) -> str:
 
 
 def _budget(summary: Summary, budget: float) -> Iterator[str]:
-    yield from (f"## {percent(budget, 0)} fewer parameters", "")
+    yield from (f"## {percent(budget, 0)} {summary.study.cut}", "")
     yield "| network | seeds | parameters | MACs | ONNX | validation | test | latency, batch 1 | of dense |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for arm, size in [(DENSE, None), (DENSE_LONGER, None), *((arm, budget) for arm in summary.arms(budget))]:
