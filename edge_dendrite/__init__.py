@@ -29,12 +29,14 @@ __all__ = [
     "MaskConfig",
     "Plan",
     "PruneConfig",
+    "RecipeConfig",
     "SegmentConfig",
     "Teacher",
     "TwoOfFourConfig",
     "branch",
     "build_report",
     "compress_with_controls",
+    "controls",
     "deploy",
     "distillation_loss",
     "export_bundle",
@@ -52,12 +54,13 @@ def _home(name: str) -> str:
     homes = {
         "config": (
             "BranchConfig Budget CompressConfig DistilConfig ExportConfig FitConfig GateConfig GroupConfig GrowConfig "
-            "LayerRule MaskConfig PruneConfig SegmentConfig TwoOfFourConfig"
+            "LayerRule MaskConfig PruneConfig RecipeConfig SegmentConfig TwoOfFourConfig"
         ),
         "compress.coupling.find": "find_coupling",
         "compress.dendrites.branch": "branch",
         "compress.dendrites.gate": "gate",
         "compress.dendrites.grow": "Grower",
+        "compress.comparison": "controls",
         "compress.model": "CompressedModel load",
         "compress.pipeline": "compress_with_controls",
         "compress.plan": "Plan",

@@ -37,9 +37,18 @@ from edge_dendrite.inputs import (
     target_opset,
     trainable_model,
 )
-from edge_dendrite.terminal import TerminalProgress, print_plan, print_report, print_table, say
+from edge_dendrite.terminal import (
+    TerminalProgress,
+    print_comparison,
+    print_plan,
+    print_report,
+    print_steps,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
+    from edge_dendrite.compress.comparison import Comparison
     from edge_dendrite.compress.pipeline import Outcome
     from edge_dendrite.compress.pruned import Planned
 
@@ -90,7 +99,17 @@ DropOption = Annotated[
     typer.Option("--max-drop", help="instead: the smallest network that loses at most this on validation data"),
 ]
 LevelOption = Annotated[
-    str | None, typer.Option("--level", help=f"what is removed: {', '.join(LEVELS)}  [default: neurons]")
+    str | None,
+    typer.Option(
+        "--level", help=f"what is removed: {', '.join(LEVELS)}  [default: neurons, or recipe with --max-drop alone]"
+    ),
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option("--seeds", help="do all of it with so many seeds, and compare with the controls on test data", min=1),
+]
+MaxEpochsOption = Annotated[
+    int | None, typer.Option("--max-epochs", help="that the search for --max-drop may take in all")
 ]
 BoardOption = Annotated[str | None, typer.Option("--target", help="board for --level 2:4; see `boards`")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps: where it is trained")]
@@ -285,7 +304,9 @@ def compress(
     normalised_units: NormalisedOption = False,
     epochs: EpochsOption = None,
     finetune_epochs: FinetuneOption = None,
+    max_epochs: MaxEpochsOption = None,
     seed: SeedOption = None,
+    seeds: SeedsOption = None,
     precision: PrecisionOption = None,
     channels_last: ChannelsLastOption = False,
     patience: PatienceOption = None,
@@ -305,7 +326,8 @@ def compress(
     factory: FactoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prune a network to a budget and distil it from the original; controls get the same epochs."""
+    """Compress a network to a budget and distil it from the original; controls get the same epochs."""
+    from edge_dendrite.compress.comparison import controls as compare_with_controls
     from edge_dendrite.compress.pipeline import compress_with_controls, plan_compression
 
     budget = {
@@ -337,7 +359,9 @@ def compress(
         "patience": patience,
         "ema_decay": ema_decay,
     }
-    settings = compress_config(config, data, budget, pruning, training, finetune_epochs, controls)
+    if seeds is not None and (dry_run or not controls):
+        raise ConfigError("--seeds compares with the controls; it goes neither with --no-controls nor with --dry-run")
+    settings = compress_config(config, data, budget, pruning, training, finetune_epochs, max_epochs, controls)
     if not dry_run:
         check_writable(out)
     with TerminalProgress() as progress:
@@ -351,12 +375,26 @@ def compress(
         }
         if dry_run:
             planned = plan_compression(make, samples, settings, **shared)
+        elif seeds is not None:
+            first = settings.fit.seed
+            comparison = compare_with_controls(
+                make,
+                samples,
+                settings,
+                out,
+                seeds=range(first, first + seeds),
+                metric=find_metric(metric),
+                device=device,
+                **shared,
+            )
         else:
             outcome = compress_with_controls(
                 make, samples, settings, out, metric=find_metric(metric), device=device, **shared
             )
     if dry_run:
         _show_plan(planned, trained is not None, as_json)
+    elif seeds is not None:
+        _show_comparison(comparison, out, as_json)
     else:
         _show_outcome(outcome, metric, out, as_json)
 
@@ -377,10 +415,14 @@ def _show_plan(planned: Planned, is_trained: bool, as_json: bool) -> None:
 
 def _show_outcome(outcome: Outcome, metric: str, out: Path, as_json: bool) -> None:
     models = [{"role": one.role, "val_metric": one.val_metric, **one.stats.to_dict()} for one in outcome.models]
+    steps = outcome.compressed.steps
     if as_json:
-        typer.echo(json.dumps({"models": models, "plan": outcome.compressed.plan.to_dict(), "out": str(out)}))
+        result = {"models": models, "plan": outcome.compressed.plan.to_dict(), "steps": steps, "out": str(out)}
+        typer.echo(json.dumps({**result, "missing": dict(outcome.missing)}))
         return
     print_plan(outcome.compressed.plan)
+    if steps:
+        print_steps(steps, metric)
     print_table(
         "validation data",
         ["network", metric, "parameters", "non-zero", "MACs"],
@@ -393,6 +435,18 @@ def _show_outcome(outcome: Outcome, metric: str, out: Path, as_json: bool) -> No
             for one in models
         ],
     )
+    for role, reason in outcome.missing.items():
+        say(f"no {role}: {reason}")
+    typer.echo(str(out))
+
+
+def _show_comparison(comparison: Comparison, out: Path, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({**comparison.to_dict(), "out": str(out)}))
+        return
+    print_comparison(comparison)
+    for role, reason in comparison.missing.items():
+        say(f"no {role}: {reason}")
     typer.echo(str(out))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_dendrite.config import CompressConfig
+from edge_dendrite.config import RECIPE, CompressConfig
 from edge_dendrite.errors import ConfigError, ModelError
 from edge_dendrite.progress import Progress
 
@@ -42,22 +42,24 @@ def compress_config(
     prune: Mapping[str, Any],
     training: Mapping[str, Any],
     finetune_epochs: int | None,
+    max_epochs: int | None = None,
     controls: bool = True,
 ) -> CompressConfig:
     """Defaults by data set, then the file, then the flags.
 
     budget, prune, training: flags by their key of Budget, PruneConfig (with `level`) and FitConfig; None where a flag
-    was not given.
+    was not given. A budget of max_drop alone is one for the recipe.
     """
     values = _read_json(file) if file else {}
     by_data = {"digits": (40, 30, 32), "mnist": (8, 6, 64)}
     fit_epochs, more_epochs, batch_size = by_data.get(data_kind(data), (10, 8, 128))
     fit = {"epochs": fit_epochs, "batch_size": batch_size, **values.get("fit", {}), **_given(training)}
     values = {"finetune_epochs": more_epochs, "budget": {"pruning_ratio": 0.6}, **values, "fit": fit}
-    if finetune_epochs is not None:
-        values["finetune_epochs"] = finetune_epochs
+    values |= _given({"finetune_epochs": finetune_epochs, "max_epochs": max_epochs})
     if given := _given(budget):
         values["budget"] = given
+    if "max_drop" in values["budget"] and not _given(prune) and "prune" not in values:
+        prune = {"level": RECIPE}
     level = prune.get("level") or values.get("prune", {}).get("level", "neurons")
     if prune.get("layers") and level != "neurons":
         raise ConfigError(f"--layer gives rules for neurons, and level {level} has none; its own keys go into --config")

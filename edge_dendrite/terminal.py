@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -17,7 +18,9 @@ from edge_dendrite.report.format import count, file_size, percent, seconds
 from edge_dendrite.report.rows import Report, Row
 
 if TYPE_CHECKING:
+    from edge_dendrite.compress.comparison import Comparison
     from edge_dendrite.compress.plan import Plan
+    from edge_dendrite.paired import Interval
 
 # A state dict that does not fit is told by torch in hundreds of names.
 _MAX_LINE = 1500
@@ -132,3 +135,62 @@ def _cells(row: Row) -> list[str]:
         "-" if latency is None or latency.p99_s is None else seconds(latency.p99_s),
         "not measured" if energy is None else f"{1e3 * energy.gross_j:.3g} mJ",
     ]
+
+
+def print_steps(steps: Sequence[Mapping[str, Any]], metric: str) -> None:
+    """What each step of the recipe did and gained, and the candidates that were tried."""
+    rows = []
+    before: float | None = None
+    for one in steps:
+        gain = "-" if before is None else f"{one['metric'] - before:+.4f}"
+        rows.append([one["method"], f"{one['num_parameters']:,}", f"{one['epochs']:.3g}", f"{one['metric']:.4f}", gain])
+        before = one["metric"]
+    print_table("what each step gained", ["step", "parameters", "epochs", f"validation {metric}", "gained"], rows)
+    trials = {method: value for one in steps for method, value in one["trials"].items()}
+    tried = sorted((loss, method) for method, loss in trials.items() if isinstance(loss, float))
+    if tried:
+        words = [[method, f"{loss:.4f}"] for loss, method in tried]
+        print_table("trials, best first", ["candidate", "loss on validation data"], words)
+    for method, reason in trials.items():
+        if isinstance(reason, str):
+            say(f"not tried: {method}: {reason}")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The networks on test data, and the compressed ones against each of the others."""
+    roles = list(dict.fromkeys(one.role for one in comparison.tested))
+    of_role = {role: [one for one in comparison.tested if one.role == role] for role in roles}
+    rows = [
+        [
+            role,
+            str(len(found)),
+            _range([one.num_parameters for one in found]),
+            f"{fmean(one.metric for one in found):.4f}",
+            f"{stdev(one.metric for one in found):.4f}" if len(found) > 1 else "-",
+        ]
+        for role, found in of_role.items()
+    ]
+    print_table("test data", ["network", "seeds", "parameters", comparison.metric, "spread"], rows)
+    against = [
+        [
+            one.role,
+            f"{one.difference.value:+.4f}",
+            _bounds(one.difference),
+            one.words,
+            ", ".join(f"{test.p_value:.2g}" for test in one.tests) or "-",
+        ]
+        for one in comparison.against
+    ]
+    columns = ["compressed against", "difference", "95 % interval", "", "McNemar's p by seed"]
+    print_table("what was gained", columns, against)
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _bounds(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return "too few pairs that differ"
+    return f"{interval.low:+.4f} to {interval.high:+.4f}"

@@ -13,9 +13,11 @@ from edge_dendrite.config import (
     ExportConfig,
     FitConfig,
     GroupConfig,
+    GrowConfig,
     LayerRule,
     MaskConfig,
     PruneConfig,
+    RecipeConfig,
     SegmentConfig,
     TwoOfFourConfig,
 )
@@ -91,6 +93,7 @@ OF_LEVEL = {
     "groups": GroupConfig(num_groups=4, round_to=8),
     "2:4": TwoOfFourConfig(board="jetson-orin-nano", score="taylor"),
     "branches": BranchConfig(num_branches=(1, 3), layers=("fc1", r"blocks\..*")),
+    "recipe": RecipeConfig(branch_first=(3.0,), widths=(8, 1), prune=PruneConfig(score="l2"), grow=GrowConfig(seed=3)),
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from edge_dendrite.compress.layers.build import BRANCH_KINDS, DENDRITES
+from edge_dendrite.compress.layers.dendrites import Dendrites
 from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.compress.plan import Cut, Plan, Replace, apply_plan_
 
@@ -50,6 +52,16 @@ def _made_parts(module: nn.Module, edit: Replace) -> list[str]:
     if edit.kind == DENDRITES:  # the user's own layer is inside
         below = [name for name in below if name.partition(".")[0] != "layer"]
     return [f"{edit.module}.{name}" if name else edit.module for name in below]
+
+
+@torch.no_grad()
+def dendrites_zeroed(module: nn.Module) -> nn.Module:
+    """A copy in which the dendrites of all layers add nothing."""
+    module = copy.deepcopy(module)
+    for part in module.modules():
+        if isinstance(part, Dendrites):
+            part.get_parameter("soma.weight").zero_()
+    return module
 
 
 @torch.no_grad()

@@ -37,7 +37,8 @@ class CompressedModel:
 
     source: built-in name or `package.module:factory`; only told to the user, never imported when loading.
     role: baseline, compressed, or control:... ; recipe: all settings that it was made with; history: one entry per
-    epoch; val_metric: on validation data, None when it was not measured. input_shape is without the batch.
+    epoch; steps: what the recipe did, one entry each; val_metric: on validation data, None when it was not measured.
+    input_shape is without the batch.
     """
 
     module: nn.Module
@@ -51,6 +52,7 @@ class CompressedModel:
     history: list[dict[str, Any]] = field(default_factory=list)
     recipe: dict[str, Any] = field(default_factory=dict)
     val_metric: float | None = None
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def stats(self) -> ModelStats:
@@ -101,6 +103,7 @@ class CompressedModel:
             "recipe": self.recipe,
             "val_metric": self.val_metric,
             "stats": self.stats.to_dict(),
+            **({"steps": self.steps} if self.steps else {}),
         }
 
     @classmethod
@@ -159,6 +162,7 @@ def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> Co
         history=record["history"],
         recipe=record["recipe"],
         val_metric=record["val_metric"],
+        steps=record.get("steps", []),
     )
 
 

@@ -10,7 +10,7 @@ Best Arm Identification and Hyperparameter Optimization", section 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -18,7 +18,7 @@ from torch import nn
 from edge_dendrite.compress.batches import Batch
 from edge_dendrite.compress.connections.dense_layers import resolve_parameters
 from edge_dendrite.compress.dendrites.grow import Grower
-from edge_dendrite.compress.layers.dendrites import DendriticLayer
+from edge_dendrite.compress.layers.dendrites import has_dendrites
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.compress.trials import Candidate, Diverged, Trial, candidates, first_of_each_shape
@@ -29,18 +29,21 @@ from edge_dendrite.progress import Progress, silent
 from edge_dendrite.train.evaluate import Metric, accuracy, evaluate
 from edge_dendrite.train.fit import Teacher
 
+# The second round of trials has twice the steps of the first.
+_ROUNDS = 3
+
 
 @dataclass(frozen=True)
 class Step:
     """One step of the recipe and the network that it left.
 
-    num_steps: of training since the cut. metric: on validation data. trials: for the choice, every candidate's loss on
-    validation data after its last step, or the reason why there is none.
+    epochs: of training since the step before. metric: on validation data. trials: for the choice, each candidate's loss
+    on validation data after its last step, or the reason why there is none.
     """
 
     method: str
     num_parameters: int
-    num_steps: int
+    epochs: float
     metric: float
     trials: dict[str, float | str]
 
@@ -66,44 +69,60 @@ def reduce(
     config: RecipeConfig | None = None,
     *,
     metric: Metric = accuracy,
+    device: str = "auto",
     progress: Progress = silent,
 ) -> Reduced:
     """Bring a copy of `module` to the budget of parameters and train it for `epochs` epochs, those of its trial too.
 
     batches: (inputs, targets) for scores and fits, as in `prune`. train: trains a network in place for so many epochs,
-    with the schedule and the teacher that the caller wants. The trials of candidates that lose come on top.
+    with the schedule and the teacher that the caller wants. The trials of candidates that lose come on top; they run on
+    `device`, as in `fit`.
     Raises PruneError when no candidate reaches the budget or all diverge, for a budget that is not of parameters, and
     for so few epochs that the trials leave none.
     """
     config = config or RecipeConfig()
     _, target = resolve_parameters(module, budget)
     per_epoch = data.num_train_batches(config.trial_batch_size)
-    last = epochs - math.ceil(num_trial_steps(config) / per_epoch)
+    num_steps = max(1, min(config.trial_steps, int(config.trial_share * epochs * per_epoch / _ROUNDS)))
+    last = epochs - math.ceil(_ROUNDS * num_steps / per_epoch)
     if last < 1:
         raise PruneError(
-            f"{epochs} epochs are too few: the trials of a candidate take {epochs - last}; give more epochs, or fewer "
-            "trial_steps"
+            f"{epochs} epochs are too few for the recipe: it takes one of them for trials; give at least 2"
         )
 
     def validate(network: nn.Module) -> float:
         return evaluate(network, data, data.validation, metric)
 
     steps = [Step("as it came", _num_parameters(module), 0, validate(module), {})]
-    best, trials = _Search(module, data, batches, target, teacher, config, progress).best()
-    steps.append(_step(best.method, best.module, best.num_steps, validate, trials))
+    config = replace(config, trial_steps=num_steps)
+    best, trials = _Search(module, data, batches, target, teacher, config, device, progress).best()
+    steps.append(_step(best.method, best.module, best.num_steps / per_epoch, validate, trials))
     train(best.module, last)
-    steps.append(_step("fine-tune", best.module, best.num_steps + last * per_epoch, validate))
+    steps.append(_step("fine-tune", best.module, last, validate))
     grown = Plan()
-    if any(isinstance(part, DendriticLayer) for part in best.module.modules()):
+    if has_dendrites(best.module):
         grown = Grower(best.module).finish(lambda: validate(best.module))
-        steps.append(_step("remove idle dendrites", best.module, steps[-1].num_steps, validate))
+        steps.append(_step("remove idle dendrites", best.module, 0, validate))
     plan = Plan((*best.plan.edits, *grown.edits), (*best.plan.layers, *grown.layers))
     return Reduced(best.module.eval(), plan, best.kept, tuple(steps))
 
 
-def num_trial_steps(config: RecipeConfig) -> int:
-    """How many steps the candidate that is taken has been trained for."""
-    return 3 * config.trial_steps
+def rehearse(module: nn.Module, batches: Sequence[Batch], budget: Budget, config: RecipeConfig) -> None:
+    """Raise PruneError where no way of the recipe leads from `module`, trained or not, to the budget of parameters."""
+    _, target = resolve_parameters(module, budget)
+    quick = replace(
+        config,
+        prune=replace(config.prune, num_batches=1, num_rounds=1, masks=replace(config.prune.masks, num_steps=1)),
+        branch=replace(config.branch, num_batches=1, num_samples=64),
+    )
+    found, reasons = first_of_each_shape(module, candidates(quick), batches, target, quick)
+    if not found:
+        raise _no_way(target, reasons)
+
+
+def _no_way(target: int, seen: Mapping[str, float | str]) -> PruneError:
+    reasons = "; ".join(f"{method}: {reason}" for method, reason in seen.items())
+    return PruneError(f"no way leads to {target:,} parameters. {reasons}")
 
 
 class _Search:
@@ -117,10 +136,11 @@ class _Search:
         target: int,
         teacher: Teacher,
         config: RecipeConfig,
+        device: str,
         progress: Progress,
     ) -> None:
         self._module, self._data, self._batches, self._target = module, data, batches, target
-        self._teacher, self._config, self._progress = teacher, config, progress
+        self._teacher, self._config, self._device, self._progress = teacher, config, device, progress
         self._seen: dict[str, float | str] = {}
 
     def best(self) -> tuple[Trial, dict[str, float | str]]:
@@ -130,8 +150,7 @@ class _Search:
         self._seen |= reasons
         first = self._trained([self._trial(words, one) for words, one in made.items()], self._config.trial_steps)
         if not first:
-            words = "; ".join(f"{method}: {reason}" for method, reason in self._seen.items())
-            raise PruneError(f"no way leads to {self._target:,} parameters. {words}")
+            raise _no_way(self._target, self._seen)
         better = first[: math.ceil(len(first) / 3)]
         way = next(one for one in ways if one.words == better[0].method)
         final = self._trained([*better, *self._with_dendrites(way)], 2 * self._config.trial_steps)
@@ -142,7 +161,7 @@ class _Search:
         return final[0], self._seen
 
     def _trial(self, method: str, pruned: Pruned) -> Trial:
-        return Trial(method, pruned, self._data, self._teacher, self._config)
+        return Trial(method, pruned, self._data, self._teacher, self._config, self._device)
 
     def _trained(self, trials: Sequence[Trial], num_steps: int) -> list[Trial]:
         """Those that did not diverge after so many steps more, best first."""
@@ -182,11 +201,11 @@ class _Search:
 def _step(
     method: str,
     module: nn.Module,
-    num_steps: int,
+    epochs: float,
     validate: Callable[[nn.Module], float],
     trials: dict[str, float | str] | None = None,
 ) -> Step:
-    return Step(method, _num_parameters(module), num_steps, validate(module), trials or {})
+    return Step(method, _num_parameters(module), epochs, validate(module), trials or {})
 
 
 def _num_parameters(module: nn.Module) -> int:

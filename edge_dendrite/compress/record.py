@@ -50,7 +50,8 @@ def read_record(folder: str | Path) -> Mapping[str, Any]:
     shape = record["input_shape"]
     if not all(type(size) is int and 0 < size < 2**31 for size in shape) or math.prod(shape) > 10**8:
         raise ModelError(f"{path}: 'input_shape' {str(shape)[:80]} is not the shape of an input; the file was changed")
-    for key, kind in (("history", dict), ("labels", str)):
-        if not all(isinstance(entry, kind) for entry in record[key]):
+    for key, kind in (("history", dict), ("labels", str), ("steps", dict)):
+        entries = record.get(key, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, kind) for entry in entries):
             raise ModelError(f"{path}: {key!r} holds something that is not a {kind.__name__}; the file was changed")
     return record

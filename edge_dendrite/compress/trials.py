@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.config import Budget, RecipeConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import PruneError
-from edge_dendrite.train.device import seeded
+from edge_dendrite.train.device import choose_device, placed, seeded
 from edge_dendrite.train.distil import Distiller
 from edge_dendrite.train.evaluate import evaluating
 from edge_dendrite.train.fit import Teacher
@@ -40,32 +41,34 @@ class Trial:
     """
 
     def __init__(
-        self, method: str, pruned: Pruned, data: DataSet, teacher: Teacher, config: RecipeConfig, num_steps: int = 0
+        self, method: str, pruned: Pruned, data: DataSet, teacher: Teacher, config: RecipeConfig, device: str
     ) -> None:
         self.method, self.module, self.plan, self.kept = method, pruned.module, pruned.plan, pruned.kept
-        self._data, self._config = data, config
+        self._data, self._config, self._device = data, config, device
         self._teacher = Teacher(teacher.module, replace(teacher.config, features=()))
-        self.num_steps, self.loss = num_steps, math.inf
+        self.num_steps, self.loss = 0, math.inf
 
     def train(self, num_steps: int) -> None:
         """So many steps more. Raises Diverged."""
-        module, config = self.module.train(), self._config
-        device = next(module.parameters()).device
-        optimizer = torch.optim.AdamW(module.parameters(), lr=config.trial_learning_rate)
-        seed = config.seed + self.num_steps
-        inputs_and_targets = self._batches(seed, device)
+        device = choose_device(self._device, self.module)
+        with placed(device, self.module, self._teacher.module):
+            self._take_steps(num_steps, device)
+            self.num_steps += num_steps
+            self.loss = self._validation_loss()
+        if not math.isfinite(self.loss):
+            raise Diverged(f"the loss became {self.loss} in the trial; a smaller trial_learning_rate may help")
+
+    def _take_steps(self, num_steps: int, device: torch.device) -> None:
+        module, seed = self.module.train(), self._config.seed + self.num_steps
+        optimizer = torch.optim.AdamW(module.parameters(), lr=self._config.trial_learning_rate)
+        batches = self._batches(seed, device)
         with seeded(device, seed), Distiller(module, self._teacher.module, self._teacher.config) as loss:
-            for _ in range(num_steps):
-                inputs, targets = next(inputs_and_targets)
+            for inputs, targets in itertools.islice(batches, num_steps):
                 optimizer.zero_grad()
                 loss(inputs, module(inputs), targets).backward()
                 optimizer.step()
         module.zero_grad()
         module.eval()
-        self.num_steps += num_steps
-        self.loss = self._validation_loss()
-        if not math.isfinite(self.loss):
-            raise Diverged(f"the loss became {self.loss} in the trial; a smaller trial_learning_rate may help")
 
     def _batches(self, seed: int, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         generator = torch.Generator().manual_seed(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_dendrite.config.base import Config
-from edge_dendrite.config.compress import LEVELS, CompressConfig, ExportConfig, LevelConfig
+from edge_dendrite.config.compress import LEVELS, RECIPE, CompressConfig, ExportConfig, LevelConfig
 from edge_dendrite.config.dendrites import (
     BRANCH_ACTIVATIONS,
     BRANCHES,
@@ -51,6 +51,7 @@ __all__ = [
     "MASK_METHODS",
     "MaskConfig",
     "PRECISIONS",
+    "RECIPE",
     "PruneConfig",
     "RecipeConfig",
     "SCOPES",

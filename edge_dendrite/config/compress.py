@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from edge_dendrite.config.base import Config
-from edge_dendrite.config.dendrites import BranchConfig
+from edge_dendrite.config.dendrites import BranchConfig, RecipeConfig
 from edge_dendrite.config.pruning import Budget, GroupConfig, PruneConfig, SegmentConfig, TwoOfFourConfig
 from edge_dendrite.config.training import DistilConfig, FitConfig
 from edge_dendrite.errors import ConfigError
@@ -15,12 +15,15 @@ from edge_dendrite.errors import ConfigError
 # What is removed: whole neurons, segments of a layer's inputs, segments of each group of neurons, two weights of four;
 # or what takes the place of dense layers: branches.
 LevelConfig: TypeAlias = PruneConfig | SegmentConfig | GroupConfig | TwoOfFourConfig | BranchConfig
-LEVELS: dict[str, type[LevelConfig]] = {
+RECIPE = "recipe"
+# The recipe finds out which of them to take.
+LEVELS: dict[str, type[LevelConfig | RecipeConfig]] = {
     "neurons": PruneConfig,
     "segments": SegmentConfig,
     "groups": GroupConfig,
     "2:4": TwoOfFourConfig,
     "branches": BranchConfig,
+    RECIPE: RecipeConfig,
 }
 
 
@@ -29,18 +32,22 @@ class CompressConfig(Config):
     """The whole of `compress`: train the baseline, prune, distil, and the controls.
 
     fit: training of the baseline. finetune_epochs: epochs of distillation after pruning; every control gets the
-    same total. controls: whether to train them.
+    same total. controls: whether to train them. max_epochs: that the search for a budget of max_drop may take in all:
+    finetune_epochs for each size that is tried, six sizes at most.
     """
 
     budget: Budget
     fit: FitConfig = field(default_factory=FitConfig)
     finetune_epochs: int = 10
-    prune: LevelConfig = field(default_factory=PruneConfig)
+    prune: LevelConfig | RecipeConfig = field(default_factory=PruneConfig)
     distil: DistilConfig = field(default_factory=DistilConfig)
     controls: bool = True
+    max_epochs: int | None = None
 
     def __post_init__(self) -> None:
         self._require("finetune_epochs", int, 1, 100_000)
+        if self.max_epochs is not None:
+            self._require("max_epochs", int, self.finetune_epochs, 10**6)
         kinds: dict[str, tuple[type, ...]] = {
             "budget": (Budget,),
             "fit": (FitConfig,),

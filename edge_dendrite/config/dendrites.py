@@ -139,15 +139,17 @@ class RecipeConfig(Config):
 
     branch_first: candidates are branched down to so many times the budget, then pruned; beside them stands pruning
     alone. widths: layers' widths become multiples of one of these. dendrite_share: the part of the budget that one more
-    candidate keeps for dendrites; 0 for none. trial_steps: of the first round; the second has twice as many.
-    trial_batch_size, trial_learning_rate: of the trials. prune, branch, grow: settings of the methods; round_to and
-    max_parameters are the recipe's. seed: of the trials' batches.
+    candidate keeps for dendrites; 0 for none. trial_steps: of the first round, at most; the second has twice as many,
+    and both together at most a part trial_share of all steps that the network is trained for. trial_batch_size,
+    trial_learning_rate: of the trials. prune, branch, grow: settings of the methods; round_to and max_parameters are
+    the recipe's. seed: of the trials' batches.
     """
 
     branch_first: tuple[float, ...] = (2.0, 4.0, 8.0)
     widths: tuple[int, ...] = (8, 4, 2)
     dendrite_share: float = 0.15
     trial_steps: int = 300
+    trial_share: float = 0.15
     trial_batch_size: int = 64
     trial_learning_rate: float = 1e-3
     prune: PruneConfig = field(default_factory=PruneConfig)
@@ -163,6 +165,7 @@ class RecipeConfig(Config):
             raise ConfigError(f"RecipeConfig: widths must be a tuple of numbers from 1 to 1024, not {widths!r}")
         self._require("dendrite_share", float, 0.0, 0.9)
         self._require("trial_steps", int, 1, 10**6)
+        self._require("trial_share", float, 0.0, 0.9, open_low=True)
         self._require("trial_batch_size", int, 2, 10**6)
         self._require("trial_learning_rate", float, 0.0, 1e3, open_low=True)
         self._require("seed", int, 0, 2**31 - 1)

@@ -12,11 +12,11 @@ from edge_dendrite.report.method import describe_method
 from edge_dendrite.report.notices import Notice, collect_notices
 from edge_dendrite.report.pool import Accuracy, Energy, Latency, Layer
 from edge_dendrite.report.runs import Condition, Measurement, Run, examine_runs
-from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
+from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROLS
 
 SCHEMA = "edge-dendrite.report"
 VERSION = 1
-_ROLE_ORDER = (BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH)
+_ROLE_ORDER = (BASELINE, COMPRESSED, *CONTROLS)
 
 
 @dataclass(frozen=True)

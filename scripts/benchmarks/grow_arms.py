@@ -5,12 +5,10 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, replace
 
-import torch
 from torch import nn
 
-from edge_dendrite.compress.controls import same_shape_from_scratch
+from edge_dendrite.compress import controls
 from edge_dendrite.compress.dendrites.grow import Grower
-from edge_dendrite.compress.layers.dendrites import DendriticLayer
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.config import Budget, GrowConfig
@@ -49,13 +47,13 @@ def dendrites_zeroed(job: Job) -> nn.Module:
     """The grown network without what its dendrites add: nothing is trained."""
     kept = job.kept_network(studies.GROWN)
     job.trainer.history = kept.history
-    return zeroed(kept.module)
+    return controls.dendrites_zeroed(kept.module)
 
 
 def grown_from_scratch(job: Job) -> nn.Module:
     """The shape of the grown network, dendrites too, with new weights and all epochs in one schedule."""
     plan = job.kept_network(studies.GROWN).plan
-    module = same_shape_from_scratch(job.factory, plan, job.seed)
+    module = controls.same_shape_from_scratch(job.factory, plan, job.seed)
     return job.distil(module, job.study.fit.epochs + job.study.more_epochs + job.study.grow_epochs, is_new=True)
 
 
@@ -66,17 +64,6 @@ def equal_capacity(job: Job) -> nn.Module:
     module = job.distil(pruned.module, job.study.more_epochs)
     for _ in range(NUM_TIMES):
         module = job.distil(module, job.study.grow_epochs // NUM_TIMES)
-    return module
-
-
-def zeroed(module: nn.Module) -> nn.Module:
-    """A copy in which dendrites add nothing."""
-    module = copy.deepcopy(module)
-    with torch.no_grad():
-        for part in module.modules():
-            if isinstance(part, DendriticLayer):
-                for one in part.sets:
-                    one.get_parameter("soma.weight").zero_()
     return module
 
 

@@ -16,9 +16,9 @@ from torch import nn
 
 from edge_bench.atomic import parse_json, write_json
 from edge_dendrite.compress.dendrites.gate import ComputePenalty
+from edge_dendrite.compress.identity import digest_of, source_digest
 from edge_dendrite.compress.model import CompressedModel, load, weights_digest
 from edge_dendrite.compress.neurons.prune import prune
-from edge_dendrite.compress.pipeline import digest_of, source_digest
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.compress.record import RECORD

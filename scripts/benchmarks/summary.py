@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scripts.benchmarks.intervals import Interval, paired_difference
+from edge_dendrite.paired import Interval, paired_difference
 from scripts.benchmarks.rows import TRAINED, Row, unpack_bits
 from scripts.benchmarks.studies import DENSE, DENSE_LONGER, OUR_ARMS, OURS, RECIPE, SAME_SHAPE, SCRATCH, Study
 
@@ -33,9 +33,7 @@ class Comparison:
     @property
     def words(self) -> str:
         """better, worse or not distinguishable."""
-        if self.difference.is_above_zero:
-            return "better"
-        return "worse" if self.difference.is_below_zero else "not distinguishable"
+        return self.difference.words
 
 
 class Summary:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from edge_dendrite.paired import Interval
 from edge_dendrite.report.format import count, file_size, percent, seconds
-from scripts.benchmarks.intervals import Interval
 from scripts.benchmarks.rows import LATENCY, Row
 from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE, Study
 from scripts.benchmarks.summary import Comparison, Summary, mean_and_spread

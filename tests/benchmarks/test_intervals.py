@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import quantile_test, ttest_rel
 
-from scripts.benchmarks.intervals import median_interval, paired_difference
+from edge_dendrite.paired import paired_difference
+from scripts.benchmarks.intervals import median_interval
 
 
 @pytest.mark.parametrize("num_pairs", [2, 5, 300])

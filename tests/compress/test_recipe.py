@@ -9,7 +9,7 @@ import torch
 
 from edge_dendrite.compress.layers.dendrites import DendriticLayer
 from edge_dendrite.compress.plan import Plan, apply_plan_
-from edge_dendrite.compress.recipe import num_trial_steps, reduce
+from edge_dendrite.compress.recipe import reduce
 from edge_dendrite.compress.trials import candidates
 from edge_dendrite.config import BranchConfig, Budget, DistilConfig, FitConfig, GrowConfig, PruneConfig, RecipeConfig
 from edge_dendrite.data.source import load_data
@@ -22,6 +22,7 @@ QUICK = RecipeConfig(
     branch_first=(2.0,),
     widths=(4, 1),
     trial_steps=10,
+    trial_share=0.5,
     prune=PruneConfig(num_rounds=2, num_batches=2),
     branch=BranchConfig(num_batches=2, num_samples=512),
     grow=GrowConfig(num_batches=4, candidate_steps=50),
@@ -76,15 +77,15 @@ def test_the_candidate_with_the_smallest_loss_is_trained_to_the_end(trained, dat
     reduced, calls = made(trained, data, batches, 3_000)
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
     came, chosen, tuned = reduced.steps[:3]
-    assert (came.method, came.num_parameters, came.num_steps) == ("as it came", 13_706, 0)
+    assert (came.method, came.num_parameters, came.epochs) == ("as it came", 13_706, 0)
     assert 2_000 < number(reduced) <= 3_000
-    assert chosen.num_steps == num_trial_steps(QUICK) == 30
+    assert chosen.epochs == 30 / data.num_train_batches(64)
     losses = {method: loss for method, loss in chosen.trials.items() if isinstance(loss, float)}
     assert {one.words for one in candidates(QUICK)} <= set(chosen.trials)
     assert len(losses) >= 3 and chosen.method in losses
     # 30 steps of 64 samples are part of two epochs of 23: those are taken from the four.
     assert calls == [(chosen.num_parameters, 2)]
-    assert tuned.num_steps == 30 + 2 * data.num_train_batches(64)
+    assert tuned.epochs == 2
     assert reduced.steps[-1].metric == evaluate(reduced.module, data, data.validation)
     check_plan(reduced, data)
 
@@ -125,8 +126,16 @@ def test_no_way_at_all(trained, data, batches):
 
 
 def test_too_few_epochs(trained, data, batches):
-    with pytest.raises(PruneError, match="2 epochs are too few: the trials of a candidate take 2"):
-        made(trained, data, batches, 3_000, epochs=2)
+    with pytest.raises(PruneError, match="1 epochs are too few for the recipe"):
+        made(trained, data, batches, 3_000, epochs=1)
+
+
+def test_trials_take_a_bounded_share_of_the_training(trained, data, batches):
+    config = RecipeConfig.from_dict({**QUICK.to_dict(), "trial_steps": 1000, "trial_share": 0.1})
+    reduced, calls = made(trained, data, batches, 3_000, config)
+    # A tenth of 4 epochs of 21 batches, in three parts.
+    assert reduced.steps[1].epochs == 3 * 2 / data.num_train_batches(64)
+    assert calls[0][1] == 3
 
 
 def test_a_budget_of_something_else(trained, data, batches):

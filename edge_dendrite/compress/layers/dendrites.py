@@ -38,6 +38,11 @@ class Dendrites(nn.Module):
         return self.activation(self.branches(x))
 
 
+def has_dendrites(module: nn.Module) -> bool:
+    """Whether dendrites were added to any layer of `module`."""
+    return any(isinstance(part, Dendrites) for part in module.modules())
+
+
 class DendriticLayer(nn.Module):
     """The layer that was there, and sets of dendrites. Without a set it computes what the layer does."""
 
