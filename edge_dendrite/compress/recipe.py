@@ -188,11 +188,11 @@ class _Search:
             trial = self._trial(method, way.make(self._module, self._batches, smaller, config))
             trial.train(config.trial_steps)
             grower = Grower(trial.module, replace(config.grow, max_parameters=self._target))
-            grower.grow(self._batches)
+            grown = grower.grow(self._batches)
         except (PruneError, Diverged) as error:
             self._seen[method] = str(error)
             return []
-        if not grower.growths[-1].num_dendrites:
+        if not grown:
             self._seen[method] = grower.growths[-1].words
             return []
         return [trial]

@@ -112,7 +112,7 @@ class Candidate:
         if sum(one.numel() for one in branched.module.parameters()) <= num_parameters:
             return branched
         pruned = prune(branched.module, batches, budget, settings)
-        lines = (*branched.plan.layers, *pruned.plan.layers)
+        lines = (*(one for one in branched.plan.layers if one.before != one.after), *pruned.plan.layers)
         return replace(pruned, plan=Plan((*branched.plan.edits, *pruned.plan.edits), lines))
 
 

@@ -56,8 +56,9 @@ class GrowConfig(Config):
 
     mode: "correlation" trains candidates on the error that neurons still make; "gradient" adds random ones and leaves
     the rest to ordinary training. activation: of the dendrites: relu, tanh or sigmoid. num_dendrites: at most so many
-    at a time. num_candidates: pool of each neuron. freeze: dendrites keep the weights that they were added with; what
-    the neurons make of them is trained, and so is everything before them.
+    at one layer. num_layers: that get some in one growth, one after the other. num_candidates: pool of each neuron.
+    freeze: dendrites keep the weights that they were added with; what the neurons make of them is trained, and so is
+    everything before them.
     layers: names (fqn) or regular expressions of layers that may get some; empty for all. A recurrent layer or
     attention of torch is named whole (`rnn`, `attn`) or by projection (`rnn.l0`, `attn.q_proj`). max_parameters: that
     the network may have in the end; None for no limit. patience: epochs without gain after which it is time to grow.
@@ -68,6 +69,7 @@ class GrowConfig(Config):
     mode: str = "correlation"
     activation: str = "relu"
     num_dendrites: int = 8
+    num_layers: int = 1
     num_candidates: int = 4
     freeze: bool = False
     layers: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ class GrowConfig(Config):
         self._check_names("layers")
         if self.max_parameters is not None:
             self._require("max_parameters", int, 1, 10**15)
-        for name in ("num_dendrites", "num_candidates", "patience", "candidate_steps", "num_batches"):
+        for name in ("num_dendrites", "num_layers", "num_candidates", "patience", "candidate_steps", "num_batches"):
             self._require(name, int, 1, 10**6)
         self._require("num_samples", int, 64, 10**6)
         self._require("min_gain", float, 0.0, 1e6)
@@ -154,7 +156,7 @@ class RecipeConfig(Config):
     trial_learning_rate: float = 1e-3
     prune: PruneConfig = field(default_factory=PruneConfig)
     branch: BranchConfig = field(default_factory=BranchConfig)
-    grow: GrowConfig = field(default_factory=GrowConfig)
+    grow: GrowConfig = field(default_factory=lambda: GrowConfig(num_layers=4))
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -49,7 +49,7 @@ class Study:
     prune: PruneConfig = PruneConfig()
     distil: DistilConfig = DistilConfig()
     recipe: RecipeConfig = RecipeConfig()
-    grow: GrowConfig = GrowConfig()
+    grow: GrowConfig = GrowConfig(num_layers=4)
     grow_share: float = 0.15
     grow_epochs: int = 0
     train_share: float = 1.0

@@ -93,7 +93,8 @@ class Grower:
         return self._waited >= self._config.patience
 
     def grow(self, batches: Iterable[Batch], loss: Loss = functional.cross_entropy) -> list[nn.Parameter]:
-        """Return to the best weights that `observe` was told of and add dendrites where they help most for their cost.
+        """Return to the best weights that `observe` was told of and add dendrites where they help most for their cost,
+        at one layer after the other, each time on the errors that are left.
 
         batches: training data, as in `prune`. loss: a mean over the batch. Returns the new parameters for the caller's
         optimizer; none where no candidate follows an error more than by chance, none lowers the loss, or the
@@ -108,8 +109,14 @@ class Grower:
             self._waited = 0
             taken = list(itertools.islice(endless(batches), self._config.num_batches))
             sites = self._found(taken)
+            new: list[nn.Parameter] = []
             with opened(self.module, sites.blocks):
-                return self._grow(sites, taken, loss)
+                for _ in range(self._config.num_layers):
+                    found = self._grow(sites, taken, loss)
+                    if not found:
+                        break
+                    new += found
+            return new
 
     def _grow(self, sites: Sites, batches: Sequence[Batch], loss: Loss) -> list[nn.Parameter]:
         """With all blocks open."""
