@@ -116,6 +116,10 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cu
 ChannelsLastOption = Annotated[
     bool, typer.Option("--channels-last", help="train images with channels last in memory: mostly faster")
 ]
+NormsOption = Annotated[
+    bool,
+    typer.Option("--transient-norms", help="a batch norm for layers without one while they train, folded afterwards"),
+]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16, float16 (CUDA)")]
 PatienceOption = Annotated[
     int | None, typer.Option("--patience", help="stop after so many epochs without gain on validation data")
@@ -309,6 +313,7 @@ def compress(
     seeds: SeedsOption = None,
     precision: PrecisionOption = None,
     channels_last: ChannelsLastOption = False,
+    transient_norms: NormsOption = False,
     patience: PatienceOption = None,
     ema_decay: EmaOption = None,
     device: DeviceOption = "auto",
@@ -356,6 +361,7 @@ def compress(
         "seed": seed,
         "precision": precision,
         "channels_last": channels_last or None,
+        "transient_norms": transient_norms or None,
         "patience": patience,
         "ema_decay": ema_decay,
     }

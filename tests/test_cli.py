@@ -528,7 +528,7 @@ def test_plans_that_cannot_be_end_with_1(arguments, message, place):
 def test_a_dry_run_cannot_search_and_says_what_can_be_planned(place):
     """A drop of the metric is only known after training."""
     result = inside(*DIGITS, "--dry-run", "--max-drop", 0.01)
-    refused(result, "max_drop")
+    refused(result, "the recipe decides by training")
     assert "training" in result.stderr
     assert "give a size" in result.stderr
 
@@ -546,3 +546,64 @@ def test_a_network_whose_way_depends_on_values_is_refused_with_its_line(tmp_path
     failed(result, "cannot be traced")
     assert "mine.py" in result.stderr
     assert "line 12" in result.stderr
+
+
+RECIPE = {
+    "prune": {
+        "level": "recipe",
+        "branch_first": [2.0],
+        "widths": [4],
+        "trial_steps": 3,
+        "prune": {"num_rounds": 1, "num_batches": 2},
+        "branch": {"num_batches": 2, "num_samples": 256},
+        "grow": {"num_batches": 2, "candidate_steps": 5},
+    }
+}
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(RECIPE), "utf-8")
+    return path
+
+
+def test_the_recipe_says_what_each_step_gained(recipe_file, tmp_path):
+    quick = ("--epochs", 2, "--finetune-epochs", 2, "--out", tmp_path / "out", "--config", recipe_file)
+    result = inside(*DIGITS, *quick, "--max-parameters", 4000, "--no-controls", "--json")
+    assert result.exit_code == 0, result.output
+    steps = json.loads(result.stdout)["steps"]
+    assert steps[0]["method"] == "as it came" and steps[2]["method"] == "fine-tune"
+    assert steps[1]["num_parameters"] <= 4000 < steps[0]["num_parameters"] == 13_706
+    shown = inside(*DIGITS, *quick, "--max-parameters", 4000, "--no-controls")
+    assert "what each step gained" in shown.stdout and "trials, best first" in shown.stdout
+
+
+def test_max_drop_alone_is_for_the_recipe_and_within_its_epochs(tmp_path):
+    quick = ("--epochs", 4, "--finetune-epochs", 2, "--max-epochs", 2, "--out", tmp_path / "out")
+    result = inside(*DIGITS, *quick, "--max-drop", 0.9, "--no-controls", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [step["method"] for step in found["steps"]][::2][:2] == ["as it came", "fine-tune"]
+    assert len(list((tmp_path / "out" / "search").iterdir())) == 1
+
+
+def test_seeds_are_compared_on_test_data(recipe_file, tmp_path):
+    quick = ("--epochs", 1, "--finetune-epochs", 2, "--out", tmp_path / "out", "--config", recipe_file)
+    result = inside(*DIGITS, *quick, "--max-parameters", 4000, "--seeds", 2, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert {one["seed"] for one in found["tested"]} == {0, 1}
+    assert all(one["words"] in ("better", "worse", "not distinguishable") for one in found["against"])
+    shown = inside(*DIGITS, *quick, "--max-parameters", 4000, "--seeds", 2)
+    assert "control:equal-capacity" in shown.stdout and "McNemar" in shown.stdout
+
+
+@pytest.mark.parametrize("other", ["--no-controls", "--dry-run"])
+def test_seeds_go_with_controls_only(other):
+    refused(inside(*DIGITS, "--seeds", 2, other), "--seeds compares with the controls")
+
+
+def test_too_few_epochs_for_a_search(tmp_path):
+    few = ("--max-epochs", 1, "--finetune-epochs", 2, "--out", tmp_path / "out")
+    refused(inside(*DIGITS, "--max-drop", 0.1, *few), "max_epochs must be")
