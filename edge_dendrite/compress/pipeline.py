@@ -115,7 +115,9 @@ def plan_compression(
     source = source or getattr(factory, "__name__", "model")
     check_fits(factory, data, source)
     if isinstance(config.prune, RecipeConfig):
-        raise ConfigError("the recipe decides by training, so there is nothing to show before; give a size and another level")
+        raise ConfigError(
+            "the recipe decides by training, so there is nothing to show before; give a size and another level"
+        )
     stages = Stages(factory, source, data, accuracy, Path(), "auto", progress)
     module = baseline if baseline is not None else stages.new_network(config.fit.seed)
     return plan_at_level(

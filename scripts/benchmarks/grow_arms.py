@@ -47,7 +47,9 @@ def dendrites_zeroed(job: Job) -> nn.Module:
     """The grown network without what its dendrites add: nothing is trained."""
     kept = job.kept_network(studies.GROWN)
     job.trainer.history = kept.history
-    return controls.dendrites_zeroed(kept.module)
+    module = controls.dendrites_zeroed(kept.module)
+    job.notes["val_accuracy"] = evaluate(module, job.data, job.data.validation)
+    return module
 
 
 def grown_from_scratch(job: Job) -> nn.Module:
@@ -85,6 +87,7 @@ def _grown(job: Job, config: GrowConfig) -> nn.Module:
         job.distil(module, job.study.grow_epochs // NUM_TIMES)
     grower.observe(validate())
     plan = grower.finish(validate)
-    job.notes["growths"] = [asdict(one) for one in grower.growths]
+    # Not that of the last epoch: the best weights came back, and idle dendrites went.
+    job.notes |= {"growths": [asdict(one) for one in grower.growths], "val_accuracy": validate()}
     job.keep_network(module, Plan((*start.plan.edits, *plan.edits), (*start.plan.layers, *plan.layers)))
     return module
