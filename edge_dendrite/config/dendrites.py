@@ -105,7 +105,7 @@ class GateConfig(Config):
     min_share and max_share of the network's multiply-accumulates. hidden: width of each gate's hidden layer.
     bypass: what closed blocks do instead: "linear", one map for each position (the identity where sizes agree), or
     "branches", the block with num_branches dendritic branches for each field in the place of its layers.
-    target: share of the gated blocks' multiply-accumulates that may run on average. weight: of the penalty for more.
+    target: share of inputs for which each gated block may run. weight: of the penalty for more.
     warm_up: training steps in which the target comes down from 1.
     num_batches and num_samples: training batches, and positions in them, to which bypasses are fitted.
     """

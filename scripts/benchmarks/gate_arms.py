@@ -1,4 +1,4 @@
-"""Blocks that run only for inputs that need them: arms as in arms.py. The budget is the work that is to be left out."""
+"""Blocks that run only for inputs that need them: arms as in arms.py. The budget is the share of inputs without one."""
 
 from __future__ import annotations
 

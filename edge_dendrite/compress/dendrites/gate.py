@@ -43,8 +43,10 @@ _BATCH = 256
 
 
 class ComputePenalty:
-    """Keeps the share of the gated blocks' work that runs near a target: weight * max(0, share - target)**2.
+    """Keeps the share of inputs for which each block runs near a target: weight times the mean of
+    max(0, share - target)**2 over blocks, each as much as it costs.
 
+    One target for all work together would let some gates stay open and the others closed, which no input decides.
     costs: multiply-accumulates of each block of `module`, by name. The target falls from 1 in `warm_up` steps: bypasses
     must have learned something before gates can tell which inputs they are enough for. Call it once after each forward
     in training; a block that did not run then counts as closed.
@@ -63,19 +65,16 @@ class ComputePenalty:
         return {"shares": self._shares, "target": self._target, "weight": self._weight, "warm_up": self._warm_up}
 
     def __call__(self) -> torch.Tensor:
-        target = self._target
-        share: torch.Tensor | None = None
+        total = torch.zeros(())
         for name, part in self._shares.items():
             block: Any = self._module.get_submodule(name)
             rate = block.take_open_rate()
             if rate is None:
                 continue
-            share = part * rate if share is None else share + part * rate
-            if int(block.num_steps) < self._warm_up:
-                target = 1.0 - (1.0 - self._target) * int(block.num_steps) / self._warm_up
-        if share is None:
-            return torch.zeros(())
-        return self._weight * (share - target).clamp_min(0.0) ** 2
+            done = min(1.0, int(block.num_steps) / self._warm_up) if self._warm_up else 1.0
+            target = 1.0 - (1.0 - self._target) * done
+            total = total + part * (rate - target).clamp_min(0.0) ** 2
+        return self._weight * total
 
 
 @dataclass(frozen=True)

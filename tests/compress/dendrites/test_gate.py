@@ -124,18 +124,19 @@ def test_the_penalty_by_hand(batches):
     costs = [4_718_592, 3_538_944 - 0, 3_538_944]  # of the three blocks, at 32x32
     costs[1] += 16 * 32 * 256
     costs[2] += 32 * 64 * 64
-    share = (costs[0] + 0.5 * costs[1]) / sum(costs)
+    shares = [cost / sum(costs) for cost in costs]
     for block, rate in zip(blocks, rates, strict=True):
         block.num_steps.fill_(2)
         block._open_rate = rate
-    assert float(made.penalty().detach()) == pytest.approx(3.0 * max(0.0, share - 0.625) ** 2)  # half of the warm-up
+    half_way = made.penalty()  # half of the warm-up: the target is 0.625
+    assert float(half_way.detach()) == pytest.approx(3.0 * shares[0] * 0.375**2)
     for block, rate in zip(blocks, rates, strict=True):
         block.num_steps.fill_(9)
         block._open_rate = rate
     value = made.penalty()
-    assert float(value.detach()) == pytest.approx(3.0 * (share - 0.25) ** 2)
+    assert float(value.detach()) == pytest.approx(3.0 * (shares[0] * 0.75**2 + shares[1] * 0.25**2))
     value.backward()
-    assert float(rates[0].grad) > 0
+    assert float(rates[0].grad) > 0 and float(rates[1].grad) > 0 and float(rates[2].grad) == 0
 
 
 def test_a_transformer_block(batches):
