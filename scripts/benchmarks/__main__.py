@@ -16,8 +16,10 @@ from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.data.source import load_data
 from edge_dendrite.errors import EdgeDendriteError
 from scripts.benchmarks.latency import Protocol, measure_missing
+from scripts.benchmarks.memory import MemoryProtocol, measure_memory
+from scripts.benchmarks.noise import measure_noise
 from scripts.benchmarks.plot import accuracy_svg
-from scripts.benchmarks.rows import read_rows
+from scripts.benchmarks.rows import Row, latency_s, read_rows
 from scripts.benchmarks.studies import STUDIES, Study, find_study
 from scripts.benchmarks.summary import Summary
 from scripts.benchmarks.table import markdown
@@ -46,14 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train what is missing of a study; a killed run goes on where it was")
     _add_common(train)
-    train.add_argument("--seeds", type=_integers, default=[0], help="with commas; default 0")
+    _add_seeds(train)
     train.add_argument("--arms", type=_names, help="with commas; default all of the study")
     train.add_argument("--budgets", type=_fractions, help="fractions to remove, with commas; default all of the study")
-    train.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the data sets")
     train.set_defaults(command=_train, parser=train)
     latency = commands.add_parser("latency", help="time the trained networks of seeds; the machine must be quiet")
     _add_common(latency)
-    latency.add_argument("--seeds", type=_integers, default=[0], help="with commas; default 0")
+    _add_seeds(latency)
     latency.add_argument(
         "--max-other-load",
         type=float,
@@ -61,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
         help="share of all processor time that other programs may take (default %(default)s)",
     )
     latency.set_defaults(command=_latency)
+    noise = commands.add_parser("noise", help="test the trained networks of seeds under noise")
+    _add_common(noise)
+    _add_seeds(noise)
+    noise.set_defaults(command=_noise)
+    memory = commands.add_parser("memory", help="measure the peak memory of the trained networks of seeds")
+    _add_common(memory)
+    _add_seeds(memory)
+    memory.set_defaults(command=_memory)
     table = commands.add_parser("table", help="write the table (.md) and the plot (.svg) of a study from its rows")
     _add_common(table)
     table.set_defaults(command=_table)
@@ -73,6 +82,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "benchmarks", help="folder of networks")
 
 
+def _add_seeds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seeds", type=_integers, default=[0], help="with commas; default 0")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the data sets")
+
+
 def _train(options: argparse.Namespace) -> None:
     study: Study = options.study
     known = [arm for wave in study.waves for arm in wave]
@@ -83,24 +97,44 @@ def _train(options: argparse.Namespace) -> None:
     ticker = Ticker()
     data = _load(study, options.data, ticker)
     for row in train_missing(study, wanted, data, results_path(options.results, study), options.work, ticker):
-        size = "" if row["budget"] is None else f" -{100 * row['budget']:g} %"
         print(
-            f"{time.strftime('%H:%M:%S')} {study.name} seed {row['seed']} {row['arm']}{size}: "
-            f"{row['num_parameters']:,} parameters, validation {100 * row['val_accuracy']:.2f} %, "
-            f"test {100 * row['test_accuracy']:.2f} %",
+            f"{time.strftime('%H:%M:%S')} {_name(row)}: {row['num_parameters']:,} parameters, "
+            f"validation {100 * row['val_accuracy']:.2f} %, test {100 * row['test_accuracy']:.2f} %",
             flush=True,
         )
 
 
 def _latency(options: argparse.Namespace) -> None:
-    study: Study = options.study
+    study, results, ticker = options.study, results_path(options.results, options.study), Ticker()
     protocol = Protocol(max_other_load=options.max_other_load)
-    results = results_path(options.results, study)
+    data = _load(study, options.data, ticker)
     for seed in options.seeds:
-        for row in measure_missing(study, seed, results, options.work, protocol, Ticker()):
+        for row in measure_missing(study, seed, data, results, options.work, protocol, ticker):
             ratio = row["ratio_to_dense"]["value"]
-            size = "" if row["budget"] is None else f" -{100 * row['budget']:g} %"
-            print(f"{study.name} seed {seed} {row['arm']}{size}: {1e6 * row['median_s']:.1f} us, {ratio:.3f} of dense")
+            print(f"{_name(row)}: {1e6 * latency_s(row):.1f} us, {ratio:.3f} of dense")
+
+
+def _noise(options: argparse.Namespace) -> None:
+    study, results, ticker = options.study, results_path(options.results, options.study), Ticker()
+    data = _load(study, options.data, ticker)
+    for seed in options.seeds:
+        for row in measure_noise(study, seed, data, results, options.work, ticker):
+            cells = [f"{100 * one['test_accuracy']:.2f} % at {one['sigma']:g}" for one in row["noise"]]
+            print(f"{time.strftime('%H:%M:%S')} {_name(row)}: {', '.join(cells)}", flush=True)
+
+
+def _memory(options: argparse.Namespace) -> None:
+    study, results, ticker = options.study, results_path(options.results, options.study), Ticker()
+    data = _load(study, options.data, ticker)
+    for seed in options.seeds:
+        for row in measure_memory(study, seed, data, results, options.work, MemoryProtocol(), ticker):
+            above, dense = row["above_floor_bytes"], row["dense_above_floor_bytes"]
+            print(f"{_name(row)}: {above / 1e3:,.0f} kB above the floor, where dense is {dense / 1e3:,.0f} kB")
+
+
+def _name(row: Row) -> str:
+    size = "" if row["budget"] is None else f" -{100 * row['budget']:g} %"
+    return f"{row['study']} seed {row['seed']} {row['arm']}{size}"
 
 
 def _table(options: argparse.Namespace) -> None:

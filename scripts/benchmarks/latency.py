@@ -1,38 +1,56 @@
-"""Latency of the trained networks of a seed against the dense one: ONNX Runtime, batch 1, one thread, interleaved."""
+"""Latency of the trained networks of a seed against the dense one: ONNX Runtime, batch 1, one thread, interleaved.
+
+Inputs are validation images, the same for all: they decide how much a gated network computes.
+"""
 
 from __future__ import annotations
 
 import gc
+import itertools
+import math
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from edge_bench import board
 from edge_bench.stats import median
+from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.export.onnx import open_session
 from edge_dendrite.lock import locked
 from edge_dendrite.progress import Progress
 from scripts.benchmarks.environment import environment
+from scripts.benchmarks.floor import FLOOR, identity_network
 from scripts.benchmarks.intervals import median_interval
 from scripts.benchmarks.job import Case
-from scripts.benchmarks.rows import LATENCY, TRAINED, append_row, read_rows
+from scripts.benchmarks.kept import check_data, kept_network, unmeasured, validation_inputs
+from scripts.benchmarks.rows import LATENCY, append_row, read_rows
 from scripts.benchmarks.studies import DENSE, Study
-from scripts.benchmarks.train import onnx_path, seed_folder
+from scripts.benchmarks.train import seed_folder
+
+# What stands for a turn: the median of its calls, or for a network that is gated, whose calls differ, their mean.
+MEDIAN, MEAN = "median", "mean"
+# By statistic, the value of each round in seconds.
+Rounds = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How it is measured. max_other_load: share of all processor time that other programs may take."""
+    """How it is measured. num_calls: in each turn, rounded up so that every one of the inputs comes equally often.
+
+    max_other_load: share of all processor time that other programs may take.
+    """
 
     num_rounds: int = 21
-    num_calls: int = 300
+    num_calls: int = 256
     num_warmup_calls: int = 50
+    num_inputs: int = 256
     max_other_load: float = 0.1
 
 
@@ -53,48 +71,52 @@ class OtherLoad:
 
 
 def measure_missing(
-    study: Study, seed: int, results: Path, work: Path, protocol: Protocol, progress: Progress
+    study: Study, seed: int, data: DataSet, results: Path, work: Path, protocol: Protocol, progress: Progress
 ) -> list[dict[str, Any]]:
     """Time the networks of a seed that have a row but no latency row yet, and append theirs; returns the new rows.
 
-    The dense network is timed along in every call; ratios are to it, round by round.
-    Raises ValueError when an ONNX file is missing or other programs take more than the protocol allows; nothing is
-    then written.
+    The dense network and one that does nothing (the runtime's floor) are timed along in every call; ratios are to the
+    dense one, round by round.
+    Raises ValueError when an ONNX file is missing, the data are others, or other programs take more than the protocol
+    allows; nothing is then written.
     """
-    rows = [row for row in read_rows(results) if row["seed"] == seed]
-    measured = {(row["arm"], row["budget"]) for row in rows if row["kind"] == LATENCY}
-    trained = [Case(row["arm"], row["budget"], seed) for row in rows if row["kind"] == TRAINED]
-    missing = [case for case in trained if (case.arm, case.budget) not in measured]
+    rows = read_rows(results)
+    missing = unmeasured(rows, seed, LATENCY)
     if not missing:
         return []
-    dense = Case(DENSE, None, seed)
+    check_data(rows, seed, data)
+    dense, floor = Case(DENSE, None, seed), Case(FLOOR, None, seed)
+    inputs = validation_inputs(data, protocol.num_inputs)
     folder = seed_folder(work, study, seed)
     with locked(folder):
-        models = {case: _read(onnx_path(folder, case)) for case in dict.fromkeys([dense, *missing])}
-        medians, other_load = _measure(models, protocol, progress)
-    made = [_row(study, case, medians[case], medians[dense], other_load, protocol) for case in missing]
+        models = {case: kept_network(folder, case).read_bytes() for case in dict.fromkeys([dense, *missing])}
+        models[floor] = identity_network(data.input_shape)
+        rounds, other_load = _measure(models, inputs, protocol, progress)
+    measured = {
+        "floor_round_medians_s": list(rounds[floor][MEDIAN]),
+        "inputs": "validation",
+        "num_inputs": len(inputs),
+        "num_calls": _num_calls(protocol, len(inputs)),
+        "num_rounds": protocol.num_rounds,
+        "other_load": round(other_load, 4),
+        "environment": environment(),
+    }
+    made = [{**_row(study, case, models[case], rounds[case], rounds[dense]), **measured} for case in missing]
     return [row for row in made if append_row(results, row)]
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: is not there; remove its row from the results and train it again") from error
-
-
 def _measure(
-    models: Mapping[Case, bytes], protocol: Protocol, progress: Progress
-) -> tuple[dict[Case, list[float]], float]:
-    """(median of each round in seconds by case, share of processor time that others took)."""
+    models: Mapping[Case, bytes], inputs: np.ndarray, protocol: Protocol, progress: Progress
+) -> tuple[dict[Case, Rounds], float]:
+    """(rounds by case, share of processor time that others took)."""
     before = OtherLoad()
     time.sleep(1.0)
     _check_quiet(protocol, before.share())
     load = OtherLoad()
-    medians = time_rounds(models, protocol, progress)
+    rounds = time_rounds(models, inputs, protocol, progress)
     other_load = load.share()
     _check_quiet(protocol, other_load)
-    return medians, other_load
+    return rounds, other_load
 
 
 def _check_quiet(protocol: Protocol, other_load: float) -> None:
@@ -105,20 +127,15 @@ def _check_quiet(protocol: Protocol, other_load: float) -> None:
         )
 
 
-def _runner(content: bytes) -> Callable[[], Any]:
-    session = open_session(content)
-    one = session.get_inputs()[0]
-    inputs = {one.name: np.random.default_rng(0).standard_normal(one.shape).astype(np.float32)}
-    return lambda: session.run(None, inputs)
-
-
-def time_rounds(models: Mapping[Case, bytes], protocol: Protocol, progress: Progress) -> dict[Case, list[float]]:
-    """Median seconds of a call in each round; in every round each network has its turn, in a new order.
+def time_rounds(
+    models: Mapping[Case, bytes], inputs: np.ndarray, protocol: Protocol, progress: Progress
+) -> dict[Case, Rounds]:
+    """Median and mean seconds of a call in each round; in every round each network has its turn, in a new order.
 
     Each turn opens a new session: where its memory happens to lie makes a few percent, which would else stay the same
     in all rounds and pass for a property of the network.
     """
-    medians: dict[Case, list[float]] = {case: [] for case in models}
+    rounds: dict[Case, dict[str, list[float]]] = {case: {MEDIAN: [], MEAN: []} for case in models}
     order, shuffle = list(models), random.Random(0)
     gc.collect()
     gc.disable()
@@ -127,45 +144,53 @@ def time_rounds(models: Mapping[Case, bytes], protocol: Protocol, progress: Prog
             progress("measuring latency", number, protocol.num_rounds)
             shuffle.shuffle(order)
             for case in order:
-                medians[case].append(median(_time_calls(_runner(models[case]), protocol)))
+                samples = _time_calls(models[case], inputs, protocol)
+                rounds[case][MEDIAN].append(median(samples))
+                rounds[case][MEAN].append(sum(samples) / len(samples))
     finally:
         gc.enable()
     progress("measuring latency", protocol.num_rounds, protocol.num_rounds)
-    return medians
+    return dict(rounds)
 
 
-def _time_calls(run: Callable[[], Any], protocol: Protocol) -> list[float]:
-    for _ in range(protocol.num_warmup_calls):
-        run()
+def _time_calls(content: bytes, inputs: np.ndarray, protocol: Protocol) -> list[float]:
+    session = open_session(content)
+    name = session.get_inputs()[0].name
+    feeds = [{name: one[None]} for one in inputs]
+    for feed in itertools.islice(itertools.cycle(feeds), protocol.num_warmup_calls):
+        session.run(None, feed)
     samples = []
-    for _ in range(protocol.num_calls):
+    for feed in itertools.islice(itertools.cycle(feeds), _num_calls(protocol, len(feeds))):
         began = time.perf_counter()
-        run()
+        session.run(None, feed)
         samples.append(time.perf_counter() - began)
     return samples
 
 
-def _row(
-    study: Study,
-    case: Case,
-    medians: Sequence[float],
-    dense_medians: Sequence[float],
-    other_load: float,
-    protocol: Protocol,
-) -> dict[str, Any]:
-    ratio = median_interval([one / other for one, other in zip(medians, dense_medians, strict=True)])
+def _num_calls(protocol: Protocol, num_inputs: int) -> int:
+    """Whole cycles through the inputs."""
+    return math.ceil(protocol.num_calls / num_inputs) * num_inputs
+
+
+def is_gated(content: bytes) -> bool:
+    """Whether the input decides what an ONNX file computes."""
+    return any(node.op_type == "If" for node in onnx.load_model_from_string(content).graph.node)
+
+
+def _row(study: Study, case: Case, content: bytes, rounds: Rounds, dense_rounds: Rounds) -> dict[str, Any]:
+    # The ratio is one of like with like: means lie above medians, for every network.
+    statistic = MEAN if is_gated(content) else MEDIAN
+    values, dense_values = rounds[statistic], dense_rounds[statistic]
+    ratio = median_interval([one / other for one, other in zip(values, dense_values, strict=True)])
     return {
         "study": study.name,
         "kind": LATENCY,
         "arm": case.arm,
         "budget": case.budget,
         "seed": case.seed,
-        "median_s": median(medians),
-        "round_medians_s": list(medians),
-        "dense_round_medians_s": list(dense_medians),
+        "statistic": statistic,
+        f"{statistic}_s": median(values),
+        f"round_{statistic}s_s": list(values),
+        f"dense_round_{statistic}s_s": list(dense_values),
         "ratio_to_dense": {"value": ratio.value, "low": ratio.low, "high": ratio.high},
-        "num_calls": protocol.num_calls,
-        "num_rounds": protocol.num_rounds,
-        "other_load": round(other_load, 4),
-        "environment": environment(),
     }

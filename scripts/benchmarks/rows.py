@@ -14,8 +14,8 @@ import numpy as np
 
 SCHEMA = "edge-dendrite.benchmark-row"
 VERSION = 1
-# The kinds of rows: a network that was trained and tested; its latency.
-TRAINED, LATENCY = "trained", "latency"
+# The kinds of rows: a network that was trained and tested; its latency; its accuracy under noise; its peak memory.
+TRAINED, LATENCY, NOISE, MEMORY = "trained", "latency", "noise", "memory"
 # What makes a row that row. Budget is None for networks that are not cut.
 KEY = ("study", "kind", "arm", "budget", "seed")
 
@@ -25,6 +25,11 @@ Row = Mapping[str, Any]
 def key_of(row: Row) -> tuple[Any, ...]:
     """What a row is about."""
     return tuple(row[name] for name in KEY)
+
+
+def latency_s(row: Row) -> float:
+    """What stands for the calls of a latency row: their median, or the mean where the input decides the work."""
+    return row[f"{row.get('statistic', 'median')}_s"]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

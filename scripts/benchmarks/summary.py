@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_dendrite.paired import Interval, paired_difference
-from scripts.benchmarks.rows import TRAINED, Row, unpack_bits
+from scripts.benchmarks.rows import NOISE, TRAINED, Row, unpack_bits
 from scripts.benchmarks.studies import DENSE, DENSE_LONGER, OUR_ARMS, OURS, RECIPE, SAME_SHAPE, SCRATCH, Study
 
 
@@ -63,15 +63,39 @@ class Summary:
     @property
     def trained(self) -> list[Row]:
         """All rows of trained networks."""
-        return [row for key, row in self._rows.items() if key[0] == TRAINED]
+        return self.of_kind(TRAINED)
 
-    def compare(self, arm: str, other: str, budget: float) -> Comparison | None:
-        """Paired over seeds, or over test samples where there is one seed only; None without a common seed."""
-        mine = {row["seed"]: row for row in self.of(arm, budget)}
-        theirs = {row["seed"]: row for row in self.of(other, None if other in (DENSE, DENSE_LONGER) else budget)}
+    def of_kind(self, kind: str) -> list[Row]:
+        """Rows of all networks."""
+        return [row for key, row in self._rows.items() if key[0] == kind]
+
+    @property
+    def sigmas(self) -> list[float]:
+        """Of the noise under which networks were tested."""
+        return sorted({one["sigma"] for row in self.of_kind(NOISE) for one in row["noise"]})
+
+    def tested(self, arm: str, budget: float | None, sigma: float | None = None) -> dict[int, Row]:
+        """Results on test data by seed, under noise where sigma is given."""
+        if sigma is None:
+            return {row["seed"]: row for row in self.of(arm, budget)}
+        rows = self.of(arm, budget, NOISE)
+        return {row["seed"]: one for row in rows for one in row["noise"] if one["sigma"] == sigma}
+
+    def compare(self, arm: str, other: str, budget: float, sigma: float | None = None) -> Comparison | None:
+        """Paired over seeds, or over test samples where there is one seed only; None without a common seed.
+
+        Raises ValueError where the two were not tested on the same images.
+        """
+        mine = self.tested(arm, budget, sigma)
+        theirs = self.tested(other, None if other in (DENSE, DENSE_LONGER) else budget, sigma)
         seeds = sorted(mine.keys() & theirs.keys())
         if not seeds:
             return None
+        if any(mine[seed].get("images_sha256") != theirs[seed].get("images_sha256") for seed in seeds):
+            raise ValueError(
+                f"{self.study.name}: {arm} and {other} were tested under different noise of sigma {sigma:g}; remove "
+                "their noise rows and test them again on one machine"
+            )
         if len(seeds) > 1:
             pairs = [[group[seed]["test_accuracy"] for seed in seeds] for group in (mine, theirs)]
         else:
@@ -79,14 +103,19 @@ class Summary:
         num_samples = mine[seeds[0]]["test_correct"]["num_samples"]
         return Comparison(arm, other, paired_difference(*pairs), len(seeds), num_samples)
 
-    def comparisons(self, budget: float) -> list[Comparison]:
-        """Each of our arms against its shape from scratch, every peer, and the dense networks."""
+    def comparisons(self, budget: float, sigma: float | None = None) -> list[Comparison]:
+        """Each of our arms against its shape from scratch, every peer, and the dense networks; sigma: under noise."""
         return [
             found
             for arm in self._our_arms
             for other in self._others(arm, budget)
-            if (found := self.compare(arm, other, budget))
+            if (found := self.compare(arm, other, budget, sigma))
         ]
+
+    def rows_of_table(self, budget: float, kind: str) -> list[tuple[str, list[Row]]]:
+        """The dense networks and the arms at a budget with their rows of a kind; without those that have none."""
+        sizes = [(DENSE, None), (DENSE_LONGER, None), *((arm, budget) for arm in self.arms(budget))]
+        return [(arm, rows) for arm, size in sizes if (rows := self.of(arm, size, kind))]
 
     def _others(self, arm: str, budget: float) -> list[str]:
         """Its own shape from scratch, for the recipe plain networks of equal size, peers, the dense networks."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from edge_dendrite.paired import Interval
-from edge_dendrite.report.format import count, file_size, percent, seconds
+from edge_dendrite.report.format import file_size, percent
+from scripts.benchmarks.cells import accuracy, count_range, difference, other_name, seeds
+from scripts.benchmarks.latency_table import latency, latency_method, latency_sentence, ratio
+from scripts.benchmarks.memory_table import memory_section, memory_sentence
+from scripts.benchmarks.noise_table import noise_section
 from scripts.benchmarks.rows import LATENCY, Row
 from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE, Study
 from scripts.benchmarks.summary import Comparison, Summary, mean_and_spread
@@ -24,6 +27,7 @@ def markdown(summary: Summary, picture: str | None = None) -> str:
     for budget in study.budgets:
         if summary.arms(budget):
             lines += _budget(summary, budget)
+    lines += [*noise_section(summary), *memory_section(summary)]
     lines += ["## Made with", "", *_environments(summary), ""]
     return "\n".join(lines)
 
@@ -39,14 +43,7 @@ def _method(summary: Summary) -> Iterator[str]:
         f"{'Of our two arms, validation data name the recommended one. ' if study.more_epochs else ''}"
         "One thread everywhere."
     )
-    if any(summary.of(arm, None, LATENCY) for arm in (DENSE, DENSE_LONGER)):
-        yield ""
-        yield (
-            "Latency: ONNX Runtime on the processor below, batch 1, one thread, all networks of a seed in turns, each "
-            "turn with a new session; the ratio to the dense network is taken turn by turn (median and 95 % interval). "
-            f"`{DENSE_LONGER}` has the dense network's shape: how far its ratio is from 1 is what the measurement "
-            "itself cannot tell apart."
-        )
+    yield from latency_method(summary)
 
 
 def _training(study: Study) -> str:
@@ -79,34 +76,20 @@ def _findings(summary: Summary) -> Iterator[str]:
         yield from (f"  - {_sentence(one)}" for one in comparisons)
         if arm in SAME_SHAPE and not any(one.other in SAME_SHAPE.values() for one in comparisons):
             yield "  - is not compared with its own shape from scratch yet."
-        yield f"  - {_latency_sentence(summary, arm, budget)}"
+        yield f"  - {latency_sentence(summary, arm, budget)}"
+        yield from (f"  - {sentence}" for sentence in memory_sentence(summary, arm, budget))
 
 
 def _sentence(one: Comparison) -> str:
-    name = _other_name(one.other)
-    difference = _difference(one.difference)
+    name = other_name(one.other)
+    points = difference(one.difference)
     if one.words == "better":
         verb = "beats" if one.num_seeds > 1 else "is above, in one seed,"
-        return f"{verb} {name}: {difference} ({one.basis})."
+        return f"{verb} {name}: {points} ({one.basis})."
     if one.words == "worse":
         verb = "loses to" if one.num_seeds > 1 else "is below, in one seed,"
-        return f"**{verb}** {name}: {difference} ({one.basis})."
-    return f"does not beat {name}, and is not distinguishable from it: {difference} ({one.basis})."
-
-
-def _other_name(other: str) -> str:
-    return f"the same shape from scratch (`{other}`)" if other in SAME_SHAPE.values() else f"`{other}`"
-
-
-def _latency_sentence(summary: Summary, arm: str, budget: float) -> str:
-    rows = summary.of(arm, budget, LATENCY)
-    if not rows:
-        return "latency is not measured yet."
-    bounds = [row["ratio_to_dense"] for row in rows]
-    text = f"batch-1 median latency {_ratio(rows)} of the dense network's"
-    if all(one["high"] is not None and one["high"] < 1 for one in bounds):
-        return f"{text}: lower."
-    return f"{text}: **not lower** in every seed." if len(rows) > 1 else f"{text}: **not lower**."
+        return f"**{verb}** {name}: {points} ({one.basis})."
+    return f"does not beat {name}, and is not distinguishable from it: {points} ({one.basis})."
 
 
 def _budget(summary: Summary, budget: float) -> Iterator[str]:
@@ -118,50 +101,24 @@ def _budget(summary: Summary, budget: float) -> Iterator[str]:
             yield _network(arm, rows, summary.of(arm, size, LATENCY), arm == summary.recommended(budget))
     yield from ("", "| ours | against | difference in test accuracy | pairs | |", "|---|---|---:|---|---|")
     for one in summary.comparisons(budget):
-        other = _other_name(one.other)
-        yield f"| `{one.arm}` | {other} | {_difference(one.difference)} | {one.basis} | {one.words} |"
+        other = other_name(one.other)
+        yield f"| `{one.arm}` | {other} | {difference(one.difference)} | {one.basis} | {one.words} |"
     yield ""
 
 
 def _network(arm: str, rows: Sequence[Row], latencies: Sequence[Row], recommended: bool) -> str:
     cells = [
         f"**`{arm}`**" if recommended else f"`{arm}`",
-        ", ".join(str(row["seed"]) for row in rows),
-        _range([row["num_parameters"] for row in rows]),
-        _range([row["num_macs"] for row in rows]),
+        seeds(rows),
+        count_range([row["num_parameters"] for row in rows]),
+        count_range([row["num_macs"] for row in rows]),
         file_size(round(mean_and_spread([row["onnx_bytes"] for row in rows])[0])),
-        _accuracy([row["val_accuracy"] for row in rows]),
-        _accuracy([row["test_accuracy"] for row in rows]),
-        seconds(mean_and_spread([row["median_s"] for row in latencies])[0]) if latencies else "not measured",
-        _ratio(latencies) if latencies else "not measured",
+        accuracy([row["val_accuracy"] for row in rows]),
+        accuracy([row["test_accuracy"] for row in rows]),
+        latency(latencies),
+        ratio(latencies),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return count(low) if low == high else f"{count(low)} to {count(high)}"
-
-
-def _accuracy(values: Sequence[float]) -> str:
-    mean, spread = mean_and_spread(values)
-    return percent(mean, 2) if spread is None else f"{percent(mean, 2)} (± {100 * spread:.2f})"
-
-
-def _ratio(rows: Sequence[Row]) -> str:
-    """Of one seed with its interval, of several with their range."""
-    ratios = [row["ratio_to_dense"] for row in rows]
-    if len(ratios) == 1:
-        return f"{ratios[0]['value']:.2f} ({ratios[0]['low']:.2f} to {ratios[0]['high']:.2f}, seed {rows[0]['seed']})"
-    values = [one["value"] for one in ratios]
-    return f"{mean_and_spread(values)[0]:.2f} ({min(values):.2f} to {max(values):.2f} over {len(values)} seeds)"
-
-
-def _difference(interval: Interval) -> str:
-    text = f"{100 * interval.value:+.2f} points"
-    if interval.low is None or interval.high is None:
-        return f"{text} (no interval: too few pairs that differ)"
-    return f"{text} ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
 
 
 def _environments(summary: Summary) -> Iterator[str]:

@@ -4,50 +4,25 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+import onnx
 import pytest
-import torch
-from torch import nn
 
-from edge_dendrite.export.onnx import export_onnx
 from edge_dendrite.progress import silent
 from scripts.benchmarks import latency as latency_module
 from scripts.benchmarks.job import Case
-from scripts.benchmarks.latency import OtherLoad, Protocol, measure_missing
-from scripts.benchmarks.rows import append_row, read_rows
-from scripts.benchmarks.studies import find_study
-from scripts.benchmarks.train import onnx_path, seed_folder
+from scripts.benchmarks.latency import OtherLoad, Protocol, is_gated, measure_missing, time_rounds
+from scripts.benchmarks.rows import latency_s, read_rows
 
-STUDY = find_study("pruning-digits")
-QUICK = Protocol(num_rounds=7, num_calls=5, num_warmup_calls=1, max_other_load=1.0)
+QUICK = Protocol(num_rounds=7, num_calls=5, num_warmup_calls=1, max_other_load=1.0, num_inputs=5)
 
 
-def network(width: int) -> bytes:
-    torch.manual_seed(0)
-    layers = nn.Sequential(nn.Conv2d(1, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.Flatten())
-    return export_onnx(layers, (1, 16, 16), 17).content
+def measure(kept, protocol=QUICK, seed=0):
+    return measure_missing(kept.study, seed, kept.data, kept.rows, kept.work, protocol, silent)
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """Rows and files of three networks; the dense one does 1,000 times the work of the cut one."""
-    for case, width in [(Case("dense", None, 0), 96), (Case("edge-dendrite", 0.6, 0), 3)]:
-        append_row(tmp_path / "rows.jsonl", row(case))
-        path = onnx_path(seed_folder(tmp_path / "work", STUDY, 0), case)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(network(width))
-    return tmp_path
-
-
-def row(case):
-    return {"study": STUDY.name, "kind": "trained", "arm": case.arm, "budget": case.budget, "seed": case.seed}
-
-
-def measure(folder, protocol=QUICK, seed=0):
-    return measure_missing(STUDY, seed, folder / "rows.jsonl", folder / "work", protocol, silent)
-
-
-def test_a_row_for_each_network_with_its_ratio_to_the_dense_one(trained):
-    rows = {one["arm"]: one for one in measure(trained)}
+def test_a_row_for_each_network_with_its_ratio_to_the_dense_one(kept):
+    rows = {one["arm"]: one for one in measure(kept)}
     assert list(rows) == ["dense", "edge-dendrite"]
     assert rows["dense"]["ratio_to_dense"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     ours = rows["edge-dendrite"]
@@ -58,29 +33,32 @@ def test_a_row_for_each_network_with_its_ratio_to_the_dense_one(trained):
     assert ours["ratio_to_dense"] == {"value": ratios[3], "low": ratios[0], "high": ratios[6]}
     assert ours["ratio_to_dense"]["value"] < 1
     assert ours["num_calls"] == 5 and 0 <= ours["other_load"] <= 1
-    assert len(read_rows(trained / "rows.jsonl")) == 4
+    assert (ours["statistic"], ours["inputs"], ours["num_inputs"]) == ("median", "validation", 5)
+    assert ours["median_s"] == latency_s(ours) == sorted(ours["round_medians_s"])[3]
+    assert ours["floor_round_medians_s"] == rows["dense"]["floor_round_medians_s"]
+    assert len(ours["floor_round_medians_s"]) == 7
+    assert ours["floor_round_medians_s"] not in (ours["round_medians_s"], ours["dense_round_medians_s"])
+    assert len(read_rows(kept.rows)) == 4
 
 
-def test_what_is_measured_is_not_measured_again(trained):
-    measure(trained)
-    before = (trained / "rows.jsonl").read_bytes()
-    assert measure(trained) == []
-    assert measure(trained, seed=1) == []
-    assert (trained / "rows.jsonl").read_bytes() == before
-    late = Case("from-scratch", 0.6, 0)
-    append_row(trained / "rows.jsonl", row(late))
-    onnx_path(seed_folder(trained / "work", STUDY, 0), late).write_bytes(network(3))
-    assert [one["arm"] for one in measure(trained)] == ["from-scratch"]
+def test_what_is_measured_is_not_measured_again(kept, make_network):
+    measure(kept)
+    before = kept.rows.read_bytes()
+    assert measure(kept) == []
+    assert measure(kept, seed=1) == []
+    assert kept.rows.read_bytes() == before
+    kept.add(Case("from-scratch", 0.6, 0), make_network(3))
+    assert [one["arm"] for one in measure(kept)] == ["from-scratch"]
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_on_a_busy_machine_nothing_is_written(trained, monkeypatch, when):
+def test_on_a_busy_machine_nothing_is_written(kept, monkeypatch, when):
     shares = iter([0.5] if when == "before" else [0.0, 0.5])
     monkeypatch.setattr(OtherLoad, "share", lambda self: next(shares))
-    before = (trained / "rows.jsonl").read_bytes()
+    before = kept.rows.read_bytes()
     with pytest.raises(ValueError, match="other programs take 50 % of all processor time"):
-        measure(trained, Protocol(num_rounds=6, num_calls=2, num_warmup_calls=1))
-    assert (trained / "rows.jsonl").read_bytes() == before
+        measure(kept, Protocol(num_rounds=6, num_calls=2, num_warmup_calls=1))
+    assert kept.rows.read_bytes() == before
 
 
 def test_the_load_of_others_is_what_this_process_did_not_use(monkeypatch):
@@ -92,7 +70,83 @@ def test_the_load_of_others_is_what_this_process_did_not_use(monkeypatch):
     assert OtherLoad().share() == pytest.approx((3.0 * cpus - 1.0) / (10.0 * cpus))
 
 
-def test_a_missing_network_is_named(trained):
-    onnx_path(seed_folder(trained / "work", STUDY, 0), Case("edge-dendrite", 0.6, 0)).unlink()
+def test_a_missing_network_is_named(kept):
+    kept.path(Case("edge-dendrite", 0.6, 0)).unlink()
     with pytest.raises(ValueError, match=r"edge-dendrite-0\.6\.onnx: is not there; remove its row"):
-        measure(trained)
+        measure(kept)
+
+
+def test_networks_of_other_data_are_refused(kept, make_network):
+    kept.add(Case("from-scratch", 0.6, 0), make_network(3), data_sha256="0" * 64)
+    before = kept.rows.read_bytes()
+    with pytest.raises(ValueError, match="from-scratch of seed 0 was trained on other data"):
+        measure(kept)
+    assert kept.rows.read_bytes() == before
+
+
+class Clock:
+    """Time that passes only where a network runs, as its input says: what was timed is then known exactly."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.seen = 0.0, []
+        monkeypatch.setattr(latency_module.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(latency_module.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(OtherLoad, "share", lambda self: 0.0)
+        monkeypatch.setattr(latency_module, "open_session", lambda content: self)
+
+    def get_inputs(self):
+        return [onnx.ValueInfoProto(name="input")]
+
+    def run(self, outputs, feed):
+        self.seen.append(feed["input"])
+        self.now += float(feed["input"].max())
+
+
+def test_every_input_comes_equally_often_and_in_its_turn(monkeypatch):
+    clock = Clock(monkeypatch)
+    inputs = np.array([[1.0], [2.0], [9.0]], np.float32)
+    case = Case("dense", None, 0)
+    rounds = time_rounds({case: b""}, inputs, Protocol(num_rounds=2, num_calls=4, num_warmup_calls=4), silent)[case]
+    # The clock itself rounds: floats add up to almost these.
+    assert rounds == {"median": pytest.approx([2.0] * 2), "mean": pytest.approx([4.0] * 2)}
+    assert [one.shape for one in clock.seen] == [(1, 1)] * 20
+    assert [one.item() for one in clock.seen[:10]] == [1, 2, 9, 1, 1, 2, 9, 1, 2, 9]
+
+
+def gated() -> bytes:
+    """An ONNX file with one `If`."""
+    tensor = onnx.helper.make_tensor_value_info
+    ways = {
+        name: onnx.helper.make_graph(
+            [onnx.helper.make_node(operator, ["input"], [name])], name, [], [tensor(name, 1, [1, 1, 16, 16])]
+        )
+        for name, operator in (("then_branch", "Identity"), ("else_branch", "Neg"))
+    }
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["go"], value=onnx.helper.make_tensor("go", 9, [], [True])),
+        onnx.helper.make_node("If", ["go"], ["output"], **ways),
+    ]
+    ends = [tensor(name, 1, [1, 1, 16, 16]) for name in ("input", "output")]
+    graph = onnx.helper.make_graph(nodes, "gated", ends[:1], ends[1:])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]).SerializeToString()
+
+
+def test_a_gated_network_has_means_and_a_ratio_of_means(kept, monkeypatch, make_network):
+    kept.add(Case("dendritic", 0.6, 0), gated())
+    assert is_gated(gated()) and not is_gated(make_network(3))
+    clock = Clock(monkeypatch)
+    rows = {one["arm"]: one for one in measure(kept)}
+    images = kept.data.prepare(kept.data.validation.inputs[:5]).numpy()
+    assert all(any(np.array_equal(one[0], image) for image in images) for one in clock.seen)
+    row = rows["dendritic"]
+    mean = np.mean([image.max() for image in images])
+    assert row["statistic"] == "mean" and "median_s" not in row and "round_medians_s" not in row
+    assert latency_s(row) == row["mean_s"] == pytest.approx(mean, rel=1e-4)
+    assert row["round_means_s"] == row["dense_round_means_s"] == pytest.approx([mean] * 7, rel=1e-4)
+    assert row["ratio_to_dense"]["value"] == pytest.approx(1.0)
+    median = np.median([image.max() for image in images])
+    assert latency_s(rows["dense"]) == pytest.approx(median, rel=1e-4)
+
+
+def test_a_row_of_before_has_a_median():
+    assert latency_s({"median_s": 0.5}) == 0.5

@@ -183,3 +183,19 @@ def test_the_table_command_writes_both_files(undisturbed, tmp_path):
     assert main(["table", STUDY.name, "--results", str(tmp_path)]) == 0
     assert (tmp_path / f"{STUDY.name}.md").read_text().startswith("# Pruning on the embedded digits")
     assert "<svg" in (tmp_path / f"{STUDY.name}.svg").read_text()
+
+
+def test_what_is_measured_of_kept_networks_gets_into_the_table(undisturbed, tmp_path, capsys):
+    dense = (undisturbed / "rows.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (tmp_path / f"{STUDY.name}.jsonl").write_bytes(dense)
+    folders = [STUDY.name, "--results", str(tmp_path), "--work", str(undisturbed / "work")]
+    for command in (["noise"], ["memory"], ["latency", "--max-other-load", "1"]):
+        assert main([*command, *folders, "--seeds", "0,1"]) == 0
+    assert capsys.readouterr().out.count(f"{STUDY.name} seed 0 dense: ") == 3
+    rows = {row["kind"]: row for row in read_rows(tmp_path / f"{STUDY.name}.jsonl")}
+    assert list(rows) == ["trained", "noise", "memory", "latency"]
+    weak, strong = (rows["noise"]["noise"][at]["test_accuracy"] for at in (0, -1))
+    assert rows["trained"]["test_accuracy"] - 0.05 < weak and strong < weak
+    assert main(["table", *folders]) == 0
+    text = (tmp_path / f"{STUDY.name}.md").read_text()
+    assert all(words in text for words in ("## Under noise", "## Memory", "an identity network of the same input"))
