@@ -79,7 +79,8 @@ def _plain_attention() -> Iterator[None]:
 def _check_control_flow(module: nn.Module, example: torch.Tensor) -> None:
     """Tracing keeps one branch of an `if` on values and drops the other without a word; torch.export refuses it."""
     try:
-        with evaluating(module), torch.no_grad():
+        with evaluating(module), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a recurrent layer does to its own weights
             torch.export.export(module, (example,))
     except Exception as error:  # torch.export raises many kinds
         raise ExportError(

@@ -14,6 +14,7 @@ from torch import nn
 from edge_dendrite.errors import ModelError
 from edge_dendrite.importing import import_object
 from edge_dendrite.models.convnets import DigitsCNN, MnistCNN, ResNet8
+from edge_dendrite.models.recurrent import RowGRU
 from edge_dendrite.models.resnet18 import ResNet18, dendritic_resnet18
 
 
@@ -22,6 +23,7 @@ def builtin_models(num_classes: int = 10) -> dict[str, Callable[[], nn.Module]]:
     networks: dict[str, Callable[[int], nn.Module]] = {
         "digits-cnn": DigitsCNN,
         "mnist-cnn": MnistCNN,
+        "mnist-gru": RowGRU,
         "resnet8": ResNet8,
         "resnet18": ResNet18,
         "resnet18-dendritic": dendritic_resnet18,

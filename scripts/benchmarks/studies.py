@@ -124,6 +124,16 @@ STUDIES = (
         waves=RECIPE_WAVES,
     ),
     Study(
+        name="recipe-mnist-gru",
+        title="The recipe on a GRU that reads MNIST row by row",
+        data="mnist",
+        model="mnist-gru",
+        budgets=(0.75,),
+        fit=FitConfig(epochs=4, batch_size=128),
+        more_epochs=6,
+        waves=RECIPE_WAVES,
+    ),
+    Study(
         name="recipe-cifar10-jpeg",
         title="Pruning and branching on CIFAR-10-JPEG",
         data="cifar10",
