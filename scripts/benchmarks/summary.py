@@ -56,7 +56,7 @@ class Summary:
         return [arm for wave in self.study.waves for arm in wave if self.of(arm, budget)]
 
     @property
-    def _our_arms(self) -> list[str]:
+    def our_arms(self) -> list[str]:
         """Those that the study is about."""
         return [arm for wave in self.study.waves for arm in wave if arm in OUR_ARMS]
 
@@ -107,7 +107,7 @@ class Summary:
         """Each of our arms against its shape from scratch, every peer, and the dense networks; sigma: under noise."""
         return [
             found
-            for arm in self._our_arms
+            for arm in self.our_arms
             for other in self._others(arm, budget)
             if (found := self.compare(arm, other, budget, sigma))
         ]
@@ -131,14 +131,14 @@ class Summary:
 
     def recommended(self, budget: float) -> str | None:
         """Our arm with the higher mean accuracy on validation data; without a choice the one with the most seeds."""
-        arms = [arm for arm in self._our_arms if self.of(arm, budget)]
+        arms = [arm for arm in self.our_arms if self.of(arm, budget)]
         if not self.is_choice(budget):
             return max(arms, key=lambda arm: len(self.of(arm, budget)), default=None)
         return max(arms, key=lambda arm: math.fsum(row["val_accuracy"] for row in self.of(arm, budget)))
 
     def is_choice(self, budget: float) -> bool:
         """Whether all of our arms have the same seeds, so that validation data can choose."""
-        first, *others = ({row["seed"] for row in self.of(arm, budget)} for arm in self._our_arms)
+        first, *others = ({row["seed"] for row in self.of(arm, budget)} for arm in self.our_arms)
         return bool(first and others) and all(seeds == first for seeds in others)
 
     def has_shape_of(self, arm: str, other: str, budget: float) -> bool:

@@ -9,9 +9,10 @@ from edge_dendrite.report.format import file_size, percent
 from scripts.benchmarks.cells import accuracy, count_range, difference, other_name, seeds
 from scripts.benchmarks.latency_table import latency, latency_method, latency_sentence, ratio
 from scripts.benchmarks.memory_table import memory_section, memory_sentence
+from scripts.benchmarks.method_table import training_words
 from scripts.benchmarks.noise_table import noise_section
 from scripts.benchmarks.rows import LATENCY, Row
-from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE, Study
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE
 from scripts.benchmarks.summary import Comparison, Summary, mean_and_spread
 
 
@@ -34,34 +35,16 @@ def markdown(summary: Summary, picture: str | None = None) -> str:
 
 def _method(summary: Summary) -> Iterator[str]:
     study = summary.study
-    yield _training(study)
+    yield training_words(study)
     yield ""
     yield (
         "Test data are read once for each row, through ONNX Runtime. Intervals are 95 %, each on its own, of paired "
         "differences: over seeds (Student's t) from two seeds on. With one seed they are over test images and say "
         "nothing of how another seed would come out. Spreads are standard deviations over seeds. "
-        f"{'Of our two arms, validation data name the recommended one. ' if study.more_epochs else ''}"
+        f"{'Of our arms, validation data name the recommended one. ' if len(summary.our_arms) > 1 else ''}"
         "One thread everywhere."
     )
     yield from latency_method(summary)
-
-
-def _training(study: Study) -> str:
-    fit, more = study.fit, study.more_epochs
-    settings = (
-        f"(AdamW, one cycle, batch {fit.batch_size}, peak learning rate {fit.learning_rate:g}, weight decay "
-        f"{fit.weight_decay:g})"
-    )
-    if not more:
-        return f"Every network trains {fit.epochs} epochs {settings} from random weights, without a teacher."
-    return (
-        f"The dense network trains {fit.epochs} epochs {settings}. Every other network has {fit.epochs + more} "
-        f"epochs in all and the dense network as its teacher in the last {more} (from scratch: in all "
-        f"{fit.epochs + more}, in one schedule). All of a seed start from the same dense network and score on the same "
-        "training batches. Torch-Pruning's ratio is found by bisection: the largest network within the budget. Ours "
-        f"rounds widths to multiples of {study.prune.round_to}, Torch-Pruning to none, and scores anew in "
-        f"{study.prune.num_rounds} rounds, where Torch-Pruning, as in its examples, scores once."
-    )
 
 
 def _findings(summary: Summary) -> Iterator[str]:
