@@ -153,7 +153,7 @@ def print_steps(steps: Sequence[Mapping[str, Any]], metric: str) -> None:
         print_table("trials, best first", ["candidate", "loss on validation data"], words)
     for method, reason in trials.items():
         if isinstance(reason, str):
-            say(f"not tried: {method}: {reason}")
+            say(f"without a result: {method}: {reason}")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -192,5 +192,5 @@ def _range(values: Sequence[int]) -> str:
 
 def _bounds(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
-        return "too few pairs that differ"
+        return "none from these seeds"
     return f"{interval.low:+.4f} to {interval.high:+.4f}"

@@ -148,6 +148,9 @@ def all_sections() -> dict[str, str]:
         "planning": document("planning"),
         "pruning-mnist": study("pruning-mnist"),
         "pruning-cifar10-jpeg": study("pruning-cifar10-jpeg"),
+        "recipe-mnist": study("recipe-mnist"),
+        "gate-cifar10-jpeg": study("gate-cifar10-jpeg"),
+        "grow-mnist-tenth": study("grow-mnist-tenth"),
     }
 
 

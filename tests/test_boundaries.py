@@ -18,6 +18,7 @@ TORCH_FREE = [
         "__init__.py",
         "roles.py",
         "lock.py",
+        "paired.py",
         "importing.py",
         "errors.py",
         *(f"config/{path.name}" for path in (HOST / "config").glob("*.py")),

@@ -93,7 +93,8 @@ def controls(
     """Compress once for every seed, train all controls alike, and compare on test data.
 
     Each seed is a `compress_with_controls` in `out`/seed-N, so what is finished is kept and seeds can be added later.
-    With a `baseline` all seeds start from it. Test data are read once, when all is trained. The result is in
+    With a `baseline` all seeds start from it. Test data are read when all is trained, by every call anew: decide on the
+    number of seeds before you look. The result is in
     `out`/comparison.json too. Raises ConfigError for no seed or one that is there twice, and as
     `compress_with_controls`.
     """

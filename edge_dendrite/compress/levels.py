@@ -10,6 +10,7 @@ from torch import nn
 
 from edge_dendrite.boards import load_board
 from edge_dendrite.compress.batches import Batch
+from edge_dendrite.compress.connections.dense_layers import resolve_parameters
 from edge_dendrite.compress.connections.learned_groups import prune_groups
 from edge_dendrite.compress.connections.mask_folding import fold_masks, plan_folding
 from edge_dendrite.compress.connections.nm_sparsity import (
@@ -26,6 +27,7 @@ from edge_dendrite.compress.plan import Plan, find_tensor
 from edge_dendrite.compress.pruned import Planned, Pruned
 from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import BranchConfig, Budget, GroupConfig, LevelConfig, PruneConfig, SegmentConfig
+from edge_dendrite.errors import PruneError
 from edge_dendrite.progress import Progress, silent
 
 
@@ -42,7 +44,7 @@ def prune_at_level(
 
     2:4 sparsity has a ratio of its own: the budget says nothing there. Its result holds its zeros while it is trained;
     `bake_` makes it plain afterwards. A network that learns its groups by masks has chosen already: there level
-    "groups" folds the masks, whatever the budget.
+    "groups" folds the masks, and raises PruneError when that does not meet the budget.
     """
     if isinstance(config, PruneConfig):
         return prune(module, batches, budget, config, num_bytes=num_bytes, progress=progress)
@@ -50,11 +52,23 @@ def prune_at_level(
         return prune_segments(module, batches, budget, config, progress=progress)
     if isinstance(config, GroupConfig):
         if plan_folding(module).edits:
-            return fold_masks(module, batches)
+            return _folded(module, batches, budget)
         return prune_groups(module, batches, budget, config, progress=progress)
     if isinstance(config, BranchConfig):
         return branch(module, batches, budget, config, progress=progress)
     return prune_two_of_four(module, batches, load_board(config.board), config)
+
+
+def _folded(module: nn.Module, batches: Iterable[Batch], budget: Budget) -> Pruned:
+    folded = fold_masks(module, batches)
+    _, target = resolve_parameters(module, budget)
+    number = sum(one.numel() for one in folded.module.parameters())
+    if number > target:
+        raise PruneError(
+            f"the masks of this network choose its size: {number:,} parameters, more than the budget of {target:,}. "
+            "Give a larger budget, or prune the folded network further"
+        )
+    return folded
 
 
 def plan_at_level(

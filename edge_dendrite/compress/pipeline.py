@@ -25,6 +25,7 @@ from torch import nn
 from edge_dendrite.compress.check import check_fits
 from edge_dendrite.compress.controls import dendrites_zeroed, same_shape_from_scratch
 from edge_dendrite.compress.identity import digest_of
+from edge_dendrite.compress.layers.build import ATTENTION
 from edge_dendrite.compress.layers.dendrites import has_dendrites
 from edge_dendrite.compress.levels import hold_same_zeros_, plan_at_level, prune_at_level
 from edge_dendrite.compress.model import CompressedModel, weights_digest
@@ -167,7 +168,7 @@ class _Run:
         newborn = self._stages.new_network(config.fit.seed)
         if isinstance(config.prune, RecipeConfig):
             batches = list(itertools.islice(data.batches(data.train, config.fit.batch_size), 1))
-            rehearse(newborn, batches, budget, config.prune)
+            rehearse(newborn, batches, budget, config.prune, config.finetune_epochs)
             return
         quick: dict[str, Any] = {"num_batches": 1}
         if hasattr(level, "num_rounds"):
@@ -195,7 +196,9 @@ class _Run:
                 return self._searched(baseline, teacher, self._config.budget.max_drop)
             return self._compressed_to(self._config.budget, baseline, teacher, key)
 
-        return self._stages.stage(self._stages.folder, self._full_recipe(baseline), make)
+        # How long the search may be says what it finds; for one size, and for controls, it says nothing.
+        searched = {} if self._config.budget.max_drop is None else {"max_epochs": self._config.max_epochs}
+        return self._stages.stage(self._stages.folder, {**self._full_recipe(baseline), **searched}, make)
 
     def _compressed_to(self, budget: Budget, baseline: CompressedModel, teacher: Teacher, key: str) -> CompressedModel:
         if isinstance(self._config.prune, RecipeConfig):
@@ -216,9 +219,18 @@ class _Run:
         self, budget: Budget, baseline: CompressedModel, teacher: Teacher, recipe: RecipeConfig, key: str
     ) -> CompressedModel:
         history: list[dict[str, Any]] = []
+        seed = self._config.fit.seed
+        recipe = replace(
+            recipe,
+            seed=recipe.seed + seed,
+            branch=replace(recipe.branch, seed=recipe.branch.seed + seed),
+            grow=replace(recipe.grow, seed=recipe.grow.seed + seed),
+        )
 
         def train(module: nn.Module, epochs: int) -> None:
-            own_key = digest_of([key, weights_digest(module)])
+            # Not by weights: trials that are made again on another device differ in their last bits.
+            shapes = [[name, list(value.shape)] for name, value in module.named_parameters()]
+            own_key = digest_of([key, "fine-tune", shapes])
             config = replace(self._config.fit, epochs=epochs)
             history.extend(self._stages.trained(module, COMPRESSED, config, teacher, own_key).history)
 
@@ -261,7 +273,8 @@ class _Run:
         self, baseline: CompressedModel, compressed: CompressedModel, teacher: Teacher
     ) -> tuple[CompressedModel, ...]:
         found = [self._longer(baseline, teacher), self._scratch(compressed, teacher)]
-        if any(isinstance(edit, Replace) for edit in compressed.plan.edits):
+        # Attention is replaced by its equal to be pruned: that is a plain network still.
+        if any(isinstance(edit, Replace) and edit.kind != ATTENTION for edit in compressed.plan.edits):
             try:
                 found.append(self._equal_capacity(baseline, compressed, teacher))
             except PruneError as error:

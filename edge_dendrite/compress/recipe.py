@@ -81,13 +81,15 @@ def reduce(
     for so few epochs that the trials leave none.
     """
     config = config or RecipeConfig()
+    _check_epochs(epochs)
     _, target = resolve_parameters(module, budget)
     per_epoch = data.num_train_batches(config.trial_batch_size)
     num_steps = max(1, min(config.trial_steps, int(config.trial_share * epochs * per_epoch / _ROUNDS)))
     last = epochs - math.ceil(_ROUNDS * num_steps / per_epoch)
     if last < 1:
         raise PruneError(
-            f"{epochs} epochs are too few for the recipe: it takes one of them for trials; give at least 2"
+            f"the trials of the candidate that is taken need {epochs - last} of {epochs} epochs; give more, or a "
+            "smaller trial_share"
         )
 
     def validate(network: nn.Module) -> float:
@@ -107,8 +109,10 @@ def reduce(
     return Reduced(best.module.eval(), plan, best.kept, tuple(steps))
 
 
-def rehearse(module: nn.Module, batches: Sequence[Batch], budget: Budget, config: RecipeConfig) -> None:
-    """Raise PruneError where no way of the recipe leads from `module`, trained or not, to the budget of parameters."""
+def rehearse(module: nn.Module, batches: Sequence[Batch], budget: Budget, config: RecipeConfig, epochs: int) -> None:
+    """Raise PruneError where no way of the recipe leads from `module`, trained or not, to the budget of parameters, and
+    where the epochs are too few."""
+    _check_epochs(epochs)
     _, target = resolve_parameters(module, budget)
     quick = replace(
         config,
@@ -118,6 +122,11 @@ def rehearse(module: nn.Module, batches: Sequence[Batch], budget: Budget, config
     found, reasons = first_of_each_shape(module, candidates(quick), batches, target, quick)
     if not found:
         raise _no_way(target, reasons)
+
+
+def _check_epochs(epochs: int) -> None:
+    if epochs < 2:
+        raise PruneError("the recipe needs 2 epochs or more after the cut: its trials take a part of them")
 
 
 def _no_way(target: int, seen: Mapping[str, float | str]) -> PruneError:

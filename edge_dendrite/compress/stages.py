@@ -16,7 +16,7 @@ from edge_dendrite.compress.identity import digest_of, source_digest
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.model import CompressedModel, load
 from edge_dendrite.compress.record import RECORD, WEIGHTS, read_record
-from edge_dendrite.config import FitConfig
+from edge_dendrite.config import FitConfig, GateConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ModelError
 from edge_dendrite.models.source import build
@@ -102,11 +102,13 @@ class Stages:
         return evaluate(module, self.data, self.data.validation, self.metric)
 
     def _identity(self) -> dict[str, Any]:
+        network = build(self.factory, self.source)
         return {
             "data": self.data.fingerprint(),
             "source": self.source,
-            "network": source_digest(build(self.factory, self.source)),
+            "network": source_digest(network),
             "metric": metric_name(self.metric),
+            **({"gates": GateConfig().to_dict()} if has_gates(network) else {}),
         }
 
     def _reuse(self, folder: Path, recipe: dict[str, Any]) -> CompressedModel:

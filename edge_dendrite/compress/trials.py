@@ -37,6 +37,8 @@ class Diverged(Exception):
 class Trial:
     """A network on trial, trained in place by distillation at a constant learning rate.
 
+    Plainer than `fit`, for comparing: in float32, without norms that are there only in training, without features of
+    the teacher, and without the penalty of gates.
     num_steps: so many it has been trained for. loss: on validation data after them.
     """
 

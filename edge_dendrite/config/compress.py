@@ -33,7 +33,7 @@ class CompressConfig(Config):
 
     fit: training of the baseline. finetune_epochs: epochs of distillation after pruning; every control gets the
     same total. controls: whether to train them. max_epochs: that the search for a budget of max_drop may take in all:
-    finetune_epochs for each size that is tried, six sizes at most.
+    finetune_epochs for each size that is tried, six sizes at most; trials of the recipe that lose come on top.
     """
 
     budget: Budget

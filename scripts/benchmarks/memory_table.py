@@ -33,7 +33,8 @@ def memory_section(summary: Summary) -> Iterator[str]:
         f"the floor's repeats differ is {HIDDEN}."
     )
     yield ""
-    yield f"| network | fewer parameters | seeds | peak | above the floor | of dense | at most {CLAIMED_RATIO} of it |"
+    claim_words = f"at most {CLAIMED_RATIO} of it"
+    yield f"| network | {summary.study.cut} | seeds | peak | above the floor | of dense | {claim_words} |"
     yield "|---|---:|---:|---:|---:|---:|---|"
     for arm, budget in _networks(summary):
         if found := summary.of(arm, budget, MEMORY):

@@ -36,10 +36,15 @@ def _sentences(study: Study) -> Iterator[str]:
     if not more:
         yield f"Every network trains {fit.epochs} epochs {settings} from random weights, without a teacher."
         return
+    shared = "All of a seed start from the same dense network and score on the same training batches."
+    if GROWN in arms:
+        yield f"The dense network trains {fit.epochs} epochs {settings}. {shared}"
+        yield from _of_growth(study, PERFORATED_AI in arms, EQUAL_CAPACITY in arms)
+        return
     yield (
         f"The dense network trains {fit.epochs} epochs {settings}. Every other network has {fit.epochs + more} epochs "
         f"in all and the dense network as its teacher in the last {more} (from scratch: in all {fit.epochs + more}, in "
-        "one schedule). All of a seed start from the same dense network and score on the same training batches."
+        f"one schedule). {shared}"
     )
     if UNIFORM_L2 in arms:
         yield (
@@ -54,28 +59,32 @@ def _sentences(study: Study) -> Iterator[str]:
             f"`{RECIPE}` tries candidates for {3 * study.recipe.trial_steps} steps at most, which count among its "
             "epochs, and takes the one with the smallest loss on validation data; the trials of the others come on top."
         )
-    if GROWN in arms:
-        yield from _of_growth(study, PERFORATED_AI in arms, EQUAL_CAPACITY in arms)
     if GATED in arms:
         yield (
-            "Each gate may let at most the rest of the inputs into its block; what closed blocks do instead is the "
+            "Each gate is trained towards at most the rest of the inputs; what closed blocks do instead is the "
             f"block with branches for its layers (`{GATED}`) or one linear map."
         )
 
 
 def _of_growth(study: Study, has_peer: bool, has_equal: bool) -> Iterator[str]:
+    dense, more, grow = study.fit.epochs, study.more_epochs, study.grow_epochs
     yield (
-        f"All but `reduced` have {study.grow_epochs} epochs beyond that. Dendrites may add "
-        f"{percent(study.grow_share, 0)} to the parameters of `reduced`; they are added at the start and in the middle "
-        "of these epochs, and `reduced-longer` is as often taken back to its best weights."
+        f"`reduced` is pruned from it and has {dense + more} epochs in all, with the dense network as its teacher "
+        f"after the cut; all others have {dense + more + grow}. Dendrites may add {percent(study.grow_share, 0)} to "
+        "the parameters of `reduced`; they are added at the start and in the middle of the last epochs. The weights that "
+        "were best on validation data are kept, and dendrites without which validation is as good are removed; "
+        "`reduced-longer` keeps its best weights at the same moments, and the others their last ones. From scratch: "
+        "all epochs in one schedule. `dendrites-zeroed` is not trained."
     )
     if has_equal:
         yield (
             f"`{EQUAL_CAPACITY}` is pruned from the dense network to as many parameters as the grown one has, widths "
-            "of any number, and has the same epochs in the same parts."
+            "of any number, with the same epochs in the same parts."
         )
     if has_peer:
         yield (
             f"`{PERFORATED_AI}` is version 3.2.9 with its gradient-descent dendrites, unattended, one set added in the "
-            "middle of the same epochs of the same network; its parameters are those of its ONNX file."
+            "middle of the same epochs of the same network, in float32 and without norms that are there only in "
+            "training; half the peak learning rate, falling to a hundredth before and after. Its parameters are those "
+            "of its ONNX file, without tensors of one element."
         )

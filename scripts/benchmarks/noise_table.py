@@ -29,7 +29,7 @@ def noise_section(summary: Summary) -> Iterator[str]:
 
 def _budget(summary: Summary, budget: float) -> Iterator[str]:
     names = [f"sigma {sigma:g}" for sigma in summary.sigmas]
-    yield from (f"### {percent(budget, 0)} fewer parameters, under noise", "")
+    yield from (f"### {percent(budget, 0)} {summary.study.cut}, under noise", "")
     yield f"| network | seeds | no noise | {' | '.join(names)} |"
     yield f"|---|---:|---:|{'---:|' * len(names)}"
     for arm, rows in summary.rows_of_table(budget, NOISE):

@@ -14,21 +14,33 @@ from scripts.benchmarks.studies import (
     DENDRITIC,
     DENSE,
     DENSE_LONGER,
+    EQUAL_CAPACITY,
+    GATED,
+    GATED_LINEAR,
     GLOBAL_L2,
     GLOBAL_TAYLOR,
     GRADUAL,
     GRADUAL_SCRATCH,
+    GROWN,
+    GROWN_BY_GRADIENT,
+    GROWN_SCRATCH,
     NARROW,
     OURS,
+    PARAMETERS,
+    PERFORATED_AI,
     PLAIN_GROUPS,
+    RECIPE,
+    RECIPE_SCRATCH,
+    REDUCED,
+    REDUCED_LONGER,
     SCRATCH,
     UNIFORM_L2,
+    ZEROED,
 )
 from scripts.benchmarks.summary import Summary, mean_and_spread
 
 # Colours of Okabe and Ito, dark enough on white; markers differ too, for those who see no colours.
-_OTHER = ("#57606a", "x", ":")
-_LOOKS = {
+LOOKS = {
     DENSE: ("#1b1f24", "o", "-"),
     DENSE_LONGER: ("#57606a", "s", "-"),
     OURS: ("#0072b2", "o", "-"),
@@ -37,6 +49,18 @@ _LOOKS = {
     GRADUAL_SCRATCH: ("#e08a4f", "D", "--"),
     UNIFORM_L2: ("#00805d", "^", ":"),
     GLOBAL_L2: ("#806600", "v", ":"),
+    RECIPE: ("#00805d", "*", "-"),
+    RECIPE_SCRATCH: ("#a84f82", "*", "--"),
+    REDUCED: ("#806600", "v", ":"),
+    REDUCED_LONGER: ("#c04f00", "s", "-"),
+    GROWN: ("#0072b2", "o", "-"),
+    GROWN_BY_GRADIENT: ("#3f9bd8", "D", "-"),
+    GROWN_SCRATCH: ("#e08a4f", "D", "--"),
+    ZEROED: ("#57606a", "x", ":"),
+    EQUAL_CAPACITY: ("#a84f82", "P", "-"),
+    PERFORATED_AI: ("#00805d", "^", ":"),
+    GATED: ("#0072b2", "o", "-"),
+    GATED_LINEAR: ("#c04f00", "s", "--"),
     DENDRITIC: ("#0072b2", "o", "-"),
     PLAIN_GROUPS: ("#c04f00", "s", "--"),
     NARROW: ("#806600", "v", ":"),
@@ -78,7 +102,7 @@ def _draw(axes: Any, summary: Summary, arm: str) -> None:
             points.append((size, mean, mean - min(accuracies), max(accuracies) - mean))
     if not points:
         return
-    colour, marker, dashes = _LOOKS.get(arm, _OTHER)
+    colour, marker, dashes = LOOKS[arm]
     sizes, means, below, above = zip(*points, strict=True)
     axes.errorbar(
         sizes, means, (below, above), color=colour, marker=marker, linestyle=dashes, capsize=3, markersize=6, label=arm
@@ -86,6 +110,8 @@ def _draw(axes: Any, summary: Summary, arm: str) -> None:
 
 
 def _ticks(summary: Summary) -> list[int]:
-    """The dense network's size and each budget's."""
-    dense = max(row["num_parameters"] for row in summary.trained)
-    return [round(dense * (1 - budget)) for budget in (0.0, *summary.study.budgets)]
+    """The dense network's size and each budget's; of budgets that are no sizes, the sizes that came out."""
+    sizes = [row["num_parameters"] for row in summary.trained]
+    if summary.study.cut != PARAMETERS:
+        return sorted({min(sizes), max(sizes)})
+    return [round(max(sizes) * (1 - budget)) for budget in (0.0, *summary.study.budgets)]

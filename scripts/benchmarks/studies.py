@@ -24,6 +24,9 @@ GLOBAL_L2 = "torch-pruning-global-l2"
 GLOBAL_TAYLOR = "torch-pruning-global-taylor"
 
 
+PARAMETERS = "fewer parameters"
+
+
 @dataclass(frozen=True)
 class Study:
     """One network on one data set, at several sizes.
@@ -45,7 +48,7 @@ class Study:
     more_epochs: int
     waves: tuple[tuple[str, ...], ...]
     note: str = ""
-    cut: str = "fewer parameters"
+    cut: str = PARAMETERS
     prune: PruneConfig = PruneConfig()
     distil: DistilConfig = DistilConfig()
     recipe: RecipeConfig = RecipeConfig()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from edge_dendrite.report.format import file_size, percent
 from scripts.benchmarks.cells import accuracy, count_range, difference, other_name, seeds
+from scripts.benchmarks.gate_table import gate_section
 from scripts.benchmarks.latency_table import latency, latency_method, latency_sentence, ratio
 from scripts.benchmarks.memory_table import memory_section, memory_sentence
 from scripts.benchmarks.method_table import training_words
@@ -28,7 +29,7 @@ def markdown(summary: Summary, picture: str | None = None) -> str:
     for budget in study.budgets:
         if summary.arms(budget):
             lines += _budget(summary, budget)
-    lines += [*noise_section(summary), *memory_section(summary)]
+    lines += [*gate_section(summary), *noise_section(summary), *memory_section(summary)]
     lines += ["## Made with", "", *_environments(summary), ""]
     return "\n".join(lines)
 
@@ -48,6 +49,8 @@ def _method(summary: Summary) -> Iterator[str]:
 
 
 def _findings(summary: Summary) -> Iterator[str]:
+    if not any(summary.recommended(budget) for budget in summary.study.budgets):
+        yield "No network of ours is trained yet."
     for budget in summary.study.budgets:
         arm = summary.recommended(budget)
         if arm is None:

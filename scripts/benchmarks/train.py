@@ -135,11 +135,17 @@ def _row(shared: Seed, job: Job, made: nn.Module | Foreign, exported: OnnxModel)
             "more_epochs": shared.study.more_epochs,
             "distil": shared.study.distil.to_dict(),
             "prune": shared.study.prune.to_dict(),
+            **({"grow": _growth(shared.study)} if shared.study.grow_epochs else {}),
+            **({"train_share": shared.study.train_share} if shared.study.train_share < 1.0 else {}),
         },
         "data_sha256": shared.fingerprint,
         "dense_sha256": weights_digest(shared.dense.module),
         "environment": environment(),
     }
+
+
+def _growth(study: Study) -> dict[str, Any]:
+    return {"config": study.grow.to_dict(), "share": study.grow_share, "epochs": study.grow_epochs}
 
 
 def _test(exported: OnnxModel, data: DataSet) -> np.ndarray:

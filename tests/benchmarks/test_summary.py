@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from scripts.benchmarks.plot import accuracy_svg
+from scripts.benchmarks.method_table import training_words
+from scripts.benchmarks.plot import LOOKS, accuracy_svg
 from scripts.benchmarks.rows import pack_bits
 from scripts.benchmarks.studies import STUDIES, find_study
 from scripts.benchmarks.summary import Summary
@@ -166,3 +167,15 @@ def test_every_study_has_arms_that_exist():
         assert {arm for wave in study.waves for arm in wave} <= set(ARMS)
     with pytest.raises(ValueError, match="does not exist; there are pruning-mnist"):
         find_study("pruning-minst")
+
+
+def test_arms_of_a_study_look_different_in_its_plot():
+    for study in STUDIES:
+        looks = [LOOKS[arm] for wave in study.waves for arm in wave]
+        assert len(set(looks)) == len(looks), study.name
+
+
+def test_the_method_says_the_epochs_that_the_arms_of_growth_have():
+    study = find_study("grow-digits")
+    text = training_words(study)
+    assert "has 10 epochs in all" in text and "all others have 14" in text

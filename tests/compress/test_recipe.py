@@ -126,7 +126,7 @@ def test_no_way_at_all(trained, data, batches):
 
 
 def test_too_few_epochs(trained, data, batches):
-    with pytest.raises(PruneError, match="1 epochs are too few for the recipe"):
+    with pytest.raises(PruneError, match="the recipe needs 2 epochs or more"):
         made(trained, data, batches, 3_000, epochs=1)
 
 

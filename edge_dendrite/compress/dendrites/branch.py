@@ -72,14 +72,15 @@ def branch(
     taken = list(itertools.islice(endless(batches), config.num_batches))
     inputs = taken[0][0]
     layers, kept = find_dense_layers(module, inputs)
-    start, target = resolve_parameters(module, budget or Budget(max_parameters=1))
+    start = sum(one.numel() for one in module.parameters())
     fields = _fields(module, layers, taken, config, kept)
     progress("fitting branches", 0, len(fields) + 1)
     samples = collect(module, fields, taken, config.num_samples, config.seed, loss)
     _keep_unreached(fields, samples, kept)
     options = {name: _options(module, one, samples[name], config) for name, one in fields.items()}
     least = start - sum(one[0].num_parameters - one[-1].num_parameters for one in options.values())
-    chosen = choose_branches(options, start, least if budget is None else target)
+    target = least if budget is None else resolve_parameters(module, budget)[1]
+    chosen = choose_branches(options, start, target)
     if chosen is None:
         raise PruneError(
             f"the budget of {target:,} parameters cannot be reached by branching: {least:,} of {start:,} stay. Give a "
