@@ -109,8 +109,12 @@ class Candidate:
             return prune(module, batches, budget, settings)
         # Branches of blocks gather inputs by number: such layers, and those that feed them, could not be pruned then.
         layers = config.branch.layers or tuple(re.escape(one) for one in layers_with_fields(module, batches[0][0]))
+        branching = replace(config.branch, layers=layers)
         between = max(num_parameters, round(self.first * num_parameters))
-        branched = branch(module, batches, Budget(max_parameters=between), replace(config.branch, layers=layers))
+        try:
+            branched = branch(module, batches, Budget(max_parameters=between), branching)
+        except PruneError:  # it does not reach so far: as far as it does
+            branched = branch(module, batches, None, branching)
         if sum(one.numel() for one in branched.module.parameters()) <= num_parameters:
             return branched
         pruned = prune(branched.module, batches, budget, settings)

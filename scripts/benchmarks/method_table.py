@@ -71,8 +71,8 @@ def _of_growth(study: Study, has_peer: bool, has_equal: bool) -> Iterator[str]:
     yield (
         f"`reduced` is pruned from it and has {dense + more} epochs in all, with the dense network as its teacher "
         f"after the cut; all others have {dense + more + grow}. Dendrites may add {percent(study.grow_share, 0)} to "
-        "the parameters of `reduced`; they are added at the start and in the middle of the last epochs. The weights that "
-        "were best on validation data are kept, and dendrites without which validation is as good are removed; "
+        "the parameters of `reduced`; they are added at the start and in the middle of the last epochs. The weights "
+        "that were best on validation data are kept, and dendrites without which validation is as good are removed; "
         "`reduced-longer` keeps its best weights at the same moments, and the others their last ones. From scratch: "
         "all epochs in one schedule. `dendrites-zeroed` is not trained."
     )
