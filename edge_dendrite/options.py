@@ -1,0 +1,95 @@
+"""The words and flags that several commands share, and those of `compress`: their names, help and bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_dendrite.config import LEARNED, LEVELS, SCOPES, SCORES
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="built-in name, package.module:factory, folder of a saved model, .onnx file"),
+]
+DataOption = Annotated[
+    str,
+    typer.Option("--data", help="digits, mnist:DIR, cifar10:DIR, images:DIR or package.module:function (a DataSet)"),
+]
+MetricOption = Annotated[str, typer.Option("--metric", help="accuracy, or package.module:function(outputs, targets)")]
+ImageSizeOption = Annotated[
+    str | None,
+    typer.Option("--image-size", metavar="HxW", help="resize images of a folder; default: size of the first"),
+]
+FactoryOption = Annotated[
+    str | None, typer.Option("--factory", help="package.module:factory of a saved model's own class")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON on stdout instead of text")]
+RatioOption = Annotated[
+    float | None, typer.Option("--pruning-ratio", help="fraction of parameters to remove  [default: 0.6]")
+]
+ParametersOption = Annotated[int | None, typer.Option("--max-parameters", help="instead: parameters that may stay")]
+RoundToOption = Annotated[
+    int | None, typer.Option("--round-to", help="layer widths become multiples of this  [default: 8]", min=1)
+]
+MacsRatioOption = Annotated[
+    float | None, typer.Option("--macs-ratio", help="instead: fraction of multiply-accumulates to remove")
+]
+MacsOption = Annotated[int | None, typer.Option("--max-macs", help="instead: multiply-accumulates that may stay")]
+BytesOption = Annotated[int | None, typer.Option("--max-onnx-bytes", help="instead: size of the exported file")]
+DropOption = Annotated[
+    float | None,
+    typer.Option("--max-drop", help="instead: the smallest network that loses at most this on validation data"),
+]
+LevelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--level", help=f"what is removed: {', '.join(LEVELS)}  [default: neurons, or recipe with --max-drop alone]"
+    ),
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option("--seeds", help="do all of it with so many seeds, and compare with the controls on test data", min=1),
+]
+MaxEpochsOption = Annotated[
+    int | None, typer.Option("--max-epochs", help="that the search for --max-drop may take in all")
+]
+BoardOption = Annotated[str | None, typer.Option("--target", help="board for --level 2:4; see `boards`")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps: where it is trained")]
+ChannelsLastOption = Annotated[
+    bool, typer.Option("--channels-last", help="train images with channels last in memory: mostly faster")
+]
+NormsOption = Annotated[
+    bool,
+    typer.Option("--transient-norms", help="a batch norm for layers without one while they train, folded afterwards"),
+]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help="float32, bfloat16, float16 (CUDA)")]
+PatienceOption = Annotated[
+    int | None, typer.Option("--patience", help="stop after so many epochs without gain on validation data")
+]
+EmaOption = Annotated[float | None, typer.Option("--ema-decay", help="average the weights, for instance 0.999")]
+ScoreOption = Annotated[str | None, typer.Option("--score", help=f"{', '.join((*SCORES, LEARNED))}  [default: taylor]")]
+ScopeOption = Annotated[str | None, typer.Option("--scope", help=f"{', '.join(SCOPES)}  [default: global]")]
+LayerOption = Annotated[
+    list[str] | None,
+    typer.Option("--layer", metavar="NAME=keep|RATIO", help="a rule for the layers of this name or expression; repeat"),
+]
+NormalisedOption = Annotated[
+    bool, typer.Option("--normalised-units", help="also cut units under a LayerNorm or RMSNorm (residual width)")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="training of the baseline  [default: by --data]")]
+FinetuneOption = Annotated[
+    int | None, typer.Option("--finetune-epochs", help="distillation after pruning  [default: by --data]")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="of weights and order of the data  [default: 0]")]
+SshConfigOption = Annotated[Path | None, typer.Option("--ssh-config", help="ssh_config file instead of your own")]
+PythonOption = Annotated[str, typer.Option("--python", help="Python 3.6 or newer on the board")]
+RemoteDirOption = Annotated[
+    str, typer.Option("--remote-dir", help="folder on the board  [default: ~/.cache/edge-dendrite]")
+]
+DurationOption = Annotated[float, typer.Option("--duration", help="latency phase in seconds", min=0.01)]
+OtherLoadOption = Annotated[
+    float, typer.Option("--max-other-load", help="share of processor time that others may use", min=0.001)
+]
+ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads", min=1)]
