@@ -58,7 +58,7 @@ def compress_config(
     values |= _given({"finetune_epochs": finetune_epochs, "max_epochs": max_epochs})
     if given := _given(budget):
         values["budget"] = given
-    if "max_drop" in values["budget"] and not _given(prune) and "prune" not in values:
+    if values["budget"].get("max_drop") is not None and not _given(prune) and "prune" not in values:
         prune = {"level": RECIPE}
     level = prune.get("level") or values.get("prune", {}).get("level", "neurons")
     if prune.get("layers") and level != "neurons":

@@ -22,6 +22,7 @@ from edge_dendrite.config import (
     TwoOfFourConfig,
 )
 from edge_dendrite.errors import ConfigError
+from edge_dendrite.inputs import compress_config
 
 
 @pytest.mark.parametrize(
@@ -225,3 +226,16 @@ def test_what_was_recorded_before_a_setting_existed_stays_equal():
     assert not {"ema_decay", "precision", "patience"} & set(FitConfig().to_dict())
     assert FitConfig(patience=4).to_dict()["patience"] == 4
     assert not {"features", "feature_weight"} & set(DistilConfig().to_dict())
+
+
+def test_a_budget_that_names_max_drop_without_one_is_no_search(tmp_path):
+    file = tmp_path / "saved.json"
+    file.write_text(json.dumps({"budget": Budget(pruning_ratio=0.5).to_dict()}), "utf-8")
+    assert compress_config(file, "digits", {}, {}, {}, None).level == "neurons"
+    file.write_text(json.dumps({"budget": {"max_drop": 0.01}}), "utf-8")
+    assert compress_config(file, "digits", {}, {}, {}, None).level == "recipe"
+
+
+def test_epochs_of_a_search_need_a_search():
+    with pytest.raises(ConfigError, match="max_epochs is for the search"):
+        CompressConfig(Budget(pruning_ratio=0.5), max_epochs=40)

@@ -167,7 +167,7 @@ class _Run:
         budget = config.budget if config.budget.max_drop is None else Budget(pruning_ratio=0.01)
         newborn = self._stages.new_network(config.fit.seed)
         if isinstance(config.prune, RecipeConfig):
-            batches = list(itertools.islice(data.batches(data.train, config.fit.batch_size), 1))
+            batches = list(itertools.islice(data.batches(data.train, config.fit.batch_size), 4))
             rehearse(newborn, batches, budget, config.prune, config.finetune_epochs)
             return
         quick: dict[str, Any] = {"num_batches": 1}

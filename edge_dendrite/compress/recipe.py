@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from edge_dendrite.compress.batches import Batch
@@ -26,7 +27,7 @@ from edge_dendrite.config import Budget, RecipeConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import PruneError
 from edge_dendrite.progress import Progress, silent
-from edge_dendrite.train.evaluate import Metric, accuracy, evaluate
+from edge_dendrite.train.evaluate import Metric, accuracy, evaluate, predict
 from edge_dendrite.train.fit import Teacher
 
 # The second round of trials has twice the steps of the first.
@@ -82,7 +83,7 @@ def reduce(
     """
     config = config or RecipeConfig()
     _check_epochs(epochs)
-    _, target = resolve_parameters(module, budget)
+    _, target = _resolved(module, budget)
     per_epoch = data.num_train_batches(config.trial_batch_size)
     num_steps = max(1, min(config.trial_steps, int(config.trial_share * epochs * per_epoch / _ROUNDS)))
     last = epochs - math.ceil(_ROUNDS * num_steps / per_epoch)
@@ -96,6 +97,7 @@ def reduce(
         return evaluate(network, data, data.validation, metric)
 
     steps = [Step("as it came", _num_parameters(module), 0, validate(module), {})]
+    _check_teacher(teacher, data)
     config = replace(config, trial_steps=num_steps)
     best, trials = _Search(module, data, batches, target, teacher, config, device, progress).best()
     steps.append(_step(best.method, best.module, best.num_steps / per_epoch, validate, trials))
@@ -113,7 +115,7 @@ def rehearse(module: nn.Module, batches: Sequence[Batch], budget: Budget, config
     """Raise PruneError where no way of the recipe leads from `module`, trained or not, to the budget of parameters, and
     where the epochs are too few."""
     _check_epochs(epochs)
-    _, target = resolve_parameters(module, budget)
+    _, target = _resolved(module, budget)
     quick = replace(
         config,
         prune=replace(config.prune, num_batches=1, num_rounds=1, masks=replace(config.prune.masks, num_steps=1)),
@@ -122,6 +124,20 @@ def rehearse(module: nn.Module, batches: Sequence[Batch], budget: Budget, config
     found, reasons = first_of_each_shape(module, candidates(quick), batches, target, quick)
     if not found:
         raise _no_way(target, reasons)
+
+
+def _resolved(module: nn.Module, budget: Budget) -> tuple[int, int]:
+    if budget.cost != "parameters":
+        raise PruneError("the recipe looks for a number of parameters; give pruning_ratio, max_parameters or max_drop")
+    return resolve_parameters(module, budget)
+
+
+@torch.no_grad()
+def _check_teacher(teacher: Teacher, data: DataSet) -> None:
+    """Raise PruneError where no trial could have a finite loss, whatever is tried."""
+    outputs = predict(teacher.module, data, data.validation)
+    if not bool(outputs.isfinite().all()):
+        raise PruneError("the dense network's outputs on validation data are not finite; look for NaN in the data")
 
 
 def _check_epochs(epochs: int) -> None:

@@ -48,6 +48,8 @@ class CompressConfig(Config):
         self._require("finetune_epochs", int, 1, 100_000)
         if self.max_epochs is not None:
             self._require("max_epochs", int, self.finetune_epochs, 10**6)
+            if isinstance(self.budget, Budget) and self.budget.max_drop is None:
+                raise ConfigError("CompressConfig: max_epochs is for the search of a budget of max_drop; leave it out")
         kinds: dict[str, tuple[type, ...]] = {
             "budget": (Budget,),
             "fit": (FitConfig,),

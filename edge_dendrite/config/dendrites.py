@@ -161,7 +161,7 @@ class RecipeConfig(Config):
 
     def __post_init__(self) -> None:
         first, widths = self.branch_first, self.widths
-        if not isinstance(first, tuple) or not all(isinstance(one, int | float) and 1 <= one <= 1e4 for one in first):
+        if not isinstance(first, tuple) or not all(type(one) in (int, float) and 1 <= one <= 1e4 for one in first):
             raise ConfigError(f"RecipeConfig: branch_first must be a tuple of numbers of at least 1, not {first!r}")
         if not isinstance(widths, tuple) or not widths or not all(type(n) is int and 0 < n <= 1024 for n in widths):
             raise ConfigError(f"RecipeConfig: widths must be a tuple of numbers from 1 to 1024, not {widths!r}")
@@ -171,15 +171,20 @@ class RecipeConfig(Config):
         self._require("trial_batch_size", int, 2, 10**6)
         self._require("trial_learning_rate", float, 0.0, 1e3, open_low=True)
         self._require("seed", int, 0, 2**31 - 1)
+        if isinstance(self.grow, GrowConfig) and self.grow.max_parameters is not None:
+            raise ConfigError("RecipeConfig: grow has max_parameters, which is the budget's; leave it out")
         for name, kind in _RECIPE_PARTS.items():
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"RecipeConfig: {name} must be a {kind.__name__}, not {getattr(self, name)!r}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RecipeConfig:
-        """As Config.from_dict, with nested dicts for prune, branch and grow."""
+        """As Config.from_dict; nested dicts for prune, branch and grow are laid over the recipe's own."""
+        defaults = cls()
         built = {
-            key: _RECIPE_PARTS[key].from_dict(value) if key in _RECIPE_PARTS and isinstance(value, Mapping) else value
+            key: _RECIPE_PARTS[key].from_dict({**getattr(defaults, key).to_dict(), **value})
+            if key in _RECIPE_PARTS and isinstance(value, Mapping)
+            else value
             for key, value in values.items()
         }
         return super().from_dict(built)

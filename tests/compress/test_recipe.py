@@ -139,7 +139,7 @@ def test_trials_take_a_bounded_share_of_the_training(trained, data, batches):
 
 
 def test_a_budget_of_something_else(trained, data, batches):
-    with pytest.raises(PruneError, match="give pruning_ratio or max_parameters"):
+    with pytest.raises(PruneError, match="the recipe looks for a number of parameters"):
         reduce(trained, data, batches, Budget(macs_ratio=0.5), 4, Teacher(trained, DistilConfig()), lambda *_: None)
 
 
@@ -165,3 +165,18 @@ def test_settings():
     ):
         with pytest.raises(ConfigError, match="RecipeConfig"):
             RecipeConfig(**wrong)
+
+
+def test_one_key_of_a_method_leaves_the_recipe_its_others():
+    assert RecipeConfig().grow.num_layers == RecipeConfig.from_dict({"grow": {"patience": 5}}).grow.num_layers == 4
+    for wrong in ({"grow": {"max_parameters": 10}}, {"branch_first": [True]}):
+        with pytest.raises(ConfigError, match="RecipeConfig"):
+            RecipeConfig.from_dict(wrong)
+
+
+def test_a_teacher_that_is_not_finite_is_named_once(trained, data, batches):
+    broken = copy.deepcopy(trained)
+    with torch.no_grad():
+        broken.fc2.bias[0] = float("nan")
+    with pytest.raises(PruneError, match="outputs on validation data are not finite"):
+        made(broken, data, batches, 3_000)

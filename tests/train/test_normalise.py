@@ -129,3 +129,85 @@ def test_after_a_diverging_first_epoch_the_network_computes_what_it_did():
         fit(module, data, FitConfig(epochs=1, learning_rate=1e3, weight_decay=1e3, transient_norms=True))
     assert torch.allclose(module.eval()(x), wanted, atol=1e-4)
     assert names(module) == set()
+
+
+class Standardised(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight / self.weight.std(1, keepdim=True), self.bias)
+
+
+class Twice(nn.Linear):
+    def forward(self, x):
+        return 2.0 * super().forward(x)
+
+
+class Elsewhere(nn.Module):
+    """Reads the weight of one of its layers by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.b(self.a(x).relu() + nn.functional.linear(x, self.a.weight))
+
+
+def with_hook():
+    layer = nn.Linear(6, 3)
+    layer.register_forward_hook(lambda part, args, y: y * 2.0)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("make", "wanted"),
+    [
+        (lambda: nn.Sequential(Standardised(6, 6), nn.ReLU(), nn.Linear(6, 3)), {"2"}),
+        (lambda: nn.Sequential(Twice(6, 6), nn.ReLU(), nn.Linear(6, 3)), {"2"}),
+        (Elsewhere, {"b"}),
+        (lambda: nn.Sequential(nn.Linear(6, 6), nn.ReLU(), with_hook()), {"0"}),
+        (lambda: nn.Sequential(nn.utils.weight_norm(nn.Linear(6, 6)), nn.ReLU(), nn.Linear(6, 3)), {"2"}),
+        (lambda: nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)), nn.Linear(6, 3)), {"1"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_layers_that_could_not_take_a_norm_in_are_left_alone(make, wanted):
+    torch.manual_seed(0)
+    module, x = make(), torch.randn(64, 6)
+    with normalised(module, x):
+        assert names(module) == wanted
+        optimizer = torch.optim.Adam(module.parameters(), lr=0.05)
+        for _ in range(10):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(module.train()(x), (x[:, 0] > 0).long()).backward()
+            optimizer.step()
+        trained = module.eval()(x).detach()
+    assert torch.allclose(module(x), trained, atol=1e-4)
+
+
+def test_an_average_of_weights_has_the_statistics_that_belong_to_them():
+    """As with a batch norm of the network's own, in evaluation after every epoch."""
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(64, 16), nn.Linear(16, 10, bias=False)
+
+        def forward(self, x):
+            return self.b(self.a(x.flatten(1)).relu())
+
+    class Normed(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn = nn.BatchNorm1d(16)
+
+        def forward(self, x):
+            return self.b(self.bn(self.a(x.flatten(1))).relu())
+
+    data = load_data("digits")
+    torch.manual_seed(0)
+    plain, normed = Plain(), Normed()
+    normed.load_state_dict({**normed.state_dict(), **plain.state_dict()})
+    shared = {"epochs": 3, "batch_size": 16, "learning_rate": 0.1, "ema_decay": 0.999}
+    one = fit(plain, data, FitConfig(transient_norms=True, **shared), is_new=True)
+    other = fit(normed, data, FitConfig(**shared), is_new=True)
+    assert [entry["val_metric"] for entry in one] == pytest.approx([entry["val_metric"] for entry in other], abs=0.03)
