@@ -189,7 +189,7 @@ STUDIES = (
         title="Gated blocks on CIFAR-10-JPEG",
         data="cifar10",
         model="resnet8",
-        budgets=(0.7, 0.85),
+        budgets=(0.5, 0.85),
         fit=FitConfig(epochs=12, batch_size=128, precision="bfloat16", channels_last=True),
         more_epochs=8,
         cut="of the inputs without each block",
