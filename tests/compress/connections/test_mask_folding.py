@@ -89,8 +89,10 @@ def test_the_file_of_a_masked_network_chooses_nothing_at_run_time(network):
     assert "Conv" in kinds and not kinds & {"TopK", "ScatterElements", "Where"}
 
 
-def test_the_level_of_groups_folds_masks_whatever_the_budget(network, batches):
-    budget = Budget(pruning_ratio=0.99)
+def test_the_level_of_groups_folds_masks_within_the_budget(network, batches):
+    with pytest.raises(PruneError, match="the masks of this network choose its size"):
+        prune_at_level(network, batches, Budget(pruning_ratio=0.99), GroupConfig())
+    budget = Budget(pruning_ratio=0.1)
     pruned = prune_at_level(network, batches, budget, GroupConfig())
     assert pruned.plan.edits == plan_folding(network).edits
     planned = plan_at_level(network, batches, budget, GroupConfig(), (1, 8, 8))
