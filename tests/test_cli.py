@@ -594,7 +594,9 @@ def test_seeds_are_compared_on_test_data(recipe_file, tmp_path):
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert {one["seed"] for one in found["tested"]} == {0, 1}
-    assert all(one["words"] in ("better", "worse", "not distinguishable") for one in found["against"])
+    # Dendrites may have grown in one seed only.
+    judged = [one for one in found["against"] if one["role"] != "control:dendrites-zeroed"]
+    assert len(judged) >= 3 and all(one["words"] in ("better", "worse", "not distinguishable") for one in judged)
     shown = inside(*DIGITS, *quick, "--max-parameters", 4000, "--seeds", 2)
     assert "control:equal-capacity" in shown.stdout and "McNemar" in shown.stdout
 

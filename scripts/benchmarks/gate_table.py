@@ -27,15 +27,12 @@ def gate_section(summary: Summary) -> Iterator[str]:
         "may miss it. Below 1 % and above 99 % a gate decides nothing and is taken away."
     )
     yield ""
-    yield f"| network | target | seeds | {' | '.join(f'`{name}`' for name in blocks)} |"
-    yield f"|---|---:|---:|{'---:|' * len(blocks)}"
+    yield f"| network | target | weight of the penalty | seeds | {' | '.join(f'`{name}`' for name in blocks)} |"
+    yield f"|---|---:|---:|---:|{'---:|' * len(blocks)}"
     for arm, _, rows in found:
-        cells = [
-            f"`{arm}`",
-            percent(rows[0]["gates"]["target"], 0),
-            seeds(rows),
-            *(_rates(rows, name) for name in blocks),
-        ]
+        gates = rows[0]["gates"]
+        settings = [percent(gates["target"], 0), f"{gates['weight']:g}"]
+        cells = [f"`{arm}`", *settings, seeds(rows), *(_rates(rows, name) for name in blocks)]
         yield f"| {' | '.join(cells)} |"
     yield ""
 

@@ -189,10 +189,11 @@ STUDIES = (
         title="Gated blocks on CIFAR-10-JPEG",
         data="cifar10",
         model="resnet8",
-        budgets=(0.5, 0.85),
+        budgets=(0.5, 0.7, 0.85),
         fit=FitConfig(epochs=12, batch_size=128, precision="bfloat16", channels_last=True),
         more_epochs=8,
         cut="of the inputs without each block",
+        gates=GateConfig(weight=16.0),
         waves=GATE_WAVES,
         note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "
         "in bfloat16: compare with the dense network of this table only, never with published figures. MACs are "
