@@ -149,6 +149,7 @@ def all_sections() -> dict[str, str]:
         "pruning-mnist": study("pruning-mnist"),
         "pruning-cifar10-jpeg": study("pruning-cifar10-jpeg"),
         "recipe-mnist": study("recipe-mnist"),
+        "recipe-mnist-gru": study("recipe-mnist-gru"),
         "gate-cifar10-jpeg": study("gate-cifar10-jpeg"),
         "grow-mnist-tenth": study("grow-mnist-tenth"),
     }
