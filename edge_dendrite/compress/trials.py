@@ -107,8 +107,10 @@ class Candidate:
         budget = Budget(max_parameters=num_parameters)
         if self.first is None:
             return prune(module, batches, budget, settings)
-        # Branches of blocks gather inputs by number: such layers, and those that feed them, could not be pruned then.
         layers = config.branch.layers or tuple(re.escape(one) for one in layers_with_fields(module, batches[0][0]))
+        if not layers:
+            # Branches of blocks gather inputs by number: such layers, and those that feed them, cannot be pruned then.
+            return branch(module, batches, budget, config.branch)
         branching = replace(config.branch, layers=layers)
         between = max(num_parameters, round(self.first * num_parameters))
         try:

@@ -180,3 +180,15 @@ def test_a_teacher_that_is_not_finite_is_named_once(trained, data, batches):
         broken.fc2.bias[0] = float("nan")
     with pytest.raises(PruneError, match="outputs on validation data are not finite"):
         made(broken, data, batches, 3_000)
+
+
+def test_layers_without_fields_are_branched_to_the_budget_itself():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+    batches = [(torch.randn(64, 64), torch.randint(10, (64,))) for _ in range(2)]
+    way = next(one for one in candidates(QUICK) if one.first is not None)
+    made = way.make(module, batches, 3_000, QUICK)
+    assert {edit.kind for edit in made.plan.edits} == {"block_branches"}
+    assert sum(one.numel() for one in made.module.parameters()) <= 3_000
+    with pytest.raises(PruneError, match="cannot be reached by branching"):
+        way.make(module, batches, 300, QUICK)
