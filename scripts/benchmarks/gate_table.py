@@ -37,6 +37,14 @@ def gate_section(summary: Summary) -> Iterator[str]:
     yield ""
 
 
+def gate_sentence(rows: Sequence[Row]) -> Iterator[str]:
+    """What became of the target: nothing where there are no gates."""
+    gated = [row for row in rows if "open_rates" in row]
+    if gated:
+        names = list(dict.fromkeys(name for row in gated for name in row["open_rates"]))
+        yield "of validation images run " + ", ".join(f"{_rates(gated, name)} through `{name}`" for name in names) + "."
+
+
 def _rates(rows: Sequence[Row], name: str) -> str:
     """Mean over seeds and, of several, their range."""
     rates = [row["open_rates"][name] for row in rows if name in row["open_rates"]]

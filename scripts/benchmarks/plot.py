@@ -103,6 +103,8 @@ def _draw(axes: Any, summary: Summary, arm: str) -> None:
     if not points:
         return
     colour, marker, dashes = LOOKS[arm]
+    if summary.study.cut != PARAMETERS:
+        dashes = "none"  # no way leads from one of these sizes to the next
     sizes, means, below, above = zip(*points, strict=True)
     axes.errorbar(
         sizes, means, (below, above), color=colour, marker=marker, linestyle=dashes, capsize=3, markersize=6, label=arm

@@ -192,7 +192,7 @@ STUDIES = (
         budgets=(0.5, 0.7, 0.85),
         fit=FitConfig(epochs=12, batch_size=128, precision="bfloat16", channels_last=True),
         more_epochs=8,
-        cut="of the inputs without each block",
+        cut="of the inputs to go without each block, as a target",
         gates=GateConfig(weight=16.0),
         waves=GATE_WAVES,
         note="The images are JPEG copies of CIFAR-10 (quality 75, 4:2:0) and the networks train without augmentation, "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from edge_dendrite.report.format import file_size, percent
 from scripts.benchmarks.cells import accuracy, count_range, difference, other_name, seeds
-from scripts.benchmarks.gate_table import gate_section
+from scripts.benchmarks.gate_table import gate_section, gate_sentence
 from scripts.benchmarks.latency_table import latency, latency_method, latency_sentence, ratio
 from scripts.benchmarks.memory_table import memory_section, memory_sentence
 from scripts.benchmarks.method_table import training_words
@@ -62,6 +62,7 @@ def _findings(summary: Summary) -> Iterator[str]:
         yield from (f"  - {_sentence(one)}" for one in comparisons)
         if arm in SAME_SHAPE and not any(one.other in SAME_SHAPE.values() for one in comparisons):
             yield "  - is not compared with its own shape from scratch yet."
+        yield from (f"  - {sentence}" for sentence in gate_sentence(summary.of(arm, budget)))
         yield f"  - {latency_sentence(summary, arm, budget)}"
         yield from (f"  - {sentence}" for sentence in memory_sentence(summary, arm, budget))
 

@@ -126,11 +126,6 @@ def set_dendrites_(made: Any, weight_df: torch.Tensor, bias_d: torch.Tensor, som
         parameter.copy_(values.reshape(parameter.shape))
 
 
-def joined(layer: DendriticLayer, keep: Sequence[torch.Tensor]) -> DendriticLayer:
-    """The layer with all its sets as one. Raises PruneError as `one_set`."""
-    return DendriticLayer(layer.layer, [one_set(layer.layer, list(layer.sets), keep)]).train(layer.training)
-
-
 @torch.no_grad()
 def one_set(layer: nn.Module, sets: Sequence[Any], keep: Sequence[torch.Tensor]) -> Dendrites:
     """The sets of a layer or slot as one, of the dendrites that `keep` names for each set (bool masks).

@@ -62,7 +62,8 @@ def test_a_loop_with_lightning_hooks(corners):
 
 
 def test_the_trainer_of_transformers(corners, tmp_path):
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     torch.manual_seed(0)
     settings = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     config = transformers.BertConfig(vocab_size=16, max_position_embeddings=8, num_labels=2, **settings)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.dendrites.grow import Grower
 from edge_dendrite.compress.layers.build import DENDRITES
-from edge_dendrite.compress.layers.dendrites import DendriticLayer, joined, new_dendrites, set_dendrites_
+from edge_dendrite.compress.layers.dendrites import DendriticLayer, new_dendrites, one_set, set_dendrites_
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
 from edge_dendrite.config import GrowConfig
 from edge_dendrite.errors import ConfigError, PruneError
@@ -183,11 +183,17 @@ def with_sets(layer, sizes):
 )
 def test_sets_are_joined_to_one_without_a_change(layer, x):
     made = with_sets(layer, (3, 2))
-    together = joined(made, [torch.ones(3, dtype=torch.bool), torch.ones(2, dtype=torch.bool)])
+    together = DendriticLayer(
+        made.layer,
+        [one_set(made.layer, list(made.sets), [torch.ones(3, dtype=torch.bool), torch.ones(2, dtype=torch.bool)])],
+    )
     assert len(together.sets) == 1 and torch.allclose(together(x), made(x), atol=1e-5)
     with torch.no_grad():
         made.sets[0].soma.weight[:, 1] = 0.0
-    fewer = joined(made, [torch.tensor([True, False, True]), torch.ones(2, dtype=torch.bool)])
+    fewer = DendriticLayer(
+        made.layer,
+        [one_set(made.layer, list(made.sets), [torch.tensor([True, False, True]), torch.ones(2, dtype=torch.bool)])],
+    )
     assert fewer.sets[0].branches.weight.shape[0] == 4 and torch.allclose(fewer(x), made(x), atol=1e-5)
 
 

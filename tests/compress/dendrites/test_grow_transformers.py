@@ -8,6 +8,7 @@ import json
 
 import pytest
 import torch
+import transformers
 from torch import nn
 from torch.nn import functional
 
@@ -17,8 +18,8 @@ from edge_dendrite.compress.layers.build import DENDRITES
 from edge_dendrite.compress.layers.dendrites import (
     DendriticLayer,
     dendritic_layer,
-    joined,
     new_dendrites,
+    one_set,
     set_dendrites_,
 )
 from edge_dendrite.compress.model import CompressedModel, load
@@ -27,8 +28,6 @@ from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import GrowConfig
 from edge_dendrite.errors import PruneError
 from edge_dendrite.export.onnx import check_parity, export_onnx
-
-transformers = pytest.importorskip("transformers")
 
 QUICK = {"candidate_steps": 60, "num_batches": 4, "num_samples": 2048, "patience": 2, "num_dendrites": 4}
 WIDTH, STEPS = 16, 6
@@ -200,7 +199,10 @@ def test_a_transposed_layer_with_dendrites():
         (x @ one.branches.weight.T + one.branches.bias).tanh() @ one.soma.weight.T for one in made.sets
     )
     assert torch.allclose(made(x), wanted, atol=1e-6) and not torch.allclose(wanted, layer(x), atol=1e-2)
-    together = joined(made, [torch.ones(2, dtype=torch.bool), torch.ones(1, dtype=torch.bool)])
+    together = DendriticLayer(
+        made.layer,
+        [one_set(made.layer, list(made.sets), [torch.ones(2, dtype=torch.bool), torch.ones(1, dtype=torch.bool)])],
+    )
     assert len(together.sets) == 1 and torch.allclose(together(x), wanted, atol=1e-6)
     assert torch.equal(copy.deepcopy(made)(x), made(x))
     assert new_dendrites(layer.double(), 2, "relu").soma.weight.dtype is torch.float64
