@@ -105,8 +105,8 @@ class GateConfig(Config):
     min_share and max_share of the network's multiply-accumulates. hidden: width of each gate's hidden layer.
     bypass: what closed blocks do instead: "linear", one map for each position (the identity where sizes agree), or
     "branches", the block with num_branches dendritic branches for each field in the place of its layers.
-    target: share of inputs for which each gated block may run. weight: of the penalty for more.
-    warm_up: training steps in which the target comes down from 1.
+    target: share of the work of gated blocks that an input costs on average; the loss decides which blocks do it.
+    weight: of the penalty for more or less. warm_up: training steps in which the target comes down from 1.
     num_batches and num_samples: training batches, and positions in them, to which bypasses are fitted.
     """
 
@@ -115,8 +115,8 @@ class GateConfig(Config):
     bypass: str = LINEAR
     num_branches: int = 1
     target: float = 0.5
-    weight: float = 4.0
-    warm_up: int = 1000
+    weight: float = 16.0
+    warm_up: int = 500
     min_share: float = 0.05
     max_share: float = 0.8
     num_batches: int = 16

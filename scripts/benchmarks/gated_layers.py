@@ -83,7 +83,7 @@ def _gated(dense: ResNet8, bias: float) -> nn.Module:
     for at, (num_in, num_out, stride) in enumerate(((16, 16, 1), (16, 32, 2), (32, 64, 2))):
         block = gated_block(module.blocks[at], num_in, num_out, stride, 2, 0, 16)
         module.blocks[at] = block
-        nn.init.constant_(block.gate.decide.bias, bias)
+        nn.init.constant_(block.gate.bias, bias)
         for one in block.bypass.parameters():
             nn.init.normal_(one, std=0.1)
     return module.eval()

@@ -45,14 +45,14 @@ def network():
     with torch.no_grad():
         for block in (made.one, made.two):
             nn.init.normal_(block.gate.decide.weight, std=4.0)
-            nn.init.zeros_(block.gate.decide.bias)
+            nn.init.zeros_(block.gate.bias)
             if not isinstance(block.bypass, nn.Identity):
                 nn.init.normal_(block.bypass.weight, std=0.5)
         h = made.stem(x).relu()
         for block in (made.one, made.two):
             logits = block.gate(h).sort().values
             widest = int(logits[16:48].diff().argmax()) + 16
-            block.gate.decide.bias -= logits[widest : widest + 2].mean()
+            block.gate.bias -= logits[widest : widest + 2].mean()
             h = block(h)
     return made
 
@@ -129,7 +129,7 @@ def test_inputs_of_every_path_are_few_and_decided(network):
 
 def test_a_gate_that_decides_nothing_is_refused_by_name(network):
     with torch.no_grad():
-        network.two.gate.decide.bias.fill_(1e6)
+        network.two.gate.bias.fill_(1e6)
     with pytest.raises(ExportError, match="gate 'two' is open for all of 64 inputs"):
         inputs_of_every_path(network, inputs())
 

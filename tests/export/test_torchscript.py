@@ -74,7 +74,7 @@ def network(name):
         for weight in made.one.parameters():
             nn.init.normal_(weight, std=0.5)
         logits = made.one.gate(made.stem(inputs()))
-        made.one.gate.decide.bias -= logits.median() + 1e-3
+        made.one.gate.bias -= logits.median() + 1e-3
         assert {bool(one) for one in made.one.gate(made.stem(inputs())) > 0} == {True, False}
     return made
 

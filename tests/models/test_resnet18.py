@@ -62,7 +62,8 @@ def test_sizes_are_those_of_the_claim():
 def test_controls_have_its_shape_or_its_size():
     ours = folded_stats(dendritic_resnet18())
     plain, narrow = (measure_stats(make(), EXAMPLE) for make in (plain_resnet18, narrow_resnet18))
-    gates = sum(one.num_parameters for one in ours.layers if ".gate." in one.name)
+    named = dendritic_resnet18().named_parameters()
+    gates = sum(one.numel() for name, one in named if ".gate." in name)
     assert plain.num_parameters == ours.num_parameters - gates
     assert plain.num_macs == ours.num_macs
     assert [one.num_units for one in plain.layers] == [one.num_units for one in ours.layers if ".gate." not in one.name]
@@ -102,7 +103,7 @@ def test_it_ships_folded_with_gates_that_go_both_ways(trained, images, opset):
             network(inputs)
             handle.remove()
             logits = torch.cat(seen).sort().values
-            block.gate.decide.bias -= logits[len(logits) // 2 - 1 : len(logits) // 2 + 1].mean()
+            block.gate.bias -= logits[len(logits) // 2 - 1 : len(logits) // 2 + 1].mean()
     assert all(0 < rate < 1 for rate in open_rates(network, images, images.train.subset(torch.arange(64))).values())
     exported = export_onnx(network, (3, 32, 32), opset)
     chosen = inputs[inputs_of_every_path(network, inputs, 8)]

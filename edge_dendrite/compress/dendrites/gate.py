@@ -43,10 +43,10 @@ _BATCH = 256
 
 
 class ComputePenalty:
-    """Keeps the share of inputs for which each block runs near a target: weight times the mean of
-    max(0, share - target)**2 over blocks, each as much as it costs.
+    """Keeps the work of all gated blocks together near a target: weight * (work - target)**2, where work is the mean
+    over blocks of the share of inputs for which each runs, each block as much as it costs.
 
-    One target for all work together would let some gates stay open and the others closed, which no input decides.
+    Which blocks give way is left to the loss: one that is worth little may close for all.
     costs: multiply-accumulates of each block of `module`, by name. The target falls from 1 in `warm_up` steps: bypasses
     must have learned something before gates can tell which inputs they are enough for. Call it once after each forward
     in training; a block that did not run then counts as closed.
@@ -65,16 +65,14 @@ class ComputePenalty:
         return {"shares": self._shares, "target": self._target, "weight": self._weight, "warm_up": self._warm_up}
 
     def __call__(self) -> torch.Tensor:
-        total = torch.zeros(())
-        for name, part in self._shares.items():
-            block: Any = self._module.get_submodule(name)
-            rate = block.take_open_rate()
-            if rate is None:
-                continue
-            done = min(1.0, int(block.num_steps) / self._warm_up) if self._warm_up else 1.0
-            target = 1.0 - (1.0 - self._target) * done
-            total = total + part * (rate - target).clamp_min(0.0) ** 2
-        return self._weight * total
+        blocks: dict[str, Any] = {name: self._module.get_submodule(name) for name in self._shares}
+        rates = {name: rate for name, block in blocks.items() if (rate := block.take_open_rate()) is not None}
+        if not rates:
+            return torch.zeros(())
+        work = sum((self._shares[name] * rate for name, rate in rates.items()), torch.zeros(()))
+        num_steps = max(int(block.num_steps) for block in blocks.values())
+        done = min(1.0, num_steps / self._warm_up) if self._warm_up else 1.0
+        return self._weight * (work - (1.0 - (1.0 - self._target) * done)) ** 2
 
 
 @dataclass(frozen=True)

@@ -13,23 +13,48 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from edge_dendrite.errors import PruneError
 
 _MAX_WEIGHTS = 1 << 24  # a plan from elsewhere must not fill the memory
+_SPREAD = 3.0  # standard deviation of what gates say; that of the noise in training is 1.8
+_MOMENTUM = 0.05
+_EPSILON = 1e-6
 
 
 class Gate(nn.Module):
-    """Pooled features to one number per input, (b, c, ...) to (b,): above zero the block runs."""
+    """Pooled features to one number per input, (b, c, ...) to (b,): above zero the block runs.
+
+    The numbers have a fixed spread over inputs, as under a batch norm (Ioffe and Szegedy 2015, section 3), and only
+    their mean is learned: a gate can be open or closed for most inputs, but it cannot run off to where no input and no
+    gradient moves it, which gates without this do under any pressure to close.
+    """
+
+    mean: torch.Tensor
+    var: torch.Tensor
 
     def __init__(self, num_inputs: int, hidden: int, channel_dim: int) -> None:
         super().__init__()
         self.channel_dim = channel_dim
-        self.hidden, self.decide = nn.Linear(num_inputs, hidden), nn.Linear(hidden, 1)
+        self.hidden, self.decide = nn.Linear(num_inputs, hidden), nn.Linear(hidden, 1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("var", torch.ones(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pooled_bc = x if x.dim() == 2 else x.mean([at for at in range(1, x.dim()) if at != self.channel_dim % x.dim()])
-        return self.decide(self.hidden(pooled_bc).relu()).squeeze(-1)
+        hidden_bh = self.hidden(pooled_bc).relu()
+        if not self.training:
+            scale = _SPREAD * (self.var + _EPSILON).rsqrt()
+            # On the weights, which an exporter folds, and not on the number.
+            return functional.linear(hidden_bh, self.decide.weight * scale, self.bias - self.mean * scale).squeeze(-1)
+        raw_b = self.decide(hidden_bh).squeeze(-1).float()
+        var, mean = torch.var_mean(raw_b, correction=0)
+        with torch.no_grad():
+            self.mean.lerp_(mean.to(self.mean.dtype), _MOMENTUM)
+            self.var.lerp_(var.to(self.var.dtype), _MOMENTUM)
+        return _SPREAD * (raw_b - mean) * (var + _EPSILON).rsqrt() + self.bias
 
 
 class GatedBlock(nn.Module):
@@ -129,7 +154,7 @@ def gated_block(
                 one.zero_()
     with torch.no_grad():
         gate.decide.weight.zero_()
-        gate.decide.bias.fill_(2.0)  # open for about seven of eight
+        gate.bias.fill_(2.0)
     like = next(old.parameters(), torch.zeros(()))
     made = GatedBlock(old, bypass, gate).train(old.training)
     for part in (made.gate, made.bypass):

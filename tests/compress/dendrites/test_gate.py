@@ -104,16 +104,22 @@ def test_training_with_the_penalty_lowers_the_work_and_keeps_the_metric(halves):
     torch.manual_seed(0)
     network = Halves()
     dense = fit(network, halves, FitConfig(epochs=20, batch_size=64, learning_rate=0.01))[-1]["val_metric"]
-    made = gate(network, list(halves.batches(halves.train, 64)), GateConfig(blocks=("block",)))
+    made = gate(network, list(halves.batches(halves.train, 64)), GateConfig(blocks=("block",), target=0.7))
     assert open_rates(made.module, halves, halves.validation) == {"block": 1.0}
     config = FitConfig(epochs=60, batch_size=64, learning_rate=0.01)
-    history = fit(made.module, halves, config, penalty=made.penalty)
-    assert open_rates(made.module, halves, halves.validation)["block"] < 0.85
-    assert history[-1]["val_metric"] > dense - 0.03
+    metric = fit(made.module, halves, config, penalty=made.penalty)[-1]["val_metric"]
+    rate = open_rates(made.module, halves, halves.validation)["block"]
+    assert 0.6 < rate < 0.8
+    assert metric > dense - 0.06
+    # The inputs decide, and it matters which: as many open gates anywhere are worth less.
+    gate_of = made.module.block.gate
+    shuffled = torch.randperm(len(halves.validation), generator=torch.Generator().manual_seed(1))
+    logits = gate_of(halves.validation.inputs)[shuffled].detach()
+    handle = gate_of.register_forward_hook(lambda part, args, y: logits)
     with torch.no_grad():
-        is_open = made.module.block.gate(halves.validation.inputs) > 0
-    is_hard = halves.validation.inputs[:, 0] > 0
-    assert float(is_open[is_hard].float().mean()) > float(is_open[~is_hard].float().mean()) + 0.2
+        guessed = made.module(halves.validation.inputs).argmax(1) == halves.validation.targets
+    handle.remove()
+    assert metric > float(guessed.float().mean()) + 0.05
 
 
 def test_the_penalty_by_hand(batches):
@@ -129,14 +135,21 @@ def test_the_penalty_by_hand(batches):
         block.num_steps.fill_(2)
         block._open_rate = rate
     half_way = made.penalty()  # half of the warm-up: the target is 0.625
-    assert float(half_way.detach()) == pytest.approx(3.0 * shares[0] * 0.375**2)
+    work = shares[0] + 0.5 * shares[1]
+    assert float(half_way.detach()) == pytest.approx(3.0 * (work - 0.625) ** 2)
     for block, rate in zip(blocks, rates, strict=True):
         block.num_steps.fill_(9)
         block._open_rate = rate
     value = made.penalty()
-    assert float(value.detach()) == pytest.approx(3.0 * (shares[0] * 0.75**2 + shares[1] * 0.25**2))
+    assert float(value.detach()) == pytest.approx(3.0 * (work - 0.25) ** 2)
     value.backward()
-    assert float(rates[0].grad) > 0 and float(rates[1].grad) > 0 and float(rates[2].grad) == 0
+    # Each gate is pushed by what its block costs; below the target it is pushed open.
+    assert [float(rate.grad) for rate in rates] == pytest.approx([6.0 * (work - 0.25) * share for share in shares])
+    for block in blocks:
+        block._open_rate = torch.zeros((), requires_grad=True)
+    made.penalty().backward()
+    closed = blocks[0]._open_rate
+    assert closed is None  # it was taken
 
 
 def test_a_transformer_block(batches):
@@ -291,7 +304,7 @@ def test_the_work_of_a_gated_network_is_that_of_open_gates(batches):
     for bias in (50.0, -50.0):
         with torch.no_grad():
             for block in made.blocks:
-                block.gate.decide.bias.fill_(bias)
+                block.gate.bias.fill_(bias)
         found = measure_stats(made, (batches[0][0][:1],)).num_macs
         assert found == wanted
 
@@ -375,7 +388,7 @@ def test_a_network_with_gates_of_its_own_has_the_penalty_of_one_that_was_given_t
     assert penalty_of_gates(made.module, batches[0][0], config).identity == made.penalty.identity
     with torch.no_grad():
         for block in made.module.blocks:
-            block.gate.decide.bias.fill_(-9.0)  # costs are those of the blocks, whichever way the inputs go
+            block.gate.bias.fill_(-9.0)  # costs are those of the blocks, whichever way the inputs go
     assert penalty_of_gates(made.module, batches[0][0], config).identity == made.penalty.identity
     with pytest.raises(PruneError, match="no block of this network has a gate"):
         penalty_of_gates(ResNet8(), batches[0][0])
@@ -384,8 +397,8 @@ def test_a_network_with_gates_of_its_own_has_the_penalty_of_one_that_was_given_t
 def test_gates_that_decide_nothing_are_taken_away(batches):
     made = gate(ResNet8().eval(), batches, GateConfig(**FEW)).module.eval()
     with torch.no_grad():
-        made.blocks[0].gate.decide.bias.fill_(9.0)
-        made.blocks[1].gate.decide.bias.fill_(-9.0)
+        made.blocks[0].gate.bias.fill_(9.0)
+        made.blocks[1].gate.bias.fill_(-9.0)
     rates = {"blocks.0": 1.0, "blocks.1": 0.0, "blocks.2": 0.5}
     plain = without_idle_gates(made, rates)
     assert torch.equal(plain(batches[0][0]), made(batches[0][0]))
@@ -416,7 +429,7 @@ def test_a_bypass_of_branches_is_the_block_with_branches_fitted_to_it():
     fresh.load_state_dict(made.module.state_dict())
     with torch.no_grad():
         for part in (fresh, made.module.eval()):
-            part.blocks[1].gate.decide.bias.fill_(-100.0)
+            part.blocks[1].gate.bias.fill_(-100.0)
         assert torch.equal(fresh(batches[0][0]), made.module(batches[0][0]))
         assert not torch.equal(made.module(batches[0][0]), module(batches[0][0]))
 

@@ -28,7 +28,7 @@ def block():
         made.gate.hidden.weight.fill_(1.0)
         made.gate.hidden.bias.fill_(10.0)
         made.gate.decide.weight.fill_(1.0)
-        made.gate.decide.bias.fill_(-40.0)
+        made.gate.bias.fill_(-120.0)
     return made
 
 
@@ -61,7 +61,7 @@ def test_only_the_way_that_is_taken_is_computed(block, x):
 
 def test_in_training_gradients_reach_all_parts(block, x):
     with torch.no_grad():
-        block.gate.decide.bias.fill_(-30.0)  # undecided
+        block.gate.bias.zero_()  # undecided
     block.train()
     torch.manual_seed(0)
     y = block(x)
