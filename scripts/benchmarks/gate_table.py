@@ -23,8 +23,8 @@ def gate_section(summary: Summary) -> Iterator[str]:
     blocks = list(dict.fromkeys(name for _, _, rows in found for row in rows for name in row["open_rates"]))
     yield from ("## Gates", "")
     yield (
-        "The share of validation images for which each block runs. The target is of the work of all of them together, and "
-        "may be missed. Below 1 % and above 99 % a gate decides nothing and is taken away."
+        "The share of validation images for which each block runs. The target is of the work of all of them together, "
+        "and may be missed. Below 1 % and above 99 % a gate decides nothing and is taken away."
     )
     yield ""
     yield f"| network | target | weight of the penalty | seeds | {' | '.join(f'`{name}`' for name in blocks)} |"
