@@ -20,7 +20,9 @@ from edge_dendrite.export.subgraphs import strip_notes, weights_into_branches
 FIRST_OPSET = 18
 
 
-def export_dynamo(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str]) -> bytes:
+def export_dynamo(
+    module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str], dynamic_batch: bool = False
+) -> bytes:
     """As export_torchscript: the ONNX file of `module`, which is unchanged, with all its weights in it.
 
     It says the oldest IR version that has its opset, and nothing of the machine that it was made on.
@@ -28,10 +30,13 @@ def export_dynamo(module: nn.Module, example: torch.Tensor, opset: int, names: t
     gated = has_gates(module)
     if gated:
         module = _with_conditions(module, example)
+    shapes = {0: torch.export.Dim("batch", min=1)} if dynamic_batch else None
+    if dynamic_batch:
+        example = example.repeat(2, *[1] * (example.dim() - 1))  # of one, torch.export would make a constant
     with _quiet(), torch.no_grad():
         # Given a module, it would try several ways to a graph, and report the failure of the last one.
         program: Any = torch.onnx.export(
-            torch.export.export(module, (example,)),
+            torch.export.export(module, (example,), dynamic_shapes=(shapes,) if dynamic_batch else None),
             (),
             dynamo=True,
             opset_version=opset,

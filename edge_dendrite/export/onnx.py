@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import nn
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
@@ -20,6 +19,7 @@ from edge_dendrite.errors import ExportError
 from edge_dendrite.export.dynamo import FIRST_OPSET as FIRST_OF_DYNAMO
 from edge_dendrite.export.dynamo import export_dynamo
 from edge_dendrite.export.gates import check_every_gate, with_open_gates
+from edge_dendrite.export.session import open_session, run_batch, run_onnx
 from edge_dendrite.export.subgraphs import all_initializers
 from edge_dendrite.export.torchscript import export_torchscript
 from edge_dendrite.train.evaluate import evaluating
@@ -29,7 +29,7 @@ INPUT, OUTPUT = "input", "output"
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A checked ONNX file in memory. Shapes include the batch of 1."""
+    """A checked ONNX file in memory. Shapes include the batch: 1, as which a dynamic one counts."""
 
     content: bytes
     opset: int
@@ -37,21 +37,27 @@ class OnnxModel:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     precision: str
+    has_dynamic_batch: bool = False
 
 
-def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> OnnxModel:
+def export_onnx(
+    module: nn.Module, input_shape: tuple[int, ...], opset: int, *, dynamic_batch: bool = False
+) -> OnnxModel:
     """Export for one input of `input_shape` (without batch), float32, batch 1, as one file without external data.
 
-    Raises ExportError when the exporter fails, or wrote another opset than was asked for.
+    dynamic_batch: the file takes any number of inputs at once. Raises ExportError when the exporter fails, or wrote
+    another opset than was asked for, and for gates with a dynamic batch: an `If` decides once for a whole batch.
     """
     example = torch.zeros(1, *input_shape)
     module = without_masks(module)  # or the file would choose inputs at every run
     gated = has_gates(module)
+    if gated and dynamic_batch:
+        raise ExportError("a network with gates decides for one input at a time; export it without a dynamic batch")
     write = export_dynamo if opset >= FIRST_OF_DYNAMO else export_torchscript
     try:
         with evaluating(module), _plain_attention(), warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")  # recorded, not shown: both exporters announce what their users cannot help
-            content = write(module, example, opset, (INPUT, OUTPUT))
+            content = write(module, example, opset, (INPUT, OUTPUT), dynamic_batch)
     except ExportError:
         raise
     except GuardOnDataDependentSymNode as error:  # by torch.export; the other exporter does not notice
@@ -62,7 +68,10 @@ def export_onnx(module: nn.Module, input_shape: tuple[int, ...], opset: int) -> 
         _check_control_flow(with_open_gates(module) if gated else module, example)
     if gated:
         check_every_gate(content, module)
-    return check_onnx(content, opset)
+    made = check_onnx(content, opset)
+    if dynamic_batch and not made.has_dynamic_batch:
+        raise ExportError("the network fixes its batch: the exported file would take one input only")
+    return made
 
 
 @contextmanager
@@ -97,7 +106,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
-    """Check an ONNX file with one float32 input and output of fixed shape and batch 1.
+    """Check an ONNX file with one float32 input and output of fixed shape and batch 1, or any batch.
 
     Raises ExportError when it is no valid ONNX, has external data, another opset than `opset`, or other tensors.
     """
@@ -113,15 +122,16 @@ def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise ExportError("the file keeps its weights in a second file; save it as one file below 2 GB")
     initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [_shape(one) for one in model.graph.input if one.name not in initializers]
-    outputs = [_shape(one) for one in model.graph.output]
-    if len(inputs) != 1 or len(outputs) != 1:
+    ends = [[one for one in model.graph.input if one.name not in initializers], list(model.graph.output)]
+    if len(ends[0]) != 1 or len(ends[1]) != 1:
         raise ExportError(
-            f"the file has {len(inputs)} inputs and {len(outputs)} outputs; so far one of each is supported"
+            f"the file has {len(ends[0])} inputs and {len(ends[1])} outputs; so far one of each is supported"
         )
-    if inputs[0][0] != 1 or outputs[0][0] != 1:
-        raise ExportError(f"the file has input {inputs[0]} and output {outputs[0]}: export it with batch 1")
-    return OnnxModel(content, opsets.get("ai.onnx", 0), model.ir_version, inputs[0], outputs[0], _precision(model))
+    (is_dynamic, before), (is_dynamic_after, after) = (_batch_and_shape(one[0]) for one in ends)
+    if before[0] != 1 or after[0] != 1 or is_dynamic != is_dynamic_after:
+        raise ExportError(f"the file has input {before} and output {after}: export it with batch 1, or a dynamic one")
+    opset = opsets.get("ai.onnx", 0)
+    return OnnxModel(content, opset, model.ir_version, before, after, _precision(model), is_dynamic)
 
 
 def _precision(model: onnx.ModelProto) -> str:
@@ -132,52 +142,40 @@ def _precision(model: onnx.ModelProto) -> str:
     return "fp16" if halves else "fp32"
 
 
-def tensor_names(content: bytes) -> tuple[str, str]:
-    """(input name, output name) of a checked file."""
-    session = open_session(content)
-    return session.get_inputs()[0].name, session.get_outputs()[0].name
-
-
-def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+def _batch_and_shape(value: onnx.ValueInfoProto) -> tuple[bool, tuple[int, ...]]:
+    """Whether the batch is left open, and the shape with 1 in its place."""
     tensor = value.type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         raise ExportError(
             f"{value.name}: its type is not float32; so far only float32 inputs and outputs are supported"
         )
     shape = tuple(one.dim_value for one in tensor.shape.dim)
+    is_dynamic = len(shape) > 1 and not tensor.shape.dim[0].HasField("dim_value")
+    if is_dynamic:
+        shape = (1, *shape[1:])
     if not shape or any(size <= 0 for size in shape):
         raise ExportError(f"{value.name}: its shape {shape} is not fixed; export it with batch 1 and fixed sizes")
-    return shape
-
-
-def open_session(content: bytes) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU with one thread. Raises ExportError when the runtime refuses the file."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's classes have no common base
-        raise ExportError(f"ONNX Runtime {onnxruntime.__version__} cannot load the file: {error}") from error
-
-
-def run_onnx(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
-    """Outputs (n, ...) for inputs (n, ...), one at a time: the file has batch 1."""
-    name = session.get_inputs()[0].name
-    return np.concatenate([session.run(None, {name: one[None]})[0] for one in inputs])
+    return is_dynamic, shape
 
 
 def check_parity(model: OnnxModel, module: nn.Module, inputs: torch.Tensor, atol: float, rtol: float) -> float:
-    """Largest absolute error of ONNX Runtime against PyTorch over `inputs` (n, ...).
+    """Largest absolute error of ONNX Runtime against PyTorch over `inputs` (n, ...), at batch 1, and where the batch is
+    dynamic with all of them at once too.
 
     Raises ExportError when any value is further off than atol + rtol * |PyTorch's value|.
     """
     with evaluating(module), torch.no_grad():
         wanted = torch.cat([module(one[None]) for one in inputs]).numpy()
-    seen = run_onnx(open_session(model.content), inputs.numpy())
-    error = float(np.abs(seen - wanted).max())
-    if not np.allclose(seen, wanted, rtol=rtol, atol=atol):
-        raise ExportError(
-            f"the exported file differs from PyTorch by {error:.3g} (allowed {atol:g} + {rtol:g} relative): not written"
-        )
-    return error
+    session, errors = open_session(model.content), []
+    for run in (run_onnx, run_batch) if model.has_dynamic_batch else (run_onnx,):
+        seen = run(session, inputs.numpy())
+        if seen.shape != wanted.shape:
+            raise ExportError(f"the exported file gives {seen.shape} for {len(inputs)} inputs, PyTorch {wanted.shape}")
+        errors.append(float(np.abs(seen - wanted).max()))
+        if not np.allclose(seen, wanted, rtol=rtol, atol=atol):
+            batch = f" at batch {len(inputs)}" if run is run_batch else ""
+            raise ExportError(
+                f"the exported file differs from PyTorch by {errors[-1]:.3g}{batch} (allowed {atol:g} + {rtol:g} "
+                "relative): not written"
+            )
+    return max(errors)

@@ -23,17 +23,20 @@ from edge_dendrite.errors import ExportError
 from edge_dendrite.export.gates import inputs_of_blocks
 from edge_dendrite.export.subgraphs import GATE, GATE_DOMAIN, NAME, ifs_for_gates
 
+BATCH = "batch"  # the name of a dimension that is left open
 _ATTENTION = "aten::scaled_dot_product_attention"
 
 
-def export_torchscript(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str]) -> bytes:
+def export_torchscript(
+    module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str], dynamic_batch: bool = False
+) -> bytes:
     """The ONNX file of `module`, which is unchanged; example (1, ...), names of the input and of the output.
 
     Raises whatever the exporter raises, and ExportError for gates that cannot be exported.
     """
     with _attention_at_13(opset):
         if not has_gates(module):
-            return _export(module, example, opset, names)
+            return _export(module, example, opset, names, dynamic_batch)
         copied = copy.deepcopy(module).eval()
         ways = {}
         for name, x in inputs_of_blocks(copied, example).items():
@@ -43,7 +46,9 @@ def export_torchscript(module: nn.Module, example: torch.Tensor, opset: int, nam
         return ifs_for_gates(_export(copied, example, opset, names), ways)
 
 
-def _export(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str]) -> bytes:
+def _export(
+    module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str], dynamic_batch: bool = False
+) -> bytes:
     buffer = io.BytesIO()
     torch.onnx.export(
         module,
@@ -53,6 +58,7 @@ def _export(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[s
         opset_version=opset,
         input_names=[names[0]],
         output_names=[names[1]],
+        dynamic_axes={name: {0: BATCH} for name in names} if dynamic_batch else None,
     )
     return buffer.getvalue()
 

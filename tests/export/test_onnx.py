@@ -13,7 +13,8 @@ from torch import nn
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.config import Budget
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.onnx import check_onnx, check_parity, export_onnx, open_session, run_onnx
+from edge_dendrite.export.onnx import check_onnx, check_parity, export_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.models.convnets import DigitsCNN, MnistCNN, ResNet8
 
 SHAPES = {DigitsCNN: (1, 8, 8), MnistCNN: (1, 28, 28), ResNet8: (3, 32, 32)}
