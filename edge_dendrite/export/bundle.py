@@ -29,11 +29,12 @@ from edge_dendrite.errors import ExportError
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.onnx import (
     OnnxModel,
+    TensorInfo,
     check_onnx,
     check_parity,
     export_onnx,
 )
-from edge_dendrite.export.session import open_session, run_onnx, tensor_names
+from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.export.simplify import simplified
 from edge_dendrite.export.targets import check_target, lowered_ir, opsets_for
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
@@ -220,7 +221,6 @@ def write_bundle(
     path = Path(path)
     if path.exists():
         raise ExportError(f"{path}: exists already; give another place or delete it")
-    input_name, output_name = tensor_names(onnx_model.content)
     session = open_session(onnx_model.content)
     files = {"model.onnx": onnx_model.content}
     cases = []
@@ -240,8 +240,8 @@ def write_bundle(
             "ir_version": onnx_model.ir_version,
             "precision": onnx_model.precision,
             "dynamic_batch": onnx_model.has_dynamic_batch,
-            "inputs": [_tensor(input_name, onnx_model.input_shape)],
-            "outputs": [_tensor(output_name, onnx_model.output_shape)],
+            "inputs": [_tensor(one) for one in onnx_model.inputs],
+            "outputs": [_tensor(one) for one in onnx_model.outputs],
         },
         "reference": {"cases": cases, "atol": config.atol, "rtol": config.rtol},
         "files": {
@@ -257,8 +257,8 @@ def write_bundle(
     return _write_folder(path, files, manifest)
 
 
-def _tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"name": name, "dtype": "float32", "shape": list(shape)}
+def _tensor(one: TensorInfo) -> dict[str, Any]:
+    return {"name": one.name, "dtype": one.dtype, "shape": list(one.shape)}
 
 
 def _write_folder(path: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> Bundle:

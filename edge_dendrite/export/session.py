@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnxruntime
 
 from edge_dendrite.errors import ExportError
-
-
-def tensor_names(content: bytes) -> tuple[str, str]:
-    """(input name, output name) of a checked file."""
-    session = open_session(content)
-    return session.get_inputs()[0].name, session.get_outputs()[0].name
 
 
 def open_session(content: bytes) -> onnxruntime.InferenceSession:
@@ -28,6 +24,12 @@ def open_session(content: bytes) -> onnxruntime.InferenceSession:
 def run_onnx(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
     """Outputs (n, ...) for inputs (n, ...), one at a time: most files have batch 1."""
     return np.concatenate([run_batch(session, one[None]) for one in inputs])
+
+
+def run_named(session: onnxruntime.InferenceSession, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """All outputs, in the file's order, for inputs by name."""
+    outputs: list[np.ndarray] = session.run(None, dict(feed))
+    return outputs
 
 
 def run_batch(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
