@@ -1,4 +1,9 @@
-"""What is known of each board: a JSON file per board in `profiles/`, every figure with its source, or null."""
+"""What is known of each board: a JSON file per board in `profiles/`, every figure with its source, or null.
+
+What depends on the system that runs on it (JetPack) stands in a file of its own in `profiles/software/`, for all boards
+that run it: `jetson-agx-orin` is that board with the first system that its profile names, `jetson-agx-orin@5.1` with
+another one of them.
+"""
 
 from __future__ import annotations
 
@@ -13,40 +18,69 @@ from typing import Any
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
 
 _SCHEMA = "edge-dendrite.board"
+_SOFTWARE_SCHEMA = "edge-dendrite.software"
 _VERSION = 1
+_JETPACK = "jetpack-"
 
 
 @dataclass(frozen=True)
 class BoardProfile:
-    """One board.
+    """One board with one system.
 
-    title: its name for people. match: texts, one of which is in the board's device-tree model; empty for a family.
+    name: as it was asked for, with "@system" where that is not the first. title: its name for people. match: texts,
+    one of which is in the board's device-tree model; empty for a family. software: the systems that it runs, the one
+    that the figures are of first; empty where nothing is known of any.
     figures: by name, each {"value": ..., "source": ...}; a value that nobody has looked up is None, as is its source.
     """
 
     name: str
     title: str
     match: tuple[str, ...]
+    software: tuple[str, ...]
     figures: Mapping[str, Mapping[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
         """As in the profile's file."""
-        return {"schema": _SCHEMA, "version": _VERSION, **dataclasses.asdict(self), "match": list(self.match)}
+        lists = {"match": list(self.match), "software": list(self.software)}
+        return {"schema": _SCHEMA, "version": _VERSION, **dataclasses.asdict(self), **lists}
 
 
 def load_board(name: str) -> BoardProfile:
-    """The profile of that name.
+    """The profile of that name: "BOARD", or "BOARD@SYSTEM" for another system than the first that it runs.
 
-    Raises ConfigError, naming the closest and all known names, when there is none; EdgeDendriteError, naming file
-    and key, when its file is not what it should be.
+    Raises ConfigError, naming the closest and all known names, when there is none, or the board does not run that
+    system; EdgeDendriteError, naming file and key, when a file is not what it should be.
     """
+    board, _, system = name.partition("@")
     known = _board_names()
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
+    if board not in known:
+        close = difflib.get_close_matches(board, known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ConfigError(f"board {name!r} is not known; {hint}known boards: {', '.join(known)}")
-    content = importlib.resources.files("edge_profiles").joinpath(f"{name}.json").read_bytes()
-    return parse_board(content, f"{name}.json")
+        raise ConfigError(f"board {board!r} is not known; {hint}known boards: {', '.join(known)}")
+    hardware = parse_board(_profile(f"{board}.json"), f"{board}.json")
+    return _with_software(hardware, system, name) if hardware.software or "@" in name else hardware
+
+
+def _profile(name: str) -> bytes:
+    return importlib.resources.files("edge_profiles").joinpath(name).read_bytes()
+
+
+def _with_software(hardware: BoardProfile, system: str, name: str) -> BoardProfile:
+    """The board with the figures of a system that it runs, its first one for an empty name."""
+    short = {one.removeprefix(_JETPACK): one for one in hardware.software}
+    chosen = short.get(system.removeprefix(_JETPACK)) if system else next(iter(hardware.software), None)
+    if chosen is None or name.endswith("@"):
+        known = f"known are {', '.join(f'{hardware.name}@{one}' for one in short)}" if short else "none is known of it"
+        raise ConfigError(f"board {name!r}: {hardware.title} with such a system is not known; {known}")
+    title, figures = parse_software(_profile(f"software/{chosen}.json"), f"{chosen}.json")
+    others = tuple(one for one in hardware.software if one != chosen)
+    return dataclasses.replace(
+        hardware,
+        name=hardware.name if chosen == hardware.software[0] else f"{hardware.name}@{chosen.removeprefix(_JETPACK)}",
+        title=f"{hardware.title}, {title}",
+        software=(chosen, *others),
+        figures={key: {**hardware.figures, **figures}[key] for key in _figure_kinds()},
+    )
 
 
 def list_boards() -> list[BoardProfile]:
@@ -70,20 +104,42 @@ def require_structured_sparsity(board: BoardProfile, pattern: str) -> None:
 
 def parse_board(content: bytes, file_name: str) -> BoardProfile:
     """Check and build a profile from the bytes of its file. Raises EdgeDendriteError naming file and key."""
+    fields = _parse_json(content, file_name)
+    _check_keys(file_name, "", fields, ("schema", "version", "name", "title", "match", "software", "figures"))
+    _check_head(file_name, fields, _SCHEMA, {"title": _is_text, "match": _is_texts, "software": _is_texts})
+    kinds = _figure_kinds()
+    if fields["software"]:
+        kinds = {key: kind for key, kind in kinds.items() if key not in _SOFTWARE_FIGURES}
+    _check_figures(file_name, fields["figures"], kinds)
+    names = {key: tuple(fields[key]) for key in ("match", "software")}
+    return BoardProfile(fields["name"], fields["title"], figures=fields["figures"], **names)
+
+
+def parse_software(content: bytes, file_name: str) -> tuple[str, dict[str, Any]]:
+    """(title, figures) of a system from the bytes of its file. Raises EdgeDendriteError naming file and key."""
+    fields = _parse_json(content, file_name)
+    _check_keys(file_name, "", fields, ("schema", "version", "name", "title", "figures"))
+    _check_head(file_name, fields, _SOFTWARE_SCHEMA, {"title": _is_text})
+    kinds = _figure_kinds()
+    _check_figures(file_name, fields["figures"], {key: kinds[key] for key in _SOFTWARE_FIGURES})
+    return fields["title"], fields["figures"]
+
+
+def _parse_json(content: bytes, file_name: str) -> Any:
     try:
-        fields = json.loads(content)
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise EdgeDendriteError(f"profile {file_name}: not JSON: {error}") from error
-    _check_keys(file_name, "", fields, ("schema", "version", "name", "title", "match", "figures"))
-    if fields["schema"] != _SCHEMA or type(fields["version"]) is not int or fields["version"] != _VERSION:
-        raise EdgeDendriteError(f"profile {file_name}: schema and version are not {_SCHEMA!r} and {_VERSION}")
+
+
+def _check_head(file_name: str, fields: Any, schema: str, kinds: Mapping[str, Callable[[Any], bool]]) -> None:
+    if fields["schema"] != schema or type(fields["version"]) is not int or fields["version"] != _VERSION:
+        raise EdgeDendriteError(f"profile {file_name}: schema and version are not {schema!r} and {_VERSION}")
     if fields["name"] != file_name.removesuffix(".json"):
         raise EdgeDendriteError(f"profile {file_name}: name is {fields['name']!r}, the file is called otherwise")
-    for key, is_right in (("title", _is_text), ("match", _is_texts)):
+    for key, is_right in kinds.items():
         if not is_right(fields[key]):
             raise EdgeDendriteError(f"profile {file_name}: {key} is {fields[key]!r}, not what it should be")
-    _check_figures(file_name, fields["figures"])
-    return BoardProfile(fields["name"], fields["title"], tuple(fields["match"]), fields["figures"])
 
 
 def _board_names() -> list[str]:
@@ -103,8 +159,7 @@ def _check_keys(file_name: str, place: str, value: Any, keys: tuple[str, ...]) -
             raise EdgeDendriteError(f"profile {file_name}: key {place + key!r} is missing")
 
 
-def _check_figures(file_name: str, figures: Any) -> None:
-    kinds = _figure_kinds()
+def _check_figures(file_name: str, figures: Any, kinds: Mapping[str, Callable[[Any], bool]]) -> None:
     _check_keys(file_name, "figures.", figures, tuple(kinds))
     for key, is_right in kinds.items():
         _check_keys(file_name, f"figures.{key}.", figures[key], ("value", "source"))
@@ -115,6 +170,19 @@ def _check_figures(file_name: str, figures: Any) -> None:
             raise EdgeDendriteError(
                 f"profile {file_name}: figures.{key} needs a source if it has a value, else neither"
             )
+
+
+_SOFTWARE_FIGURES = (
+    "jetpack",
+    "l4t",
+    "python",
+    "glibc",
+    "cuda",
+    "tensorrt",
+    "onnxruntime",
+    "max_opset",
+    "max_ir_version",
+)
 
 
 def _figure_kinds() -> dict[str, Callable[[Any], bool]]:

@@ -33,7 +33,6 @@ from edge_dendrite.inputs import (
     open_data,
     provenance,
     read_history,
-    target_opset,
     trainable_model,
 )
 from edge_dendrite.options import (
@@ -413,12 +412,20 @@ def _show_comparison(comparison: Comparison, out: Path, as_json: bool) -> None:
 def export(
     model: ModelArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", help="folder of the bundle  [default: bundles/NAME-opsetN]")
+        Path | None, typer.Option("--out", help="folder of the bundle  [default: bundles/NAME-TARGET]")
     ] = None,
     opset: Annotated[
         int | None, typer.Option("--opset", help="ONNX opset, 13 to 23  [default: the board's, else 17]")
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", help="board whose limits hold; see `boards`")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="BOARD or BOARD@SYSTEM whose limits hold; see `boards`")
+    ] = None,
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="the file takes any number of inputs at once")
+    ] = False,
+    simplify: Annotated[
+        bool, typer.Option("--simplify/--no-simplify", help="fold constants, leave out what does nothing")
+    ] = True,
     tar: Annotated[bool, typer.Option("--tar", help="write the bundle as one .tar beside the folder too")] = False,
     data: Annotated[
         str | None,
@@ -437,19 +444,22 @@ def export(
     from edge_dendrite.boards import load_board
     from edge_dendrite.config import ExportConfig
     from edge_dendrite.export.bundle import export_bundle, export_file, write_tar
+    from edge_dendrite.export.targets import opsets_for
 
-    limits = load_board(target) if target else None
+    board = load_board(target) if target else None
     is_file = model.endswith(".onnx")
-    if is_file and (data or opset is not None):
-        raise ConfigError("--data and --opset go with PyTorch networks; an .onnx file is taken as it is")
-    settings = ExportConfig(opset=target_opset(opset, limits), target=target)
-    name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-opset{settings.opset}"
+    if is_file and (data or opset is not None or dynamic_batch):
+        raise ConfigError("--data, --opset and --dynamic-batch go with PyTorch networks; an .onnx file stays as it is")
+    settings = ExportConfig(opset=opset, target=target, dynamic_batch=dynamic_batch, simplify=simplify)
+    opsets = opsets_for(board, opset)  # what the board cannot read is refused before any work
+    made_for = board.name if board else f"opset{opsets[0]}"
+    name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-{made_for}"
     out = out or Path("bundles") / name
     tar_path = out.with_name(out.name + ".tar")
     if tar and tar_path.exists():
         raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
     if is_file:
-        bundle = export_file(model, out, settings, limits)
+        bundle = export_file(model, out, settings)
     else:
         with TerminalProgress() as progress:
             samples = open_data(data, image_size, progress) if data else None
@@ -466,6 +476,8 @@ def export(
     if as_json:
         typer.echo(json.dumps({"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest}))
     else:
+        for notice in bundle.manifest.get("notices", ()):
+            say(f"{notice}; the board will tell")
         typer.echo(f"{bundle.path}  {bundle.id}")
 
 

@@ -16,7 +16,6 @@ from edge_dendrite.progress import Progress
 if TYPE_CHECKING:
     from torch import nn
 
-    from edge_dendrite.boards import BoardProfile
     from edge_dendrite.data.dataset import DataSet
     from edge_dendrite.train.evaluate import Metric
 
@@ -175,14 +174,6 @@ def exportable_model(model: str, factory: str | None, samples: DataSet | None, i
     if math.prod(shape) > 10**8:
         raise ConfigError(f"--input-shape {input_shape!r}: {math.prod(shape):,} values for one input are too many")
     return CompressedModel(module, model, model, "as given", shape)
-
-
-def target_opset(opset: int | None, board: BoardProfile | None) -> int:
-    """The opset to export at. Raises ConfigError when the board does not read the one that was asked for."""
-    limit = board.figures["max_opset"]["value"] if board else None
-    if opset is not None and limit is not None and opset > limit:
-        raise ConfigError(f"--opset {opset}: {board.name} reads at most opset {limit}; leave --opset out or lower it")  # type: ignore[union-attr]
-    return opset if opset is not None else min(17, limit or 17)
 
 
 def check_writable(out: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_bench import power
-from edge_dendrite.boards import list_boards, load_board, parse_board, require_structured_sparsity
+from edge_dendrite.boards import list_boards, load_board, parse_board, parse_software, require_structured_sparsity
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
 
 NAMES = [
@@ -39,8 +39,10 @@ def refusal(fields: object, file_name: str = "jetson-nano.json") -> str:
 
 @pytest.fixture
 def fields():
-    """The Nano's profile, as a dict to damage."""
-    return json.loads((PROFILES / "jetson-nano.json").read_bytes())
+    """The Nano's profile with its system's figures in it, as a dict to damage."""
+    hardware = json.loads((PROFILES / "jetson-nano.json").read_bytes())
+    system = json.loads((PROFILES / "software/jetpack-4.6.json").read_bytes())
+    return {**hardware, "software": [], "figures": {**hardware["figures"], **system["figures"]}}
 
 
 def test_the_list_is_complete_and_in_order():
@@ -60,10 +62,58 @@ def test_every_figure_that_is_known_has_a_source_that_stands_alone(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_profile_gives_back_its_file(name):
-    board = load_board(name)
     content = (PROFILES / f"{name}.json").read_bytes()
+    board = parse_board(content, f"{name}.json")
     assert board.to_dict() == json.loads(content)
     assert content.decode("ascii") == json.dumps(board.to_dict(), indent=2) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "opset", "ir", "tensorrt", "python"),
+    [
+        ("jetson-nano", 13, 8, "8.2.1", "3.6.9"),
+        ("jetson-nano@4.6", 13, 8, "8.2.1", "3.6.9"),
+        ("jetson-xavier-nx", 17, 10, "8.5.2", "3.8.10"),
+        ("jetson-agx-xavier@4.6", 13, 8, "8.2.1", "3.6.9"),
+        ("jetson-agx-orin", 20, 11, "10.3", "3.10"),
+        ("jetson-agx-orin@5.1", 17, 10, "8.5.2", "3.8.10"),
+        ("jetson-orin-nx@jetpack-6.0", 17, 11, "8.6.2", "3.10"),
+        ("jetson-orin-nano@7.2", 20, 13, "10", "3.12"),
+        ("jetson-agx-thor", 20, 13, "10.13", "3.12"),
+        ("raspberry-pi-5", None, None, None, None),
+    ],
+)
+def test_a_board_has_the_figures_of_the_system_that_runs_on_it(name, opset, ir, tensorrt, python):
+    board = load_board(name)
+    keys = ("max_opset", "max_ir_version", "tensorrt", "python")
+    assert tuple(board.figures[key]["value"] for key in keys) == (opset, ir, tensorrt, python)
+    # The system belongs to the name only where it is not the usual one.
+    expected = name.replace("jetpack-", "")
+    assert board.name == (expected.partition("@")[0] if expected == "jetson-nano@4.6" else expected)
+    assert load_board(board.name) == board
+
+
+def test_a_system_that_the_board_does_not_run_is_refused_with_those_that_it_does():
+    for name in ("jetson-nano@5.1", "jetson-nano@", "jetson-nano@../x"):
+        with pytest.raises(ConfigError, match=r"jetson-nano@4\.6"):
+            load_board(name)
+    with pytest.raises(ConfigError, match="none is known"):
+        load_board("raspberry-pi-5@12")
+    with pytest.raises(ConfigError, match="did you mean 'jetson-nano'"):
+        load_board("jetson-nona@4.6")
+
+
+def test_a_damaged_system_is_refused_by_file_and_key():
+    fields = json.loads((PROFILES / "software/jetpack-4.6.json").read_bytes())
+    damaged = {**fields, "figures": {**fields["figures"], "max_opset": {"value": "13", "source": "x"}}}
+    for content, words in (
+        (b"{", "not JSON"),
+        (json.dumps({**fields, "schema": "edge-dendrite.board"}).encode(), "schema"),
+        (json.dumps(damaged).encode(), "max_opset"),
+        (json.dumps({**fields, "figures": {}}).encode(), "missing"),
+    ):
+        with pytest.raises(EdgeDendriteError, match=f"jetpack-4.6.json: .*{words}"):
+            parse_software(content, "jetpack-4.6.json")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +210,8 @@ def test_what_is_no_profile_is_refused(content):
 
 
 def test_a_sound_profile_is_accepted(fields):
-    assert parse_board(json.dumps(fields).encode(), "jetson-nano.json") == load_board("jetson-nano")
+    whole = parse_board(json.dumps(fields).encode(), "jetson-nano.json")
+    assert whole.software == () and whole.figures == load_board("jetson-nano").figures
 
 
 def test_unknown_keys_are_named(fields):
@@ -170,7 +221,7 @@ def test_unknown_keys_are_named(fields):
     assert "'figures.cuda.note'" in refusal(fields)
 
 
-@pytest.mark.parametrize("key", ["schema", "version", "name", "title", "match", "figures"])
+@pytest.mark.parametrize("key", ["schema", "version", "name", "title", "match", "software", "figures"])
 def test_missing_keys_are_named(fields, key):
     del fields[key]
     assert f"'{key}' is missing" in refusal(fields)
@@ -194,6 +245,7 @@ def test_missing_figures_are_named(fields):
         ("name", ["jetson-tx2", "", None, []]),
         ("title", ["", " ", None, 1, []]),
         ("match", [None, "Jetson", {}, [1], [""], [None]]),
+        ("software", [None, "jetpack-4.6", {}, [1], [""], [None]]),
         ("figures", [None, [], "x", {}]),
     ],
 )

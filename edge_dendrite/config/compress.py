@@ -94,17 +94,29 @@ class CompressConfig(Config):
 
 @dataclass(frozen=True)
 class ExportConfig(Config):
-    """How a model becomes a bundle. Outputs must agree within atol + rtol * |output| (absolute, relative)."""
+    """How a model becomes a bundle. Outputs must agree within atol + rtol * |output| (absolute, relative).
 
-    opset: int = 17
+    opset: of the file; None for the best that the target takes, 17 without one. target: a board, or BOARD@SYSTEM, whose
+    limits hold. dynamic_batch: the file takes any number of inputs at once. simplify: fold constants and leave out what
+    does nothing, where the outputs stay the same.
+    """
+
+    opset: int | None = None
     target: str | None = None
+    dynamic_batch: bool = False
+    simplify: bool = True
     atol: float = 1e-4
     rtol: float = 1e-4
     num_reference_cases: int = 4
 
     def __post_init__(self) -> None:
         # 13 to 17 by the TorchScript exporter, from 18 on by the other one; torch 2.13 promises nothing above 23.
-        self._require("opset", int, 13, 23)
+        if self.opset is not None:
+            self._require("opset", int, 13, 23)
+        if self.target is not None and not isinstance(self.target, str):
+            raise ConfigError(f"ExportConfig: target must be the name of a board, not {self.target!r}")
+        self._check_bool("dynamic_batch")
+        self._check_bool("simplify")
         self._require("atol", float, 0.0, 1.0)
         self._require("rtol", float, 0.0, 1.0)
         self._require("num_reference_cases", int, 1, 1000)

@@ -20,7 +20,7 @@ from edge_bench import bundle as reader
 from edge_bench.atomic import canonical_json, write_bytes
 from edge_bench.errors import EdgeBenchError
 from edge_dendrite import __version__
-from edge_dendrite.boards import BoardProfile
+from edge_dendrite.boards import BoardProfile, load_board
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
@@ -29,13 +29,14 @@ from edge_dendrite.errors import ExportError
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.onnx import (
     OnnxModel,
+    TensorInfo,
     check_onnx,
     check_parity,
     export_onnx,
-    open_session,
-    run_onnx,
-    tensor_names,
 )
+from edge_dendrite.export.session import open_session, run_onnx
+from edge_dendrite.export.simplify import simplified
+from edge_dendrite.export.targets import check_target, lowered_ir, opsets_for
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
 
 # Among so many validation samples inputs are looked for that take every way through a gated network.
@@ -97,8 +98,9 @@ def export_bundle(
     comparison or the verification of what was written fails; nothing is then left at `path`.
     """
     config = config or ExportConfig()
-    onnx_model = export_onnx(model.module, model.input_shape, config.opset)
+    board = load_board(config.target) if config.target else None
     inputs = _reference_inputs(model, config.num_reference_cases, data)
+    onnx_model, notices = _export(model, inputs, config, board)
     error = check_parity(onnx_model, model.module, inputs, config.atol, config.rtol)
     evaluation = evaluate_onnx(onnx_model, data, metric) if data else None
     manifest = {
@@ -107,31 +109,66 @@ def export_bundle(
         "labels": list(model.labels),
         "preprocessing": model.preprocessing.to_dict() if model.preprocessing else {},
         "stats": replace(model.stats, onnx_bytes=len(onnx_model.content)).to_dict(),
-        "target": config.target,
+        "target": board.name if board else None,
+        "notices": list(notices),
         "recipe": model.recipe,
         "weights_sha256": weights_digest(model.module),
-        "parity": {"max_abs_error": error, "against": f"torch {torch.__version__}"},
+        "parity": {
+            "max_abs_error": error,
+            "against": f"torch {torch.__version__}",
+            "batches": [1, len(inputs)] if onnx_model.has_dynamic_batch else [1],
+        },
     }
     if evaluation:
         manifest["accuracy"] = evaluation.to_dict()
     return write_bundle(path, onnx_model, inputs.numpy(), manifest, config)
 
 
-def export_file(
-    file: str | Path, path: str | Path, config: ExportConfig | None = None, board: BoardProfile | None = None
-) -> Bundle:
-    """Bundle a user's own ONNX file (one float32 input and output, fixed shapes, batch 1).
+def _export(
+    model: CompressedModel, inputs: torch.Tensor, config: ExportConfig, board: BoardProfile | None
+) -> tuple[OnnxModel, tuple[str, ...]]:
+    """At the first opset at which the target has all operators. Returns what only the board can tell, too."""
+    reasons: dict[str, int] = {}
+    for opset in opsets_for(board, config.opset):
+        try:
+            return _export_at(opset, model, inputs, config, board)
+        except ExportError as error:  # an older opset may write it in older operators
+            reasons.setdefault(str(error), opset)
+    if len(reasons) == 1:
+        raise ExportError(next(iter(reasons)))
+    raise ExportError("; ".join(f"at opset {opset}: {reason}" for reason, opset in reasons.items()))
 
-    Raises ExportError when it cannot be used, or `board` does not read its opset or IR version. Its reference outputs
+
+def _export_at(
+    opset: int, model: CompressedModel, inputs: torch.Tensor, config: ExportConfig, board: BoardProfile | None
+) -> tuple[OnnxModel, tuple[str, ...]]:
+    made = export_onnx(model.module, model.input_shape, opset, dynamic_batch=config.dynamic_batch)
+    if config.simplify:
+        made = check_onnx(simplified(made.content, inputs.numpy()), opset)
+    return made, check_target(made.content, board) if board else ()
+
+
+def export_file(file: str | Path, path: str | Path, config: ExportConfig | None = None) -> Bundle:
+    """Bundle a user's own ONNX file (one float32 input and output, fixed shapes, batch 1 or a dynamic one).
+
+    The file stays as it is: what it says of its opset and operators must do for the target, and only an IR version
+    that is higher than what the file uses is lowered. Raises ExportError when it cannot be used. Its reference outputs
     are those of ONNX Runtime here. Parameters and MACs are not known of such a file.
     """
     config = config or ExportConfig()
+    board = load_board(config.target) if config.target else None
     try:
-        onnx_model = check_onnx(Path(file).read_bytes())
+        content = Path(file).read_bytes()
     except OSError as error:
         raise ExportError(f"{file}: cannot be read ({error})") from error
+    onnx_model = check_onnx(content)
+    notices: tuple[str, ...] = ()
     if board is not None:
-        _check_limits(Path(file), onnx_model, board)
+        try:
+            onnx_model = check_onnx(lowered_ir(content, board))
+            notices = check_target(onnx_model.content, board)
+        except ExportError as error:
+            raise ExportError(f"{file}: {error}") from error
     generator = np.random.default_rng(0)
     inputs = generator.standard_normal((config.num_reference_cases, *onnx_model.input_shape[1:]), np.float32)
     manifest: dict[str, Any] = {
@@ -140,19 +177,10 @@ def export_file(
         "labels": [],
         "preprocessing": {},
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
-        "target": config.target,
+        "target": board.name if board else None,
+        "notices": list(notices),
     }
     return write_bundle(path, onnx_model, inputs, manifest, config)
-
-
-def _check_limits(file: Path, onnx_model: OnnxModel, board: BoardProfile) -> None:
-    for key, name, seen in (
-        ("max_opset", "opset", onnx_model.opset),
-        ("max_ir_version", "IR version", onnx_model.ir_version),
-    ):
-        limit = board.figures[key]["value"]
-        if limit is not None and seen > limit:
-            raise ExportError(f"{file}: has {name} {seen}, {board.name} reads at most {limit}; export it for that")
 
 
 def evaluate_onnx(onnx_model: OnnxModel, data: DataSet, metric: Metric) -> Evaluation:
@@ -193,7 +221,6 @@ def write_bundle(
     path = Path(path)
     if path.exists():
         raise ExportError(f"{path}: exists already; give another place or delete it")
-    input_name, output_name = tensor_names(onnx_model.content)
     session = open_session(onnx_model.content)
     files = {"model.onnx": onnx_model.content}
     cases = []
@@ -212,8 +239,9 @@ def write_bundle(
             "opset": onnx_model.opset,
             "ir_version": onnx_model.ir_version,
             "precision": onnx_model.precision,
-            "inputs": [_tensor(input_name, onnx_model.input_shape)],
-            "outputs": [_tensor(output_name, onnx_model.output_shape)],
+            "dynamic_batch": onnx_model.has_dynamic_batch,
+            "inputs": [_tensor(one) for one in onnx_model.inputs],
+            "outputs": [_tensor(one) for one in onnx_model.outputs],
         },
         "reference": {"cases": cases, "atol": config.atol, "rtol": config.rtol},
         "files": {
@@ -229,8 +257,8 @@ def write_bundle(
     return _write_folder(path, files, manifest)
 
 
-def _tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"name": name, "dtype": "float32", "shape": list(shape)}
+def _tensor(one: TensorInfo) -> dict[str, Any]:
+    return {"name": one.name, "dtype": one.dtype, "shape": list(one.shape)}
 
 
 def _write_folder(path: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> Bundle:

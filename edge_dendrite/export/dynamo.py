@@ -12,31 +12,45 @@ import onnx
 import torch
 from torch import nn
 
+from edge_dendrite.compress.forward import Inputs, arguments, batch_size, first_samples
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.plan import put_in_place_
+from edge_dendrite.errors import ExportError
 from edge_dendrite.export.gates import inputs_of_blocks
 from edge_dendrite.export.subgraphs import strip_notes, weights_into_branches
+from edge_dendrite.export.torchscript import BATCH, Names
 
 FIRST_OPSET = 18
 
 
-def export_dynamo(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str]) -> bytes:
+def export_dynamo(module: nn.Module, example: Inputs, opset: int, names: Names, dynamic_batch: bool = False) -> bytes:
     """As export_torchscript: the ONNX file of `module`, which is unchanged, with all its weights in it.
 
     It says the oldest IR version that has its opset, and nothing of the machine that it was made on.
     """
     gated = has_gates(module)
     if gated:
+        if not isinstance(example, torch.Tensor):
+            raise ExportError("a network with gates is exported for one input tensor only")
         module = _with_conditions(module, example)
+    shapes: Any = None
+    if dynamic_batch:
+        example = first_samples(example, 2)  # of one, torch.export would make a constant
+    positional, keywords = arguments(example)
+    if dynamic_batch:
+        batch = {0: torch.export.Dim(BATCH, min=1)}
+        size = batch_size(example)
+        axes = {name: batch if one.dim() and len(one) == size else None for name, one in keywords.items()}
+        shapes = tuple(batch if one.dim() and len(one) == size else None for one in positional) or axes
     with _quiet(), torch.no_grad():
         # Given a module, it would try several ways to a graph, and report the failure of the last one.
         program: Any = torch.onnx.export(
-            torch.export.export(module, (example,)),
+            torch.export.export(module, positional, keywords, dynamic_shapes=shapes),
             (),
             dynamo=True,
             opset_version=opset,
-            input_names=[names[0]],
-            output_names=[names[1]],
+            input_names=list(names[0]),
+            output_names=list(names[1]),
             external_data=False,
             verbose=False,
         )

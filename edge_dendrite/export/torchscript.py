@@ -11,29 +11,36 @@ import copy
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx
 import torch
 from torch import nn
 
+from edge_dendrite.compress.forward import Inputs, arguments
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.plan import put_in_place_
 from edge_dendrite.errors import ExportError
 from edge_dendrite.export.gates import inputs_of_blocks
 from edge_dendrite.export.subgraphs import GATE, GATE_DOMAIN, NAME, ifs_for_gates
+from edge_dendrite.export.symbols import missing_symbols
 
-_ATTENTION = "aten::scaled_dot_product_attention"
+BATCH = "batch"  # the name of a dimension that is left open
+Names: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]  # of inputs, of outputs
 
 
-def export_torchscript(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str]) -> bytes:
-    """The ONNX file of `module`, which is unchanged; example (1, ...), names of the input and of the output.
+def export_torchscript(
+    module: nn.Module, example: Inputs, opset: int, names: Names, dynamic_batch: bool = False
+) -> bytes:
+    """The ONNX file of `module`, which is unchanged; example (1, ...), names of the inputs and of the outputs.
 
     Raises whatever the exporter raises, and ExportError for gates that cannot be exported.
     """
-    with _attention_at_13(opset):
+    with _quiet(), missing_symbols(opset):
         if not has_gates(module):
-            return _export(module, example, opset, names)
+            return _export(module, example, opset, names, dynamic_batch)
+        if not isinstance(example, torch.Tensor):
+            raise ExportError("a network with gates is exported for one input tensor only")
         copied = copy.deepcopy(module).eval()
         ways = {}
         for name, x in inputs_of_blocks(copied, example).items():
@@ -43,23 +50,44 @@ def export_torchscript(module: nn.Module, example: torch.Tensor, opset: int, nam
         return ifs_for_gates(_export(copied, example, opset, names), ways)
 
 
-def _export(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, str]) -> bytes:
+def _export(module: nn.Module, example: Inputs, opset: int, names: Names, dynamic_batch: bool = False) -> bytes:
     buffer = io.BytesIO()
+    positional, keywords = arguments(example)
     torch.onnx.export(
-        module,
-        (example,),
+        _ByPosition(module, tuple(keywords)).eval() if keywords else module,
+        positional or tuple(keywords.values()),
         buffer,
         dynamo=False,
         opset_version=opset,
-        input_names=[names[0]],
-        output_names=[names[1]],
+        input_names=list(names[0]),
+        output_names=list(names[1]),
+        dynamic_axes=_axes(example, names) if dynamic_batch else None,
     )
     return buffer.getvalue()
 
 
+class _ByPosition(nn.Module):
+    """A network that is given its keywords in order: the exporter would make inputs of its other default arguments."""
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, *tensors: torch.Tensor) -> Any:
+        return self.network(**dict(zip(self.names, tensors, strict=True)))
+
+
+def _axes(example: Inputs, names: Names) -> dict[str, dict[int, str]]:
+    """What of a batch of one is as long as the batch: scalars, and masks for all samples, are not."""
+    positional, keywords = arguments(example)
+    tensors = dict(zip(names[0], (*positional, *keywords.values()), strict=True))
+    batched = [name for name, one in tensors.items() if one.dim() and len(one) == 1]
+    return {name: {0: BATCH} for name in (*batched, *names[1])}
+
+
 def _graph(module: nn.Module, example: torch.Tensor, opset: int) -> onnx.GraphProto:
     alone = nn.Sequential(module)  # the exporter would give a forward its default arguments as tensors
-    return onnx.load_model_from_string(_export(alone, example, opset, ("x", "y"))).graph
+    return onnx.load_model_from_string(_export(alone, example, opset, (("x",), ("y",)))).graph
 
 
 @torch.no_grad()
@@ -94,45 +122,11 @@ class _GateNode(torch.autograd.Function):
 
 
 @contextmanager
-def _attention_at_13(opset: int) -> Iterator[None]:
-    """The exporter knows attention from opset 14 on, though all that it is made of is there at 13."""
-    if opset != 13:
-        yield
-        return
-    torch.onnx.register_custom_op_symbolic(_ATTENTION, _attention, 13)
+def _quiet() -> Iterator[None]:
+    """The exporter prints the whole graph of a network that it cannot write, and turns its own log on to do so."""
+    before = torch._C._jit_onnx_log
+    torch._C._jit_onnx_log = lambda *parts: None
     try:
         yield
     finally:
-        torch.onnx.unregister_custom_op_symbolic(_ATTENTION, 13)
-
-
-def _attention(
-    g: Any, q: Any, k: Any, v: Any, mask: Any, dropout: Any, is_causal: Any, scale: Any, enable_gqa: Any = None
-) -> Any:
-    """softmax(q k^T * scale + mask) v in the exporter's graph (Vaswani et al. 2017, section 3.2.1).
-
-    q (..., t, d), k (..., s, d), v (..., s, e), all of fixed shape. A causal mask lets position i see the first i + 1.
-    """
-    if _constant(enable_gqa):
-        raise ExportError("attention whose heads share keys cannot be exported at opset 13; take 14 or more")
-    *_, num_queries, width = q.type().sizes()
-    order = list(range(len(k.type().sizes())))
-    k = g.op("Transpose", k, perm_i=[*order[:-2], order[-1], order[-2]])
-    factor = _constant(scale)
-    factor = width**-0.5 if factor is None else factor
-    scores = g.op("Mul", g.op("MatMul", q, k), g.op("Constant", value_t=torch.tensor(float(factor))))
-    if _constant(is_causal):
-        num_keys = v.type().sizes()[-2]
-        hidden = torch.full((num_queries, num_keys), float("-inf")).triu(1)
-        scores = g.op("Add", scores, g.op("Constant", value_t=hidden))
-    elif not mask.node().mustBeNone():
-        if mask.type().dtype() == torch.bool:
-            seen, unseen = (g.op("Constant", value_t=torch.tensor(one)) for one in (0.0, float("-inf")))
-            mask = g.op("Where", mask, seen, unseen)
-        scores = g.op("Add", scores, mask)
-    return g.op("MatMul", g.op("Softmax", scores, axis_i=-1), v)
-
-
-def _constant(value: Any) -> Any:
-    """A number that is written into the exporter's graph; None where there is none."""
-    return None if value is None or value.node().mustBeNone() else value.node().t("value").item()
+        torch._C._jit_onnx_log = before

@@ -32,7 +32,8 @@ from torch import nn
 from edge_bench.atomic import canonical_json, write_bytes
 from edge_dendrite.compress.layers.branches import block_branches, map_branches, spatial_branches
 from edge_dendrite.compress.layers.gated import gated_block
-from edge_dendrite.export.onnx import check_parity, export_onnx, open_session
+from edge_dendrite.export.onnx import check_parity, export_onnx
+from edge_dendrite.export.session import open_session
 from edge_dendrite.models.convnets import ResNet8
 from scripts.benchmarks.gated_table import table
 

@@ -25,7 +25,8 @@ from torch import nn
 
 from edge_bench.atomic import canonical_json, write_bytes
 from edge_dendrite.compress.layers.build import GROUPS, SEGMENTS, build_layer
-from edge_dendrite.export.onnx import export_onnx, open_session
+from edge_dendrite.export.onnx import export_onnx
+from edge_dendrite.export.session import open_session
 
 GROUP_COUNTS = (2, 4, 8)
 OPSET = 17

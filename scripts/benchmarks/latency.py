@@ -22,7 +22,7 @@ import onnx
 from edge_bench import board
 from edge_bench.stats import median
 from edge_dendrite.data.dataset import DataSet
-from edge_dendrite.export.onnx import open_session
+from edge_dendrite.export.session import open_session
 from edge_dendrite.lock import locked
 from edge_dendrite.progress import Progress
 from scripts.benchmarks.environment import environment

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 
 from edge_dendrite.data.dataset import DataSet, Split
-from edge_dendrite.export.onnx import open_session, run_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.lock import locked
 from edge_dendrite.progress import Progress
 from scripts.benchmarks.environment import environment

@@ -16,7 +16,8 @@ from edge_dendrite.compress.stats import measure_stats
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.export.gates import inputs_of_every_path
-from edge_dendrite.export.onnx import OnnxModel, check_onnx, check_parity, export_onnx, open_session, run_onnx
+from edge_dendrite.export.onnx import OnnxModel, check_onnx, check_parity, export_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.lock import locked
 from edge_dendrite.progress import Progress
 from scripts.benchmarks.arms import ARMS
@@ -26,6 +27,7 @@ from scripts.benchmarks.rows import TRAINED, append_row, pack_bits, read_rows
 from scripts.benchmarks.studies import DENSE, DENSE_LONGER, Study
 
 NUM_PARITY_INPUTS = 64
+OPSET = 17
 # Among so many inputs that take every way through a gated network are looked for.
 NUM_GATED_INPUTS = 1_000
 
@@ -99,7 +101,7 @@ def _make_row(shared: Seed, case: Case, results: Path) -> dict[str, Any]:
 def _export(module: nn.Module, data: DataSet) -> OnnxModel:
     """The network as it would ship, checked against PyTorch on validation data."""
     config = ExportConfig()
-    exported = export_onnx(module, data.input_shape, config.opset)
+    exported = export_onnx(module, data.input_shape, OPSET)
     inputs = data.prepare(data.validation.inputs[: NUM_GATED_INPUTS if has_gates(module) else NUM_PARITY_INPUTS])
     if has_gates(module):
         inputs = inputs[inputs_of_every_path(module, inputs, NUM_PARITY_INPUTS)]

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.layers.gated import gated_block
-from edge_dendrite.export.onnx import export_onnx, open_session, run_onnx
+from edge_dendrite.export.onnx import export_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.export.subgraphs import all_initializers
 from edge_dendrite.models.convnets import ResNet8
 from scripts.benchmarks import gated_layers

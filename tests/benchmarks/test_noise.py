@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_dendrite.export.onnx import open_session, run_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.progress import silent
 from scripts.benchmarks import noise as noise_module
 from scripts.benchmarks.job import Case

@@ -109,7 +109,7 @@ def test_what_a_row_holds(undisturbed):
 
 
 def test_the_file_on_the_disk_is_the_network_of_the_row(undisturbed):
-    from edge_dendrite.export.onnx import open_session, run_onnx
+    from edge_dendrite.export.session import open_session, run_onnx
 
     data = read_digits()
     test = data.read_test()

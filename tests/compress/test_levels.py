@@ -26,7 +26,8 @@ from edge_dendrite.config import (
     TwoOfFourConfig,
 )
 from edge_dendrite.errors import ConfigError, PruneError
-from edge_dendrite.export.onnx import export_onnx, open_session, run_onnx
+from edge_dendrite.export.onnx import export_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.models.convnets import DigitsCNN
 
 FIT = FitConfig(epochs=2, batch_size=64)

@@ -4,6 +4,8 @@ import json
 import shutil
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -106,6 +108,37 @@ def test_a_users_own_onnx_file(bundle13, tmp_path):
         with pytest.raises(ExportError):
             export_file(tmp_path / name, tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_a_target_has_its_opset_and_is_in_the_manifest(saved_baseline, tmp_path):
+    manifest = export_bundle(saved_baseline, tmp_path / "b", ExportConfig(target="jetson-nano")).manifest
+    assert (manifest["model"]["opset"], manifest["target"], manifest["notices"]) == (13, "jetson-nano", [])
+    with pytest.raises(ExportError, match="opset 17: jetson-nano reads at most opset 13"):
+        export_bundle(saved_baseline, tmp_path / "c", ExportConfig(opset=17, target="jetson-nano"))
+    assert not (tmp_path / "c").exists()
+
+
+def test_an_operator_that_a_target_lacks_is_written_at_an_older_opset(tmp_path):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2)).eval()
+    model = CompressedModel(module, "norm", "norm", "as given", (4,))
+    at = {}
+    for target in (None, "jetson-xavier-nx", "jetson-agx-orin"):
+        bundle = export_bundle(model, tmp_path / str(target), ExportConfig(target=target))
+        graph = onnx.load(bundle.path / "model.onnx").graph
+        at[target] = (bundle.manifest["model"]["opset"], "LayerNormalization" in {node.op_type for node in graph.node})
+    assert at == {None: (17, True), "jetson-xavier-nx": (16, False), "jetson-agx-orin": (17, True)}
+    with pytest.raises(ExportError, match=r"LayerNormalization .*TensorRT 8\.5\.2 .*8\.6 is the first"):
+        export_bundle(model, tmp_path / "fixed", ExportConfig(opset=17, target="jetson-xavier-nx"))
+
+
+def test_a_dynamic_batch_is_compared_at_two_sizes_and_said(saved_baseline, digits, tmp_path):
+    bundle = export_bundle(saved_baseline, tmp_path / "b", ExportConfig(dynamic_batch=True), data=digits)
+    assert bundle.manifest["model"]["dynamic_batch"] is True
+    assert bundle.manifest["parity"]["batches"] == [1, 4]
+    assert bundle.manifest["model"]["inputs"][0]["shape"][0] == 1
+    session = onnxruntime.InferenceSession(str(bundle.path / "model.onnx"))
+    assert session.run(None, {"input": np.zeros((7, 1, 8, 8), np.float32)})[0].shape == (7, 10)
 
 
 def test_manifest_is_canonical_json(bundle13):

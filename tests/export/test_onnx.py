@@ -13,7 +13,8 @@ from torch import nn
 from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.config import Budget
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.onnx import check_onnx, check_parity, export_onnx, open_session, run_onnx
+from edge_dendrite.export.onnx import check_onnx, check_parity, export_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.models.convnets import DigitsCNN, MnistCNN, ResNet8
 
 SHAPES = {DigitsCNN: (1, 8, 8), MnistCNN: (1, 28, 28), ResNet8: (3, 32, 32)}
@@ -28,7 +29,7 @@ def test_pruned_networks_match_pytorch(network, opset, ir):
     module = prune(network(), batch, Budget(pruning_ratio=0.5)).module
     model = export_onnx(module, shape, opset)
     assert (model.opset, model.ir_version) == (opset, ir)
-    assert (model.input_shape, model.output_shape) == ((1, *shape), (1, 10))
+    assert (model.input_shape, model.outputs[0].shape) == ((1, *shape), (1, 10))
     inputs = 3 * torch.randn(4, *shape)
     assert check_parity(model, module, inputs, atol=1e-4, rtol=1e-4) < 1e-4
     outputs = run_onnx(open_session(model.content), inputs.numpy())
@@ -73,8 +74,8 @@ def dynamic(model):
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
-def integer(model):
-    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+def text(model):
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
 
 
 def external(model):
@@ -85,11 +86,15 @@ def external(model):
     entry.key, entry.value = "location", "weights.bin"
 
 
-def two_outputs(model):
-    model.graph.output.append(model.graph.output[0])
+def no_output(model):
+    del model.graph.output[:]
 
 
-@pytest.mark.parametrize("edit", [dynamic, integer, external, two_outputs], ids=lambda edit: edit.__name__)
+def half_dynamic(model):
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+@pytest.mark.parametrize("edit", [dynamic, text, external, no_output, half_dynamic], ids=lambda edit: edit.__name__)
 def test_files_of_unsupported_form_are_refused(edit):
     content = export_onnx(nn.Linear(4, 2), (4,), 13).content
     check_onnx(content, 13)
@@ -135,3 +140,48 @@ def test_a_file_of_batch_four_is_refused():
         torch.onnx.export(nn.Linear(4, 2), (torch.zeros(4, 4),), stream, dynamo=False, opset_version=13)
     with pytest.raises(ExportError, match="export it with batch 1"):
         check_onnx(stream.getvalue())
+
+
+class TwoOfTwo(nn.Module):
+    """Token numbers and a mask in by name, two tensors out."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(11, 6), nn.Linear(6, 3)
+
+    def forward(self, tokens, mask, unread=None):
+        x = self.embed(tokens) * mask.unsqueeze(-1)
+        return {"logits": self.head(x.sum(1)), "features": x}
+
+
+def tokens(batch):
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "tokens": torch.randint(11, (batch, 5), generator=generator),
+        "mask": torch.rand(batch, 5, generator=generator).round(),
+        "unread": torch.zeros(batch, 2),
+    }
+
+
+@pytest.mark.parametrize("dynamic_batch", [False, True])
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_several_inputs_and_outputs_of_several_types(opset, dynamic_batch):
+    torch.manual_seed(0)
+    module = TwoOfTwo().eval()
+    model = export_onnx(module, tokens(1), opset, dynamic_batch=dynamic_batch)
+    read = {one.name: (one.dtype, one.shape) for one in model.inputs}
+    assert read.items() >= {"tokens": ("int64", (1, 5)), "mask": ("float32", (1, 5))}.items()
+    assert [one.shape for one in model.outputs] == [(1, 3), (1, 5, 6)]
+    assert model.has_dynamic_batch is dynamic_batch
+    assert check_parity(model, module, tokens(4), 1e-5, 1e-5) < 1e-5
+
+
+def test_a_network_that_fixes_its_batch_is_refused_a_dynamic_one():
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return x.reshape(1, 4)
+
+    for opset in (13, 18):
+        with pytest.raises(ExportError):
+            export_onnx(Fixed(), (2, 2), opset, dynamic_batch=True)
+    assert not export_onnx(Fixed(), (2, 2), 13).has_dynamic_batch

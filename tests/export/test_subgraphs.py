@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_dendrite.export.onnx import open_session
+from edge_dendrite.export.session import open_session
 from edge_dendrite.export.subgraphs import ifs_for_gates, strip_notes, weights_into_branches, write_out_copies
 
 

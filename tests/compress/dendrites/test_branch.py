@@ -22,7 +22,8 @@ from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan, apply_plan_
 from edge_dendrite.config import BranchConfig, Budget, PruneConfig
 from edge_dendrite.errors import ConfigError, PruneError
-from edge_dendrite.export.onnx import export_onnx, open_session, run_onnx
+from edge_dendrite.export.onnx import export_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 
 FEW = BranchConfig(num_batches=4, num_samples=512)
 

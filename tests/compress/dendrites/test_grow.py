@@ -17,7 +17,8 @@ from edge_dendrite.compress.layers.dendrites import DendriticLayer, new_dendrite
 from edge_dendrite.compress.plan import Plan, Replace, apply_plan_
 from edge_dendrite.config import GrowConfig
 from edge_dendrite.errors import ConfigError, PruneError
-from edge_dendrite.export.onnx import export_onnx, open_session, run_onnx
+from edge_dendrite.export.onnx import export_onnx
+from edge_dendrite.export.session import open_session, run_onnx
 
 QUICK = {"candidate_steps": 100, "num_batches": 8, "num_samples": 4096, "patience": 2}
 

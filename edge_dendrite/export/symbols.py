@@ -1,0 +1,90 @@
+"""Operators that the TorchScript exporter has no ONNX for, though all that they are made of is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from edge_dendrite.errors import ExportError
+
+_INT_MAX = 2**63 - 1
+
+
+@contextmanager
+def missing_symbols(opset: int) -> Iterator[None]:
+    """Inside, the exporter can write attention at opset 13 (by itself from 14 on), and differences and sums of truth
+    values along a dimension at any opset: what causal masks of language models are made of.
+    """
+    symbols: dict[str, Callable[..., Any]] = {"aten::diff": _diff, "aten::cumsum": _cumsum}
+    if opset == 13:
+        symbols["aten::scaled_dot_product_attention"] = _attention
+    for name, symbol in symbols.items():
+        torch.onnx.register_custom_op_symbolic(name, symbol, opset)
+    try:
+        yield
+    finally:
+        for name in symbols:
+            torch.onnx.unregister_custom_op_symbolic(name, opset)
+
+
+def _diff(g: Any, x: Any, n: Any, dim: Any, prepend: Any = None, append: Any = None) -> Any:
+    """What follows less what is before, `n` times along a dimension, in the exporter's graph."""
+    dim, n = _constant(dim), _constant(n)
+    parts = [one for one in (prepend, x, append) if one is not None and not one.node().mustBeNone()]
+    y = g.op("Concat", *parts, axis_i=dim) if len(parts) > 1 else x
+    for _ in range(n):
+        y = g.op("Sub", _slice(g, y, dim, 1, _INT_MAX), _slice(g, y, dim, 0, -1))
+    return y
+
+
+def _cumsum(g: Any, x: Any, dim: Any, dtype: Any = None) -> Any:
+    """As the exporter's own, which gives CumSum truth values that no runtime adds up."""
+    wanted = _constant(dtype)
+    if wanted is not None:
+        kind = torch.onnx.JitScalarType(wanted)
+    else:
+        kind = torch.onnx.JitScalarType.from_value(x)
+        if kind.dtype() in (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32):
+            kind = torch.onnx.JitScalarType.INT64
+    y = g.op("Cast", x, to_i=kind.onnx_type())
+    return g.op("CumSum", y, g.op("Constant", value_t=torch.tensor(_constant(dim))))
+
+
+def _slice(g: Any, x: Any, dim: int, start: int, end: int) -> Any:
+    numbers = (g.op("Constant", value_t=torch.tensor([one])) for one in (start, end, dim))
+    return g.op("Slice", x, *numbers)
+
+
+def _attention(
+    g: Any, q: Any, k: Any, v: Any, mask: Any, dropout: Any, is_causal: Any, scale: Any, enable_gqa: Any = None
+) -> Any:
+    """softmax(q k^T * scale + mask) v in the exporter's graph (Vaswani et al. 2017, section 3.2.1).
+
+    q (..., t, d), k (..., s, d), v (..., s, e), all of fixed shape. A causal mask lets position i see the first i + 1.
+    """
+    if _constant(enable_gqa):
+        raise ExportError("attention whose heads share keys cannot be exported at opset 13; take 14 or more")
+    *_, num_queries, width = q.type().sizes()
+    order = list(range(len(k.type().sizes())))
+    k = g.op("Transpose", k, perm_i=[*order[:-2], order[-1], order[-2]])
+    factor = _constant(scale)
+    factor = width**-0.5 if factor is None else factor
+    scores = g.op("Mul", g.op("MatMul", q, k), g.op("Constant", value_t=torch.tensor(float(factor))))
+    if _constant(is_causal):
+        num_keys = v.type().sizes()[-2]
+        hidden = torch.full((num_queries, num_keys), float("-inf")).triu(1)
+        scores = g.op("Add", scores, g.op("Constant", value_t=hidden))
+    elif not mask.node().mustBeNone():
+        if mask.type().dtype() == torch.bool:
+            seen, unseen = (g.op("Constant", value_t=torch.tensor(one)) for one in (0.0, float("-inf")))
+            mask = g.op("Where", mask, seen, unseen)
+        scores = g.op("Add", scores, mask)
+    return g.op("MatMul", g.op("Softmax", scores, axis_i=-1), v)
+
+
+def _constant(value: Any) -> Any:
+    """A number that is written into the exporter's graph; None where there is none."""
+    return None if value is None or value.node().mustBeNone() else value.node().t("value").item()
