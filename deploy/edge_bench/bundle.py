@@ -85,10 +85,7 @@ def open_bundle(path: str) -> Bundle:
 def _open_folder(path: str) -> Bundle:
     small = {}
     for name in (MANIFEST, MANIFEST_DIGEST):
-        place = os.path.join(path, name)
-        if not os.path.lexists(place):
-            raise BundleError("bundle %s: %s is missing; export the model again" % (path, name))
-        with _open_plain(path, name, place, True) as stream:
+        with _open_plain(path, name, os.path.join(path, name), True) as stream:
             small[name] = stream.read(manifests.MAX_MANIFEST_BYTES + 1)
     manifest, bundle_id = _parse(path, small)
     sizes = {name: len(data) for name, data in small.items()}
@@ -216,6 +213,8 @@ def _open_plain(bundle: str, name: str, path: str, refuse_link: bool) -> BinaryI
         if refuse_link and not stat.S_ISREG(os.lstat(path).st_mode):
             raise _not_plain(bundle, name, os.lstat(path).st_mode)  # not even opened: a device may act on that
         descriptor = os.open(path, _PLAIN | _NO_LINK if refuse_link else _PLAIN)
+    except FileNotFoundError as error:
+        raise BundleError("bundle %s: %s is missing; copy or export it again" % (bundle, name)) from error
     except OSError as error:
         raise BundleError("bundle %s: %s cannot be read: %s" % (bundle, name, error)) from error
     mode = os.fstat(descriptor).st_mode

@@ -14,8 +14,8 @@ SCHEMA = "edge-dendrite.bundle"
 VERSION = 1
 MANIFEST = "manifest.json"
 MANIFEST_DIGEST = "manifest.sha256"
-# Ten times what a thousand reference cases need; a hostile one of this size costs 200 MB while it is parsed.
-MAX_MANIFEST_BYTES = 4 << 20
+# Five times what a thousand reference cases need; a hostile one costs 200 MB at most while it is parsed.
+MAX_MANIFEST_BYTES = 2 << 20
 MAX_FILES = 4096
 # An ONNX file holds 2 GiB at most (protobuf).
 MAX_BUNDLE_BYTES = 4 << 30

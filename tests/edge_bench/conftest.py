@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import types
 
 import pytest
@@ -152,8 +153,10 @@ class BundleMaker:
 
 
 @pytest.fixture
-def maker(tmp_path):
-    return BundleMaker(tmp_path / "bundles")
+def maker():
+    # Thousands of files are written: in memory, where the system has such a place.
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as scratch:
+        yield BundleMaker(os.path.join(scratch, "bundles"))
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 import stat
 import struct
 import sys
 import tarfile
+import threading
 
 import pytest
 
@@ -264,7 +266,7 @@ def bind_socket(path):
 
 def test_a_linked_folder_in_the_folder_is_refused(maker, tmp_path):
     folder = maker.folder()
-    os.rename(os.path.join(folder, "reference"), str(tmp_path / "elsewhere"))
+    shutil.move(os.path.join(folder, "reference"), str(tmp_path / "elsewhere"))
     os.symlink(str(tmp_path / "elsewhere"), os.path.join(folder, "reference"))
     assert "'reference' is a symbolic link" in refusal(folder)
 
@@ -669,3 +671,68 @@ def test_a_tar_that_changes_after_opening_is_not_returned(maker):
 def test_reading_a_name_that_is_not_listed_is_an_error(maker, name):
     with pytest.raises(BundleError, match="no file"):
         open_bundle(maker.folder()).read(name)
+
+
+def test_a_fifo_in_the_place_of_a_file_after_opening_is_refused_at_once(maker):
+    folder = maker.folder()
+    packed = maker.tar(folder)
+    for path, inside in ((folder, os.path.join(folder, "model.onnx")), (packed, packed)):
+        opened = open_bundle(path)
+        os.unlink(inside)
+        os.mkfifo(inside)
+        with pytest.raises(BundleError, match="is a fifo"):
+            opened.read("model.onnx")
+
+
+def test_a_link_in_the_place_of_a_file_after_opening_is_refused(maker):
+    folder = maker.folder()
+    opened = open_bundle(folder)
+    path = os.path.join(folder, "model.onnx")
+    os.rename(path, path + ".real")
+    os.symlink("model.onnx.real", path)
+    with pytest.raises(BundleError, match="'model.onnx' is a symbolic link"):
+        opened.read("model.onnx")
+
+
+def test_a_file_that_changes_while_the_bundle_is_opened_is_never_taken(maker):
+    """A writer that swaps a file all the time: opening refuses, or what is read afterwards is what the id says."""
+    folder = maker.folder()
+    path, other = os.path.join(folder, "model.onnx"), maker.write(maker.path("other"), b"x" * 6249)
+    intact = maker.write(maker.path("intact"), read_bytes(path))
+    stop = threading.Event()
+
+    def swap():
+        while not stop.is_set():
+            for source in (other, intact):
+                shutil.copy(source, path + "~")
+                os.rename(path + "~", path)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    outcomes = {"true": 0, "refused": 0}
+    try:
+        for _ in range(400):
+            try:
+                assert open_bundle(folder).read("model.onnx") == read_bytes(intact)
+                outcomes["true"] += 1
+            except BundleError:
+                outcomes["refused"] += 1
+    finally:
+        stop.set()
+        thread.join()
+    assert outcomes["refused"] > 0, outcomes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes the place of an ordinary user, as only root can")
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "reference", "."])
+def test_what_cannot_be_read_is_named(maker, name):
+    folder = maker.folder()
+    for place in (folder, os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
+        os.chmod(place, 0o755)
+    os.chmod(os.path.join(folder, name), 0)
+    os.seteuid(65534)
+    try:
+        said = refusal(folder)
+    finally:
+        os.seteuid(0)
+    assert "Permission denied" in said and (name == "." or name in said)

@@ -19,7 +19,7 @@ from edge_bench.bundle import open_bundle
 from edge_bench.errors import BundleError
 from edge_bench.ustar import BLOCK
 
-NUM_MUTATIONS = 3000
+NUM_MUTATIONS = 6000
 NUM_MANY = int(os.environ.get("EDGE_DENDRITE_FUZZ_MUTATIONS", "200000"))
 SEED = int(os.environ.get("EDGE_DENDRITE_FUZZ_SEED", "1"))
 # What headers, sizes and manifests are sensitive to.
@@ -249,7 +249,7 @@ def test_bombs_need_no_memory(maker):
     keys = b"{%s}" % b",".join(b'"%x":[]' % number for number in range(most // 12))
     paths = [sparse, long_file, long_manifest, maker.folder(maker.files(), claims)]
     paths += [sealed(maker, document) for document in documents + [keys]]
-    lines = read_with_memory(paths, 512)
+    lines = read_with_memory(paths, 400)
     assert [line.split()[0] for line in lines] == ["refused"] * len(paths)
     assert "at its end" in lines[0] and "expected 6249 bytes" in lines[1] and "larger than" in lines[2]
     assert "too large for a bundle" in lines[3]
