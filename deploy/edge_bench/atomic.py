@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import os
-import tempfile
+import secrets
 from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Tuple
 
 _MAX_DEPTH = 64
@@ -29,13 +29,10 @@ def replacing(path: str) -> Iterator[BinaryIO]:
             yield stream
         return
     path = os.path.realpath(path)
-    folder = os.path.dirname(path)
+    # Named before it is made: an interrupt finds it at any moment.
+    temporary = os.path.join(os.path.dirname(path), ".writing-" + secrets.token_hex(8))
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error  # the name of the temporary helps nobody
-    try:
-        with os.fdopen(handle, "wb") as stream:
+        with open(temporary, "xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -45,7 +42,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         if os.path.exists(temporary):
             os.unlink(temporary)
         if isinstance(error, OSError) and error.filename in (None, temporary):
-            raise OSError(error.errno, error.strerror, path) from error
+            raise OSError(error.errno, error.strerror, path) from error  # the name of the temporary helps nobody
         raise
 
 

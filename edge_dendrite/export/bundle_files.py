@@ -6,8 +6,8 @@ The format is described in deploy/edge_bench/README.md. Nothing here needs torch
 from __future__ import annotations
 
 import hashlib
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,9 +93,8 @@ class Bundle:
         with _as_export_error():
             parse_manifest(str(path), manifest_bytes, digest)  # also: no name leads out of the folder
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".exporting-", dir=path.parent))
+        content = path.parent / f".exporting-{secrets.token_hex(8)}"  # named before it is made, to be found at its end
         try:
-            content = temporary / "bundle"
             _write_files(content, {**files, MANIFEST: manifest_bytes, MANIFEST_DIGEST: digest})
             checked = cls.read(content)  # what is not accepted here must not reach a board
             if path.suffix == ".tar":
@@ -103,7 +102,7 @@ class Bundle:
             else:
                 content.rename(path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(content)
         return cls.read(path)
 
     def read_bytes(self, name: str) -> bytes:
@@ -116,6 +115,15 @@ class Bundle:
         with _as_export_error(), replacing(str(path)) as stream:
             reader.write_tar(reader.open_bundle(str(self.path)), stream)
         return Path(path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove what is there of a folder, also when an interrupt comes meanwhile."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
