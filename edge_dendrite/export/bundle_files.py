@@ -101,6 +101,8 @@ class Bundle:
                 checked.write_tar(path)
             else:
                 content.rename(path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error  # the temporary's name helps nobody
         finally:
             _remove(content)
         return cls.read(path)

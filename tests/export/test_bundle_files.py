@@ -143,7 +143,7 @@ def test_a_full_disk_leaves_nothing(parts, tmp_path, name, limit):
     try:
         written = Bundle.write(tmp_path / name, *parts)
     except OSError as error:
-        assert error.strerror == "File too large"
+        assert (error.strerror, error.filename) == ("File too large", str(tmp_path / name))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     left = [path.name for path in tmp_path.iterdir()]
