@@ -10,7 +10,6 @@ import errno
 import functools
 import json
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -70,6 +69,8 @@ from edge_dendrite.options import (
     ScoreOption,
     SeedOption,
     SeedsOption,
+    SignersOption,
+    SignOption,
     SshConfigOption,
     ThreadsOption,
 )
@@ -412,7 +413,7 @@ def _show_comparison(comparison: Comparison, out: Path, as_json: bool) -> None:
 def export(
     model: ModelArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", help="folder of the bundle  [default: bundles/NAME-TARGET]")
+        Path | None, typer.Option("--out", help="folder of the bundle, or a .tar  [default: bundles/NAME-TARGET]")
     ] = None,
     opset: Annotated[
         int | None, typer.Option("--opset", help="ONNX opset, 13 to 23  [default: the board's, else 17]")
@@ -438,12 +439,14 @@ def export(
         typer.Option("--input-shape", metavar="C,H,W", help="of one input, for a network that is not saved"),
     ] = None,
     factory: FactoryOption = None,
+    sign: SignOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export to ONNX, compare with PyTorch in ONNX Runtime, and write a bundle."""
     from edge_dendrite.boards import load_board
     from edge_dendrite.config import ExportConfig
-    from edge_dendrite.export.bundle import export_bundle, export_file, write_tar
+    from edge_dendrite.export.bundle import export_bundle, export_file
+    from edge_dendrite.export.signing import check_signing, finish_bundle
     from edge_dendrite.export.targets import opsets_for
 
     board = load_board(target) if target else None
@@ -455,9 +458,11 @@ def export(
     made_for = board.name if board else f"opset{opsets[0]}"
     name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-{made_for}"
     out = out or Path("bundles") / name
-    tar_path = out.with_name(out.name + ".tar")
-    if tar and tar_path.exists():
+    tar_path = out.with_name(out.name + ".tar") if tar and out.suffix != ".tar" else None
+    if tar_path is not None and tar_path.exists():
         raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
+    if sign is not None:
+        check_signing(out, sign)
     if is_file:
         bundle = export_file(model, out, settings)
     else:
@@ -467,18 +472,34 @@ def export(
             progress("exporting", 0, 1)
             bundle = export_bundle(saved, out, settings, data=samples, metric=find_metric(metric))
             progress("exporting", 1, 1)
-    if tar:
-        try:
-            write_tar(bundle, tar_path)
-        except BaseException:
-            shutil.rmtree(out)  # just made; with it there, the same command could not be given again
-            raise
+    signature = finish_bundle(bundle, tar_path, sign)  # a passphrase may be asked for: no progress is shown by now
     if as_json:
-        typer.echo(json.dumps({"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest}))
+        result = {"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest}
+        typer.echo(json.dumps({**result, "signature": str(signature) if signature else None}))
     else:
         for notice in bundle.manifest.get("notices", ()):
             say(f"{notice}; the board will tell")
         typer.echo(f"{bundle.path}  {bundle.id}")
+
+
+@app.command()
+@guarded
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder or .tar that `export` wrote")],
+    allowed_signers: SignersOption = None,
+    signer: Annotated[str | None, typer.Option("--signer", help="who must have signed, a name in that file")] = None,
+    signature: Annotated[
+        Path | None, typer.Option("--signature", help="detached signature  [default: NAME.sig beside]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that a bundle is whole, and with --allowed-signers and --signer also who made it."""
+    from edge_bench.render import render_verified
+    from edge_dendrite.export.bundle_files import Bundle
+
+    found = Bundle.verify(bundle, signature=signature, allowed_signers=allowed_signers, signer=signer)
+    result = {"path": str(bundle), "id": found.id, "signer": signer}
+    typer.echo(json.dumps(result) if as_json else render_verified(result))
 
 
 @app.command()

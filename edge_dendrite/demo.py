@@ -15,7 +15,8 @@ from edge_dendrite.compress.pipeline import Outcome, compress_with_controls
 from edge_dendrite.config import CompressConfig, ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.bundle import Bundle, export_bundle, is_evaluated_on, write_tar
+from edge_dendrite.export.bundle import export_bundle, is_evaluated_on
+from edge_dendrite.export.bundle_files import Bundle
 from edge_dendrite.lock import locked
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.report.files import write_reports
@@ -74,7 +75,7 @@ def run_demo(
             out / "bundles" / f"compressed-opset{PORTABLE_OPSET}",
             metric,
         )
-        write_tar(portable, out / f"compressed-opset{PORTABLE_OPSET}.tar")
+        portable.write_tar(out / f"compressed-opset{PORTABLE_OPSET}.tar")
         build_agent(out / "edge-bench.pyz")
         measured = _measure(bundles, target, out / "measurements", options, ssh, log)
         report = build_report(
@@ -122,7 +123,7 @@ def _export_all(
 def _export_one(model: CompressedModel, opset: int, data: DataSet, path: Path, metric: Metric) -> Bundle:
     if (path / "manifest.json").exists():
         try:
-            bundle = Bundle.open(path)
+            bundle = Bundle.read(path)
         except ExportError as error:
             raise ExportError(f"{error} (here: delete {path} and run the same command again)") from error
         same_network = bundle.manifest.get("weights_sha256") == weights_digest(model.module)

@@ -93,3 +93,11 @@ OtherLoadOption = Annotated[
     float, typer.Option("--max-other-load", help="share of processor time that others may use", min=0.001)
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads", min=1)]
+SignOption = Annotated[
+    Path | None,
+    typer.Option("--sign", metavar="KEY", help="sign with this SSH key (ssh-keygen -Y): writes NAME.sig beside"),
+]
+SignersOption = Annotated[
+    Path | None,
+    typer.Option("--allowed-signers", help="file of names and public keys that may sign; see ssh-keygen(1)"),
+]

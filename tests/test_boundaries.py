@@ -68,6 +68,7 @@ def test_agent_never_imports_the_host(path):
 def test_host_uses_only_the_shared_parts_of_the_agent(path):
     shared = {"edge_bench", "edge_bench.atomic", "edge_bench.bundle", "edge_bench.errors", "edge_bench.schema"}
     shared |= {"edge_bench.stats", "edge_bench.render", "edge_bench.doctor"}
+    shared |= {"edge_bench.manifest", "edge_bench.signature"}
     used = {name for name in imports_of(path) if name.partition(".")[0] == "edge_bench"}
     assert used <= shared
 
@@ -95,6 +96,7 @@ def test_ship_and_report_do_not_name_torch(path):
         "import edge_dendrite",
         "import edge_dendrite; edge_dendrite.deploy",
         "import edge_dendrite; edge_dendrite.build_report",
+        "import edge_dendrite; edge_dendrite.Bundle.verify",
         "import edge_dendrite.cli, edge_dendrite.boards, edge_dendrite.ship.doctor, edge_dendrite.report.files",
     ],
 )

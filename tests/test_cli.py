@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("demo", "compress", "export", "deploy", "report", "boards", "doctor")
+COMMANDS = ("demo", "compress", "export", "deploy", "report", "boards", "doctor", "verify")
 
 
 def run(*arguments, **options):
@@ -609,3 +610,82 @@ def test_seeds_go_with_controls_only(other):
 def test_too_few_epochs_for_a_search(tmp_path):
     few = ("--max-epochs", 1, "--finetune-epochs", 2, "--out", tmp_path / "out")
     refused(inside(*DIGITS, "--max-drop", 0.1, *few), "max_epochs must be")
+
+
+# Bundles: signing and verifying.
+
+
+@pytest.fixture
+def signers(tmp_path):
+    """A key and the list on which it stands."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    key = tmp_path / "anna"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    (tmp_path / "allowed").write_text(f"anna@example.org {key.with_name('anna.pub').read_text()}")
+    return key, ("--allowed-signers", tmp_path / "allowed", "--signer", "anna@example.org")
+
+
+def test_export_signs_and_verify_checks(bundle13, signers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    key, who = signers
+    model = bundle13.path / "model.onnx"
+    result = inside("export", model, "--out", "b/small", "--tar", "--sign", key, "--json")
+    assert result.exit_code == 0, result.output
+    made = json.loads(result.stdout)
+    assert made["signature"] == str(tmp_path / "b" / "small.sig")
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["small", "small.sig", "small.tar"]
+    for place in ("b/small", "b/small.tar"):
+        assert inside("verify", place).stdout == f"{made['id']}  {place}  whole; no signature was asked for\n"
+        assert inside("verify", place, *who).stdout.endswith("signed by anna@example.org\n")
+        found = json.loads(inside("verify", place, "--json", *who).stdout)
+        assert found == {"path": place, "id": made["id"], "signer": "anna@example.org"}
+    refused(inside("verify", "b/small", *who[:3], "bert@example.org"), "no signature of it by 'bert@example.org'", 1)
+    refused(inside("verify", "b/small", "--signer", "anna@example.org"), "both allowed signers (a file)")
+    refused(inside("verify", "b/absent"), "no such file or folder", 1)
+    Path("b/small/model.onnx").write_bytes(b"x")
+    refused(inside("verify", "b/small", *who), "model.onnx was changed or damaged", 1)
+    # What is there is not replaced, and said before anything is exported.
+    refused(inside("export", model, "--out", "b/other", "--sign", tmp_path / "absent"), "no such key")
+    Path("b/other.sig").write_text("precious")
+    refused(inside("export", model, "--out", "b/other", "--sign", key), "other.sig: exists already")
+    assert Path("b/other.sig").read_text() == "precious" and not Path("b/other").exists()
+
+
+def test_export_straight_into_a_tar(bundle13, signers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    key, who = signers
+    result = inside("export", bundle13.path / "model.onnx", "--out", "b/small.tar", "--tar", "--sign", key)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in Path("b").iterdir()) == ["small.sig", "small.tar"]
+    assert inside("verify", "b/small.tar", *who).exit_code == 0
+
+
+def test_an_export_whose_key_does_not_sign_can_be_given_again(bundle13, signers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    key, _ = signers
+    (tmp_path / "garbage").write_text("no key")
+    for name, code in (("garbage", 1), (key.name, 0)):
+        arguments = ("export", bundle13.path / "model.onnx", "--out", "b/small", "--tar", "--sign", name)
+        assert inside(*arguments).exit_code == code
+        assert len(list(Path("b").iterdir())) == (0 if code else 3)
+
+
+@pytest.mark.parametrize("moment", ["at its start", "while it writes"])
+def test_ctrl_c_during_an_export_leaves_nothing_or_all_of_it(bundle13, tmp_path, moment):
+    from edge_dendrite.export.bundle_files import Bundle
+
+    command = [sys.executable, "-m", "edge_dendrite", "export", str(bundle13.path / "model.onnx"), "--out", "x/b"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    place = tmp_path / "x"
+    for _ in range(60_000 if moment == "while it writes" else 3000):
+        if place.exists() or process.poll() is not None:
+            break
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    left = list(place.iterdir()) if place.exists() else []
+    assert process.returncode in ((0, 130) if left else (130, -signal.SIGINT)), errors
+    assert [path.name for path in left] in ([], ["b"])
+    for path in left:
+        Bundle.read(path)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from edge_dendrite.export.bundle import Bundle
+from edge_dendrite.export.bundle_files import Bundle
 from parts import ROOT
 
 QUICK = ("--epochs", "4", "--finetune-epochs", "3", "--duration", "0.1", "--max-other-load", "1000")
@@ -39,11 +39,11 @@ def test_it_ends_with_the_path_of_the_report(demo):
 
 def test_everything_is_there_and_whole(demo):
     out, _ = demo
-    bundles = {path.name: Bundle.open(path) for path in sorted((out / "bundles").iterdir())}
+    bundles = {path.name: Bundle.read(path) for path in sorted((out / "bundles").iterdir())}
     assert set(bundles) == {"baseline", "compressed", "compressed-opset13", "dense-longer", "from-scratch"}
     opsets = {name: bundle.manifest["model"]["opset"] for name, bundle in bundles.items()}
     assert opsets == {**dict.fromkeys(bundles, 17), "compressed-opset13": 13}
-    assert Bundle.open(out / "compressed-opset13.tar").id == bundles["compressed-opset13"].id
+    assert Bundle.read(out / "compressed-opset13.tar").id == bundles["compressed-opset13"].id
     assert len(list((out / "measurements" / "local").glob("*.json"))) == 12
     report = json.loads((out / "report.json").read_text())
     rows = {row["role"]: row for row in report["rows"]}

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from edge_dendrite.config import ExportConfig
-from edge_dendrite.export.bundle import export_bundle, write_tar
+from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.ship.agent import build_agent
 from parts import ROOT
 
@@ -22,7 +22,7 @@ def run(*command, **options):
 
 def test_the_one_file_measures_a_bundle_that_was_copied_over(python36, bundle13, tmp_path):
     build_agent(tmp_path / "edge-bench.pyz")
-    write_tar(bundle13, tmp_path / "b.tar")
+    bundle13.write_tar(tmp_path / "b.tar")
     result = run(
         python36, "edge-bench.pyz", "run", "b.tar", "--runs", 700, "--max-other-load", 1000, "--output", "m.json",
         cwd=tmp_path, env={"LC_ALL": "C"},
@@ -52,7 +52,7 @@ def test_the_agents_own_suite_passes_there(python36):
     environment = {"PYTHONPATH": str(ROOT / "deploy"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
     result = run(
         python36, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null",
-        "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
+        "-m", "not slow", "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
         cwd=ROOT, env=environment,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]

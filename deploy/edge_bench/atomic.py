@@ -1,33 +1,39 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import json
 import math
 import os
-import tempfile
-from typing import Any, Iterable
+import secrets
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Tuple
 
 _MAX_DEPTH = 64
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Replace `path` by `data`; after a crash the old or the new content is there, never a part.
+    """Replace `path` by `data`, as `replacing` does."""
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """A stream whose content replaces `path` at the end of the block; after a crash, or an error inside of the block,
+    the old or the new content is there, never a part.
 
     A link is followed. A device or a pipe is written to: replacing /dev/null, as root can, would break the machine.
     Raises OSError when the disk is full or the folder cannot be written; the old file is then untouched.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "wb") as stream:
-            stream.write(data)
+            yield stream
         return
     path = os.path.realpath(path)
-    folder = os.path.dirname(path)
+    # Named before it is made: an interrupt finds it at any moment.
+    temporary = os.path.join(os.path.dirname(path), ".writing-" + secrets.token_hex(8))
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error  # the name of the temporary helps nobody
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+        with open(temporary, "xb") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
@@ -35,8 +41,8 @@ def write_bytes(path: str, data: bytes) -> None:
     except BaseException as error:
         if os.path.exists(temporary):
             os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, path) from error
+        if isinstance(error, OSError) and error.filename in (None, temporary):
+            raise OSError(error.errno, error.strerror, path) from error  # the name of the temporary helps nobody
         raise
 
 
@@ -50,10 +56,17 @@ def parse_json(data: bytes, encoding: str = "utf-8") -> Any:
     """The JSON value in `data`, if canonical_json can write it again.
 
     Raises ValueError on bytes that are not JSON, on NaN and infinity, and on deep nesting: such a value would fail
-    only later, where it is printed or stored.
+    only later, where it is printed or stored. So it does on whole numbers of more than 64 bits, which other languages
+    do not have, and on a key that comes twice, of which another reader may take the other.
     """
     try:
-        value = json.loads(data.decode(encoding), parse_constant=_finite, parse_float=_finite)
+        value = json.loads(
+            data.decode(encoding),
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_int64,
+            object_pairs_hook=_unique,
+        )
     except RecursionError:
         raise ValueError("nested too deeply") from None
     containers = [value]
@@ -68,6 +81,22 @@ def _inside(container: Any) -> Iterable[Any]:
     if isinstance(container, dict):
         return container.values()
     return container if isinstance(container, list) else ()
+
+
+def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    found = {}  # type: Dict[str, Any]
+    for key, value in pairs:
+        if key in found:
+            raise ValueError("the key %r comes twice" % key[:100])
+        found[key] = value
+    return found
+
+
+def _int64(text: str) -> int:
+    # The length first: old releases take minutes to convert a million digits.
+    if len(text) > 20 or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError("%s... has more than 64 bits" % text[:20])
+    return int(text)
 
 
 def _finite(text: str) -> float:

@@ -1,49 +1,36 @@
 """Reading and verifying a bundle: a folder or a canonical tar of a model, its reference and a manifest.
 
 The manifest names every file with its size and sha256; `manifest.sha256` holds the manifest's own digest, which
-is the bundle's id. Nothing of a bundle is used before all of it was checked. The tar has one valid serialisation
-per content (USTAR, sorted names, no times, owners or links), so each of its bytes is covered, padding included.
+is the bundle's id. Nothing of a bundle is used before all of it was checked: first the manifest, then names, kinds and
+sizes, then contents. The tar has one valid serialisation per content (ustar.py), so each of its bytes is covered,
+padding included.
 
 A hash protects against damage, not against an author who lies: it says that the bundle is whole, not who made
-it.
+it. That says a signature (signature.py).
 """
 
 import hashlib
-import io
 import os
 import stat
-import struct
-from typing import Any, BinaryIO, Dict, List, Set, Tuple
+from typing import Any, BinaryIO, Dict, Set, Tuple
 
-from edge_bench.atomic import parse_json
+from edge_bench import manifest as manifests
 from edge_bench.errors import BundleError
+from edge_bench.manifest import MANIFEST, MANIFEST_DIGEST, digest_line, parse_manifest
+from edge_bench.ustar import BLOCK, list_members, tar_header, tar_order
 
-SCHEMA = "edge-dendrite.bundle"
-VERSION = 1
-MANIFEST = "manifest.json"
-MANIFEST_DIGEST = "manifest.sha256"
-MAX_MANIFEST_BYTES = 4 << 20
-MAX_FILES = 4096
-# numpy before 2.0 has no arrays of more dimensions.
-MAX_DIMENSIONS = 32
-_BLOCK = 512
 _CHUNK = 1 << 20
-# name, mode, uid, gid, size, mtime, checksum, type, link name, magic, user, group, device (2), prefix
-_USTAR = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
-
-_REQUIRED_KEYS = {
-    "schema": str,
-    "version": int,
-    "name": str,
-    "role": str,
-    "files": dict,
-    "model": dict,
-    "reference": dict,
-    "labels": list,
-    "preprocessing": dict,
-    "stats": dict,
-    "tools": dict,
-}
+# Without O_NONBLOCK, opening a fifo waits until something writes to it.
+_PLAIN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a fifo"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
 
 
 class Bundle:
@@ -68,12 +55,12 @@ class Bundle:
         if name not in self._places:
             raise BundleError("bundle %s: no file %r in its manifest" % (self.path, name))
         path, offset, num_bytes = self._places[name]
-        try:
-            with open(path, "rb") as stream:
+        with _open_plain(self.path, name, path, path != self.path) as stream:
+            try:
                 stream.seek(offset)
                 data = stream.read(num_bytes)
-        except OSError as error:
-            raise BundleError("bundle %s: %s cannot be read any more: %s" % (self.path, name, error)) from error
+            except OSError as error:
+                raise BundleError("bundle %s: %s cannot be read any more: %s" % (self.path, name, error)) from error
         _check_digest(self.path, name, self._entries[name], len(data), hashlib.sha256(data).hexdigest())
         return data
 
@@ -96,117 +83,69 @@ def open_bundle(path: str) -> Bundle:
 
 
 def _open_folder(path: str) -> Bundle:
-    sizes = _list_folder(path)
+    small = {}
     for name in (MANIFEST, MANIFEST_DIGEST):
-        if name not in sizes:
-            raise BundleError("bundle %s: %s is missing; export the model again" % (path, name))
-    if max(sizes[MANIFEST], sizes[MANIFEST_DIGEST]) > MAX_MANIFEST_BYTES:
-        raise BundleError("bundle %s: its manifest is larger than %d bytes" % (path, MAX_MANIFEST_BYTES))
-    manifest_bytes = _read_file(os.path.join(path, MANIFEST), MAX_MANIFEST_BYTES)
-    digest_bytes = _read_file(os.path.join(path, MANIFEST_DIGEST), MAX_MANIFEST_BYTES)
-    manifest, bundle_id = parse_manifest(path, manifest_bytes, digest_bytes)
-    _check_names(path, manifest, set(sizes))
+        with _open_plain(path, name, os.path.join(path, name), True) as stream:
+            small[name] = stream.read(manifests.MAX_MANIFEST_BYTES + 1)
+    manifest, bundle_id = _parse(path, small)
+    sizes = {name: len(data) for name, data in small.items()}
+    sizes.update((name, entry["num_bytes"]) for name, entry in manifest["files"].items())
+    _check_names(path, set(sizes), _check_folder(path, sizes))
     places = {name: (os.path.join(path, *name.split("/")), 0, size) for name, size in sizes.items()}
-    for name, entry in manifest["files"].items():
-        with open(places[name][0], "rb") as stream:
+    for name, entry in sorted(manifest["files"].items()):
+        with _open_plain(path, name, places[name][0], True) as stream:
             num_bytes, digest = _hash_stream(stream, entry["num_bytes"] + 1)
         _check_digest(path, name, entry, num_bytes, digest)
     return Bundle(path, manifest, bundle_id, places)
 
 
-def _list_folder(path: str) -> Dict[str, int]:
-    """Names (with '/') and sizes of the regular files; what is neither file nor folder is refused."""
-    sizes = {}  # type: Dict[str, int]
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        for entry in sorted(os.listdir(os.path.join(path, folder))):
-            name = folder + "/" + entry if folder else entry
-            status = os.lstat(os.path.join(path, name))
-            if stat.S_ISDIR(status.st_mode):
-                pending.append(name)
-            elif stat.S_ISREG(status.st_mode):
-                sizes[name] = status.st_size
-            else:
-                raise BundleError("bundle %s: %r is a link or a device; only plain files are allowed" % (path, name))
-            if len(sizes) + len(pending) > MAX_FILES:
-                raise BundleError("bundle %s: more than %d files" % (path, MAX_FILES))
-    return sizes
+def _check_folder(path: str, sizes: Dict[str, int]) -> Set[str]:
+    """Which of the files of these names are there, and plain; the first thing that is not one of them is refused.
+
+    Only folders of listed files are entered, and entries are read one by one: a huge tree costs nothing.
+    """
+    parts = [name.split("/") for name in sizes]
+    folders = {"/".join(names[:depth]) for names in parts for depth in range(len(names))}
+    found, entered = set(), {""}
+    for folder in sorted(folders):
+        if folder not in entered:
+            continue  # its files are missing
+        with os.scandir(os.path.join(path, folder)) as entries:
+            for entry in entries:
+                name = folder + "/" + entry.name if folder else entry.name
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode) and name in folders:
+                    entered.add(name)
+                elif not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                    raise _not_plain(path, name, status.st_mode)
+                elif name not in sizes:
+                    raise _unlisted(path, name)
+                elif stat.S_ISREG(status.st_mode):
+                    found.add(name)
+                    _check_size(path, name, sizes[name], status.st_size)
+    return found
 
 
 def _open_tar(path: str) -> Bundle:
-    with open(path, "rb") as stream:
-        places, digests = _walk_tar(path, stream)
+    with _open_plain(path, "the tar", path, False) as stream:
+        places = list_members(path, stream)
         small = {}
         for name in (MANIFEST, MANIFEST_DIGEST):
             if name not in places:
                 raise BundleError("bundle %s: %s is missing; export the model again" % (path, name))
-            offset, size = places[name]
-            if size > MAX_MANIFEST_BYTES:
-                raise BundleError("bundle %s: its manifest is larger than %d bytes" % (path, MAX_MANIFEST_BYTES))
-            stream.seek(offset)
-            small[name] = stream.read(size)
-    manifest, bundle_id = parse_manifest(path, small[MANIFEST], small[MANIFEST_DIGEST])
-    _check_names(path, manifest, set(places))
-    if list(places) != tar_order(list(places)):
-        raise BundleError("bundle %s: its files are not in canonical order" % path)
-    for name, entry in manifest["files"].items():
-        _check_digest(path, name, entry, places[name][1], digests[name])
+            stream.seek(places[name][0])
+            small[name] = stream.read(min(places[name][1], manifests.MAX_MANIFEST_BYTES + 1))
+        manifest, bundle_id = _parse(path, small)
+        _check_names(path, set(manifest["files"]) | set(small), set(places))
+        if list(places) != tar_order(list(places)):
+            raise BundleError("bundle %s: its files are not in canonical order" % path)
+        for name, entry in manifest["files"].items():
+            _check_size(path, name, entry["num_bytes"], places[name][1])
+        for name, entry in sorted(manifest["files"].items()):
+            stream.seek(places[name][0])
+            num_bytes, digest = _hash_stream(stream, entry["num_bytes"])
+            _check_digest(path, name, entry, num_bytes, digest)
     return Bundle(path, manifest, bundle_id, {name: (path, at, size) for name, (at, size) in places.items()})
-
-
-def _walk_tar(path: str, stream: BinaryIO) -> Tuple[Dict[str, Tuple[int, int]], Dict[str, str]]:
-    """Offsets, sizes and digests of the members; each byte outside the contents must be the canonical one."""
-    places = {}  # type: Dict[str, Tuple[int, int]]
-    digests = {}  # type: Dict[str, str]
-    while True:
-        header = stream.read(_BLOCK)
-        if header == bytes(_BLOCK):
-            break
-        if len(header) != _BLOCK:
-            raise BundleError("bundle %s: not a bundle tar, or cut short" % path)
-        name, size = header[:100].rstrip(b"\0").decode("ascii", "replace"), 0
-        try:
-            size = int(header[124:135], 8)
-            canonical = tar_header(name, size)
-        except ValueError:
-            canonical = b""
-        if header != canonical or not is_safe_name(name):
-            raise BundleError(
-                "bundle %s: member %r is not a plain file in canonical form; "
-                "write the tar with `edge-dendrite export`" % (path, name)
-            )
-        if name in places or len(places) >= MAX_FILES:
-            raise BundleError("bundle %s: member %r comes twice, or there are too many" % (path, name))
-        places[name] = (stream.tell(), size)
-        num_bytes, digests[name] = _hash_stream(stream, size)
-        padding = stream.read(-size % _BLOCK)
-        if num_bytes != size or padding != bytes(-size % _BLOCK):
-            raise BundleError("bundle %s: cut short or damaged at member %r" % (path, name))
-    if stream.read(2 * _BLOCK) != bytes(_BLOCK):
-        raise BundleError("bundle %s: damaged or padded at its end" % path)
-    return places, digests
-
-
-def tar_header(name: str, num_bytes: int) -> bytes:
-    """The one header block that a member of this name and size may have.
-
-    Not written by tarfile: newer releases of Python leave the device fields empty, older ones fill them with
-    zeros. Raises ValueError on a name or size that USTAR cannot hold.
-    """
-    if len(name) > 100 or not 0 <= num_bytes < 8**11:
-        raise ValueError("a tar cannot hold %d bytes under the name %r" % (num_bytes, name))
-    zeros, size = b"0000000", b"%011o" % num_bytes
-    fields = [name.encode("ascii"), b"0000644", zeros, zeros, size, b"0" * 11, b" " * 8, b"0", b""]
-    fields += [b"ustar\x0000", b"", b"", zeros, zeros, b""]
-    fields[6] = b"%06o\0 " % sum(_USTAR.pack(*fields))
-    return _USTAR.pack(*fields)
-
-
-def tar_order(names: List[str]) -> List[str]:
-    """Manifest first, so that a reader of a stream can stop early; the rest sorted."""
-    first = [MANIFEST, MANIFEST_DIGEST]
-    return first + sorted(set(names) - set(first))
 
 
 def write_tar(bundle: Bundle, stream: BinaryIO) -> None:
@@ -216,118 +155,42 @@ def write_tar(bundle: Bundle, stream: BinaryIO) -> None:
         data = bundle.read(name)
         stream.write(tar_header(name, len(data)))
         stream.write(data)
-        stream.write(bytes(-len(data) % _BLOCK))
-    stream.write(bytes(2 * _BLOCK))
+        stream.write(bytes(-len(data) % BLOCK))
+    stream.write(bytes(2 * BLOCK))
 
 
-def parse_manifest(path: str, manifest_bytes: bytes, digest_bytes: bytes) -> Tuple[Dict[str, Any], str]:
-    """Check the manifest's digest, then its schema; returns (manifest, bundle id). Raises BundleError."""
-    bundle_id = hashlib.sha256(manifest_bytes).hexdigest()
-    if digest_bytes != digest_line(bundle_id):
-        raise BundleError(
-            "bundle %s: manifest.json does not match manifest.sha256 (it hashes to %s); "
-            "the bundle was changed or damaged: copy or export it again" % (path, bundle_id)
-        )
-    try:
-        manifest = parse_json(manifest_bytes, "ascii")
-    except ValueError as error:
-        raise BundleError("bundle %s: manifest.json is not JSON: %s" % (path, error)) from error
-    problem = _manifest_problem(manifest)
-    if problem:
-        raise BundleError("bundle %s: manifest.json: %s" % (path, problem))
-    return manifest, bundle_id
+def _parse(path: str, small: Dict[str, bytes]) -> Tuple[Dict[str, Any], str]:
+    for name, data in small.items():
+        if len(data) > manifests.MAX_MANIFEST_BYTES:
+            raise BundleError("bundle %s: %s is larger than %d bytes" % (path, name, manifests.MAX_MANIFEST_BYTES))
+    return parse_manifest(path, small[MANIFEST], small[MANIFEST_DIGEST])
 
 
-def digest_line(bundle_id: str) -> bytes:
-    """The content of manifest.sha256, in the form that `sha256sum -c` reads."""
-    return ("%s  %s\n" % (bundle_id, MANIFEST)).encode("ascii")
-
-
-def _manifest_problem(manifest: Any) -> str:
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        return "schema is not %r: this is not a bundle of edge-dendrite" % SCHEMA
-    if type(manifest.get("version")) is not int or manifest["version"] != VERSION:
-        return "bundle version %r; this edge-bench reads version %d: use the agent that came with the bundle" % (
-            manifest.get("version"),
-            VERSION,
-        )
-    for key, kind in sorted(_REQUIRED_KEYS.items()):
-        if not isinstance(manifest.get(key), kind):
-            return "%r is missing or not a %s" % (key, kind.__name__)
-    for name, entry in manifest["files"].items():
-        if not is_safe_name(name):
-            return "file name %r leaves the bundle or is not plain" % name
-        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
-            return "file %r has no sha256" % name
-        num_bytes = entry.get("num_bytes")
-        if not isinstance(num_bytes, int) or isinstance(num_bytes, bool) or num_bytes < 0:
-            return "file %r has no num_bytes" % name
-    return _model_problem(manifest) or _reference_problem(manifest)
-
-
-def _model_problem(manifest: Dict[str, Any]) -> str:
-    model = manifest["model"]
-    if not isinstance(model.get("path"), str) or model["path"] not in manifest["files"]:
-        return "model path %r is not among its files" % (model.get("path"),)
-    for direction in ("inputs", "outputs"):
-        tensors = model.get(direction)
-        if not isinstance(tensors, list) or not tensors:
-            return "model.%s is missing or empty" % direction
-        for tensor in tensors:
-            shape = tensor.get("shape") if isinstance(tensor, dict) else None  # type: Any
-            plain = isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS
-            plain = plain and all(type(size) is int and 0 < size < 1 << 31 for size in shape)
-            if not plain or not isinstance(tensor.get("name"), str) or tensor.get("dtype") != "float32":
-                return "model.%s: each needs a name, dtype float32 and a shape of positive whole numbers" % direction
-    return ""
-
-
-def _reference_problem(manifest: Dict[str, Any]) -> str:
-    reference, model = manifest["reference"], manifest["model"]
-    for key in ("atol", "rtol"):
-        value = reference.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e3:
-            return "reference.%s is not a tolerance" % key
-    cases = reference.get("cases")
-    if not isinstance(cases, list) or not cases:
-        return "reference.cases is missing or empty"
-    for case in cases:
-        for direction in ("inputs", "outputs"):
-            names = case.get(direction) if isinstance(case, dict) else None  # type: Any
-            if not isinstance(names, list) or len(names) != len(model[direction]):
-                return "a reference case does not have one file for each of the model's %s" % direction
-            for name, tensor in zip(names, model[direction]):
-                num_bytes = 4
-                for size in tensor["shape"]:
-                    num_bytes *= size
-                entry = manifest["files"].get(name) if isinstance(name, str) else None
-                if entry is None or entry["num_bytes"] != num_bytes:
-                    return "reference file %r is missing or not of shape %s" % (name, tensor["shape"])
-    return ""
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether a name stays inside the bundle everywhere: relative, plain ASCII, no '..', no backslash."""
-    if not isinstance(name, str) or not name or len(name) > 100 or not name.isprintable():
-        return False
-    if any(ord(char) > 126 for char in name) or "\\" in name or ":" in name:
-        return False
-    return all(part not in ("", ".", "..") for part in name.split("/"))
-
-
-def _check_names(path: str, manifest: Dict[str, Any], present: Set[str]) -> None:
-    listed = set(manifest["files"]) | {MANIFEST, MANIFEST_DIGEST}
+def _check_names(path: str, listed: Set[str], present: Set[str]) -> None:
     for name in sorted(listed - present):
         raise BundleError("bundle %s: %s is missing; copy or export it again" % (path, name))
     for name in sorted(present - listed):
-        raise BundleError("bundle %s: %r is not in its manifest; a bundle holds nothing else" % (path, name))
+        raise _unlisted(path, name)
+
+
+def _unlisted(path: str, name: str) -> BundleError:
+    return BundleError("bundle %s: %r is not in its manifest; a bundle holds nothing else" % (path, name))
+
+
+def _check_size(path: str, name: str, expected: int, found: int) -> None:
+    if found != expected:
+        raise BundleError(
+            "bundle %s: %s was changed or damaged: expected %d bytes, found %d; copy or export it again"
+            % (path, name, expected, found)
+        )
 
 
 def _check_digest(path: str, name: str, entry: Dict[str, Any], num_bytes: int, digest: str) -> None:
-    if num_bytes != entry["num_bytes"] or digest != entry["sha256"]:
+    _check_size(path, name, entry["num_bytes"], num_bytes)
+    if digest != entry["sha256"]:
         raise BundleError(
-            "bundle %s: %s was changed or damaged: expected %d bytes with sha256 %s, found %d with %s; "
-            "copy or export it again" % (path, name, entry["num_bytes"], entry["sha256"], num_bytes, digest)
+            "bundle %s: %s was changed or damaged: expected sha256 %s, found %s; copy or export it again"
+            % (path, name, entry["sha256"], digest)
         )
 
 
@@ -344,6 +207,23 @@ def _hash_stream(stream: BinaryIO, limit: int) -> Tuple[int, str]:
     return num_bytes, digest.hexdigest()
 
 
-def _read_file(path: str, limit: int) -> bytes:
-    with io.open(path, "rb") as stream:
-        return stream.read(limit)
+def _open_plain(bundle: str, name: str, path: str, refuse_link: bool) -> BinaryIO:
+    """Open a plain file to read. Raises BundleError, at once, when something else is there by now, or nothing."""
+    try:
+        if refuse_link and not stat.S_ISREG(os.lstat(path).st_mode):
+            raise _not_plain(bundle, name, os.lstat(path).st_mode)  # not even opened: a device may act on that
+        descriptor = os.open(path, _PLAIN | _NO_LINK if refuse_link else _PLAIN)
+    except FileNotFoundError as error:
+        raise BundleError("bundle %s: %s is missing; copy or export it again" % (bundle, name)) from error
+    except OSError as error:
+        raise BundleError("bundle %s: %s cannot be read: %s" % (bundle, name, error)) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _not_plain(bundle, name, mode)
+    return os.fdopen(descriptor, "rb")
+
+
+def _not_plain(bundle: str, name: str, mode: int) -> BundleError:
+    kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "a device")
+    return BundleError("bundle %s: %r is %s; only plain files are allowed" % (bundle, name, kind))

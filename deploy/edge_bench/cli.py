@@ -17,6 +17,7 @@ from edge_bench.bundle import open_bundle
 from edge_bench.doctor import diagnose
 from edge_bench.errors import EdgeBenchError
 from edge_bench.run import Progress, Run, Settings
+from edge_bench.signature import signature_path, verify_signature
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_WARNINGS, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -76,6 +77,14 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--strict", action="store_true", help="exit with 3 when there are warnings")
     _add_json(run)
     run.set_defaults(handler=_run)
+
+    verify = commands.add_parser("verify", help="check that a bundle is whole, and who signed it")
+    verify.add_argument("bundle", metavar="BUNDLE", help="folder or .tar that `edge-dendrite export` wrote")
+    verify.add_argument("--allowed-signers", metavar="FILE", help="who may sign, with which key: see ssh-keygen(1)")
+    verify.add_argument("--signer", metavar="NAME", help="who must have signed, a name in that file")
+    verify.add_argument("--signature", metavar="FILE", help="detached signature (default: BUNDLE.sig)")
+    _add_json(verify)
+    verify.set_defaults(handler=_verify, fail=verify.error)
 
     doctor = commands.add_parser("doctor", help="what this board is and can do", formatter_class=show_defaults)
     _add_json(doctor)
@@ -157,6 +166,19 @@ def _run(arguments: argparse.Namespace) -> int:
     if record["invalid"]:
         return EXIT_INVALID
     return EXIT_WARNINGS if arguments.strict and record["warnings"] else EXIT_DONE
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    wanted = (arguments.allowed_signers, arguments.signer)
+    if any(value is not None for value in wanted + (arguments.signature,)) and not all(wanted):
+        arguments.fail("a signature is checked with both --allowed-signers FILE and --signer NAME")
+    bundle = open_bundle(arguments.bundle)
+    if arguments.signer:
+        signature = arguments.signature or signature_path(bundle.path)
+        verify_signature(bundle, signature, arguments.allowed_signers, arguments.signer)
+    result = {"path": bundle.path, "id": bundle.id, "signer": arguments.signer}
+    _print_result(result, render.render_verified, arguments.json)
+    return EXIT_DONE
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

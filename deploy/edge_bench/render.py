@@ -104,6 +104,12 @@ def _missing_lines(entries: List[Dict[str, str]]) -> List[str]:
     return ["not measured %s: %s; %s" % (entry["what"], entry["reason"], entry["fix"]) for entry in entries]
 
 
+def render_verified(result: Dict[str, Any]) -> str:
+    """What was found out about a bundle: its id, and its signer where one was asked for."""
+    signed = "signed by %s" % result["signer"] if result["signer"] else "whole; no signature was asked for"
+    return to_ascii("%s  %s  %s" % (result["id"], result["path"], signed))
+
+
 def render_diagnosis(diagnosis: Dict[str, Any]) -> str:
     """What the board is and can do, a line each, and every problem with its fix."""
     board = diagnosis["board"]

@@ -19,7 +19,9 @@ from edge_dendrite.errors import DataError
 class Preprocessing:
     """What turns a raw 8-bit image into the network's input: resize, scale to 0..1, subtract mean, divide by std.
 
-    mean and std are per channel and refer to values from 0 to 1.
+    mean and std are per channel and refer to values from 0 to 1. resize: the whole image to height x width, by Pillow's
+    bilinear filter, which widens when an image shrinks (antialias), rounded to 8 bits; images of that size stay as they
+    are.
     """
 
     channels: int
@@ -31,14 +33,21 @@ class Preprocessing:
     resize: str = "bilinear"
     scale: float = 1.0 / 255.0
 
+    @property
+    def colour(self) -> str:
+        """The order of the channels."""
+        return {1: "grey", 3: "RGB"}.get(self.channels, "unspecified")
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, as it stands in the bundle's manifest."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """JSON-ready, as it stands in the bundle's manifest: all that a reader needs (deploy/edge_bench/README.md)."""
+        rules = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        return {**rules, "antialias": True, "colour": self.colour}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """The inverse of `to_dict`."""
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        """The inverse of `to_dict`; also of what earlier versions wrote, without colour and antialias."""
+        known = {key: value for key, value in values.items() if key not in ("antialias", "colour")}
+        return cls(**{**known, "mean": tuple(known["mean"]), "std": tuple(known["std"])})
 
     def apply(self, images_nchw: torch.Tensor) -> torch.Tensor:
         """uint8 (n, c, h, w) to float32 of the same shape, on the same device."""

@@ -1,13 +1,9 @@
-"""Writing bundles. Their reader and verifier are the agent's (edge_bench.bundle): one format, one verifier."""
+"""From a network, or an ONNX file, to a bundle: exported, compared, measured on test data, described."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import platform
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +12,14 @@ import numpy as np
 import onnxruntime
 import torch
 
-from edge_bench import bundle as reader
-from edge_bench.atomic import canonical_json, write_bytes
-from edge_bench.errors import EdgeBenchError
 from edge_dendrite import __version__
 from edge_dendrite.boards import BoardProfile, load_board
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
-from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.data.dataset import DataSet, Preprocessing
 from edge_dendrite.errors import ExportError
+from edge_dendrite.export.bundle_files import Bundle
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.onnx import (
     OnnxModel,
@@ -65,24 +59,6 @@ class Evaluation:
         }
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A verified bundle on disk; `id` is the sha256 of its manifest."""
-
-    path: Path
-    id: str
-    manifest: dict[str, Any]
-
-    @classmethod
-    def open(cls, path: str | Path) -> Bundle:
-        """Open and verify a folder or .tar. Raises ExportError naming what is wrong with it."""
-        try:
-            found = reader.open_bundle(str(path))
-        except EdgeBenchError as error:
-            raise ExportError(str(error)) from error
-        return cls(Path(path), found.id, found.manifest)
-
-
 def export_bundle(
     model: CompressedModel,
     path: str | Path,
@@ -91,7 +67,7 @@ def export_bundle(
     data: DataSet | None = None,
     metric: Metric = accuracy,
 ) -> Bundle:
-    """Export a model to ONNX, compare it with PyTorch, and write the bundle folder `path`.
+    """Export a model to ONNX, compare it with PyTorch, and write the bundle `path`, a folder or a .tar.
 
     With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
     data; without, the inputs are random and the manifest has no accuracy. Raises ExportError when the export, the
@@ -148,12 +124,22 @@ def _export_at(
     return made, check_target(made.content, board) if board else ()
 
 
-def export_file(file: str | Path, path: str | Path, config: ExportConfig | None = None) -> Bundle:
-    """Bundle a user's own ONNX file (one float32 input and output, fixed shapes, batch 1 or a dynamic one).
+def export_file(
+    file: str | Path,
+    path: str | Path,
+    config: ExportConfig | None = None,
+    *,
+    inputs: np.ndarray | None = None,
+    labels: Sequence[str] = (),
+    preprocessing: Preprocessing | None = None,
+) -> Bundle:
+    """Bundle a user's own ONNX file (fixed shapes, batch 1 or a dynamic one).
 
-    The file stays as it is: what it says of its opset and operators must do for the target, and only an IR version
-    that is higher than what the file uses is lowered. Raises ExportError when it cannot be used. Its reference outputs
-    are those of ONNX Runtime here. Parameters and MACs are not known of such a file.
+    inputs: reference inputs (n, ...) without the batch, ready for the network; random ones without. labels, and the
+    preprocessing of images, are not in such a file: the bundle carries what is given here. The file stays as it is:
+    what it says of its opset and operators must do for the target, and only an IR version that is higher than what the
+    file uses is lowered. Reference outputs are those of ONNX Runtime here; parameters and MACs are not known. Raises
+    ExportError when the file cannot be used.
     """
     config = config or ExportConfig()
     board = load_board(config.target) if config.target else None
@@ -169,13 +155,16 @@ def export_file(file: str | Path, path: str | Path, config: ExportConfig | None 
             notices = check_target(onnx_model.content, board)
         except ExportError as error:
             raise ExportError(f"{file}: {error}") from error
-    generator = np.random.default_rng(0)
-    inputs = generator.standard_normal((config.num_reference_cases, *onnx_model.input_shape[1:]), np.float32)
+    shape = onnx_model.input_shape[1:]
+    if inputs is None:
+        inputs = np.random.default_rng(0).standard_normal((config.num_reference_cases, *shape), np.float32)
+    elif len(inputs) == 0 or inputs.shape[1:] != shape:
+        raise ExportError(f"{file}: inputs of shape {inputs.shape} do not fit, expected (n, {str(shape)[1:]}")
     manifest: dict[str, Any] = {
         "name": Path(file).stem,
         "role": "onnx file",
-        "labels": [],
-        "preprocessing": {},
+        "labels": list(labels),
+        "preprocessing": preprocessing.to_dict() if preprocessing else {},
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
         "target": board.name if board else None,
         "notices": list(notices),
@@ -217,7 +206,7 @@ def write_bundle(
     manifest: dict[str, Any],
     config: ExportConfig,
 ) -> Bundle:
-    """Write and verify a bundle folder; it appears whole or not at all. Raises ExportError when it exists already."""
+    """Write and verify a bundle; it appears whole or not at all. Raises ExportError when something is there already."""
     path = Path(path)
     if path.exists():
         raise ExportError(f"{path}: exists already; give another place or delete it")
@@ -231,8 +220,6 @@ def write_bundle(
         cases.append({"inputs": [names[0]], "outputs": [names[1]]})
     manifest = {
         **manifest,
-        "schema": reader.SCHEMA,
-        "version": reader.VERSION,
         "model": {
             "path": "model.onnx",
             "num_bytes": len(onnx_model.content),
@@ -244,9 +231,6 @@ def write_bundle(
             "outputs": [_tensor(one) for one in onnx_model.outputs],
         },
         "reference": {"cases": cases, "atol": config.atol, "rtol": config.rtol},
-        "files": {
-            name: {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
-        },
         "tools": {
             "edge-dendrite": __version__,
             "torch": torch.__version__,
@@ -254,41 +238,8 @@ def write_bundle(
             "python": platform.python_version(),
         },
     }
-    return _write_folder(path, files, manifest)
+    return Bundle.write(path, files, manifest)
 
 
 def _tensor(one: TensorInfo) -> dict[str, Any]:
     return {"name": one.name, "dtype": one.dtype, "shape": list(one.shape)}
-
-
-def _write_folder(path: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> Bundle:
-    manifest_bytes = canonical_json(manifest)
-    files = {
-        **files,
-        reader.MANIFEST: manifest_bytes,
-        reader.MANIFEST_DIGEST: reader.digest_line(hashlib.sha256(manifest_bytes).hexdigest()),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".exporting-", dir=path.parent))
-    try:
-        for name, data in files.items():
-            (temporary / name).parent.mkdir(exist_ok=True)
-            write_bytes(str(temporary / name), data)
-        Bundle.open(temporary)  # what is not accepted here must not reach a board
-        temporary.chmod(0o755)
-        temporary.rename(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return Bundle.open(path)
-
-
-def write_tar(bundle: Bundle, path: str | Path) -> Path:
-    """The bundle as one file: the same bundle gives the same bytes. Raises ExportError when it was changed on disk."""
-    stream = io.BytesIO()
-    try:
-        reader.write_tar(reader.open_bundle(str(bundle.path)), stream)
-    except EdgeBenchError as error:
-        raise ExportError(str(error)) from error
-    write_bytes(str(path), stream.getvalue())
-    return Path(path)

@@ -9,13 +9,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import types
 
 import pytest
 
 import edge_bench
-from edge_bench import atomic
+from edge_bench import atomic, ustar
 from edge_bench import bundle as bundles
+from edge_bench import manifest as manifests
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
 # Nothing here waits on purpose; a child that does not end by then hangs.
@@ -45,8 +47,8 @@ class BundleMaker:
     def manifest(self, files):
         """The manifest that fits `files`, as a dict to change."""
         return {
-            "schema": bundles.SCHEMA,
-            "version": bundles.VERSION,
+            "schema": manifests.SCHEMA,
+            "version": manifests.VERSION,
             "name": "tiny",
             "role": "baseline",
             "files": {name: self.entry(data) for name, data in files.items()},
@@ -61,7 +63,18 @@ class BundleMaker:
                 "cases": [{"inputs": ["reference/input.bin"], "outputs": ["reference/output.bin"]}],
             },
             "labels": ["label %d" % number for number in range(10)],
-            "preprocessing": {"layout": "NCHW"},
+            "preprocessing": {
+                "layout": "NCHW",
+                "channels": 1,
+                "height": 8,
+                "width": 8,
+                "resize": "bilinear",
+                "antialias": True,
+                "colour": "grey",
+                "scale": 1 / 255,
+                "mean": [0.3],
+                "std": [0.4],
+            },
             "stats": {"num_parameters": 1490},
             "tools": {"exporter": "make_tiny"},
         }
@@ -81,6 +94,7 @@ class BundleMaker:
                 tensors[direction].append({"name": name, "dtype": "float32", "shape": shape})
         manifest = self.manifest(files)
         manifest["model"].update(tensors)
+        manifest["preprocessing"] = {}  # these take no images
         manifest["reference"]["cases"] = [case]
         return files, manifest
 
@@ -90,9 +104,9 @@ class BundleMaker:
         manifest = self.manifest(files) if manifest is None else manifest
         manifest_bytes = manifest if isinstance(manifest, bytes) else atomic.canonical_json(manifest)
         path = self.path("bundle")
-        self.write(os.path.join(path, bundles.MANIFEST), manifest_bytes)
+        self.write(os.path.join(path, manifests.MANIFEST), manifest_bytes)
         digest = hashlib.sha256(manifest_bytes).hexdigest()
-        self.write(os.path.join(path, bundles.MANIFEST_DIGEST), bundles.digest_line(digest))
+        self.write(os.path.join(path, manifests.MANIFEST_DIGEST), manifests.digest_line(digest))
         for name, data in files.items():
             self.write(os.path.join(path, *name.split("/")), data)
         return path
@@ -111,10 +125,10 @@ class BundleMaker:
         manifest = self.manifest(files) if manifest is None else manifest
         manifest_bytes = manifest if isinstance(manifest, bytes) else atomic.canonical_json(manifest)
         digest = hashlib.sha256(manifest_bytes).hexdigest()
-        first = [(bundles.MANIFEST, manifest_bytes), (bundles.MANIFEST_DIGEST, bundles.digest_line(digest))]
+        first = [(manifests.MANIFEST, manifest_bytes), (manifests.MANIFEST_DIGEST, manifests.digest_line(digest))]
         return first + sorted(files.items())
 
-    def pack(self, members, header=bundles.tar_header):
+    def pack(self, members, header=ustar.tar_header):
         """Write a tar of (name, content) members with the given function for headers; returns its path."""
         parts = []
         for name, data in members:
@@ -126,6 +140,10 @@ class BundleMaker:
         self._count += 1
         return os.path.join(self._scratch, "%03d-%s" % (self._count, name))
 
+    def read(self, path):
+        with open(path, "rb") as stream:
+            return stream.read()
+
     def write(self, path, data):
         if not os.path.isdir(os.path.dirname(path)):
             os.makedirs(os.path.dirname(path))
@@ -135,8 +153,10 @@ class BundleMaker:
 
 
 @pytest.fixture
-def maker(tmp_path):
-    return BundleMaker(tmp_path / "bundles")
+def maker():
+    # Thousands of files are written: in memory, where the system has such a place.
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as scratch:
+        yield BundleMaker(os.path.join(scratch, "bundles"))
 
 
 @pytest.fixture

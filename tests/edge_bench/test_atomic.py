@@ -102,7 +102,22 @@ def test_what_json_has_no_number_for_is_not_written(tmp_path, number):
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, 0, -1, 1e-300, 10**40, "", "\u00e4\ud800\n", [], {}, [[[1]]], {"a": {"b": [{"c": None}]}}]
+    "value",
+    [
+        None,
+        True,
+        0,
+        -1,
+        1e-300,
+        -(1 << 63),
+        (1 << 63) - 1,
+        "",
+        "\u00e4\ud800\n",
+        [],
+        {},
+        [[[1]]],
+        {"a": {"b": [{"c": None}]}},
+    ],
 )
 def test_what_is_written_is_read_back(value):
     data = atomic.canonical_json(value)
@@ -112,11 +127,37 @@ def test_what_is_written_is_read_back(value):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[1,]", "NaN", "[Infinity]", '{"a": -Infinity}', "1e999", "-1e999", "[1] x", "'a'", "\ufeff{}", "\x00"],
+    [
+        "",
+        "{",
+        "[1,]",
+        "NaN",
+        "[Infinity]",
+        '{"a": -Infinity}',
+        "1e999",
+        "-1e999",
+        "[1] x",
+        "'a'",
+        "\ufeff{}",
+        "\x00",
+    ],
 )
 def test_what_is_not_json_is_refused(text):
     with pytest.raises(ValueError):
         atomic.parse_json(text.encode("utf-8"))
+
+
+@pytest.mark.parametrize("text", [str(1 << 63), str(-(1 << 63) - 1), "9" * 10**6, "-" + "9" * 10**6])
+def test_whole_numbers_that_other_languages_do_not_have_are_refused(text):
+    """Ten thousand times more digits than the longest: converting them takes old releases of Python minutes."""
+    with pytest.raises(ValueError, match="64 bits"):
+        atomic.parse_json(text.encode("ascii"))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "c": 2, "\\u0061": 3}}]'])
+def test_a_key_that_comes_twice_is_refused(text):
+    with pytest.raises(ValueError, match="'a' comes twice"):
+        atomic.parse_json(text.encode("ascii"))
 
 
 @pytest.mark.parametrize("data", [b"\xff", b'"\xc3"', b"\xff\xfe[\x00]\x00"])

@@ -12,10 +12,12 @@ import tempfile
 import pytest
 
 from edge_bench import atomic, render, schema, stats
-from edge_bench import bundle as bundles
-from edge_bench.bundle import open_bundle, parse_manifest, tar_header, write_tar
+from edge_bench import manifest as manifests
+from edge_bench.bundle import open_bundle, write_tar
 from edge_bench.errors import BundleError, MeasurementError
+from edge_bench.manifest import parse_manifest
 from edge_bench.run import compare_outputs
+from edge_bench.ustar import tar_header
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -77,7 +79,7 @@ def test_arbitrary_bytes_are_no_bundle(maker, content, with_header):
 @hypothesis.given(st.binary(max_size=500))
 def test_arbitrary_bytes_are_no_manifest(content):
     with pytest.raises(BundleError):
-        parse_manifest("path", content, bundles.digest_line(hashlib.sha256(content).hexdigest()))
+        parse_manifest("path", content, manifests.digest_line(hashlib.sha256(content).hexdigest()))
 
 
 @limits
@@ -92,7 +94,7 @@ def test_any_value_anywhere_in_the_manifest_is_refused_or_usable(maker, replaced
     manifest = json.dumps(replaced(valid, tuple(keys), value)).encode("ascii")
     digest = hashlib.sha256(manifest).hexdigest()
     try:
-        parsed, identity = parse_manifest("path", manifest, bundles.digest_line(digest))
+        parsed, identity = parse_manifest("path", manifest, manifests.digest_line(digest))
     except BundleError:
         return
     assert identity == digest
@@ -101,7 +103,7 @@ def test_any_value_anywhere_in_the_manifest_is_refused_or_usable(maker, replaced
 
 # Beside the tiny model's own files, and not in the place of one of them or of their folder.
 safe_files = st.dictionaries(
-    names.map("extra-{}".format).filter(bundles.is_safe_name).filter(lambda name: "/" not in name),
+    names.map("extra-{}".format).filter(manifests.is_safe_name).filter(lambda name: "/" not in name),
     st.binary(max_size=1500),
     max_size=5,
 )
@@ -128,7 +130,7 @@ def test_any_files_survive_packing_byte_for_byte(maker, extra):
 @limits
 @hypothesis.given(st.text(max_size=120))
 def test_a_safe_name_stays_below_its_folder(name):
-    if bundles.is_safe_name(name):
+    if manifests.is_safe_name(name):
         joined = os.path.normpath(os.path.join("/bundle", *name.split("/")))
         assert joined == "/bundle/" + name
         assert tar_header(name, 0)[:100].rstrip(b"\0") == name.encode("ascii")

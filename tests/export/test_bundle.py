@@ -14,7 +14,8 @@ from edge_bench import bundle as reader
 from edge_dendrite.compress.model import CompressedModel
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.bundle import Bundle, export_bundle, export_file, write_tar
+from edge_dendrite.export.bundle import export_bundle, export_file
+from edge_dendrite.export.bundle_files import Bundle
 from edge_dendrite.train.evaluate import evaluate
 
 
@@ -50,9 +51,9 @@ def test_preprocessing_in_the_manifest_is_enough_to_rebuild_an_input(bundle13, d
 
 
 def test_tar_is_the_same_bytes_and_the_same_bundle(bundle13, tmp_path):
-    first, second = write_tar(bundle13, tmp_path / "a.tar"), write_tar(bundle13, tmp_path / "b.tar")
+    first, second = bundle13.write_tar(tmp_path / "a.tar"), bundle13.write_tar(tmp_path / "b.tar")
     assert first.read_bytes() == second.read_bytes()
-    assert Bundle.open(first).id == bundle13.id
+    assert Bundle.read(first).id == bundle13.id
 
 
 def test_one_changed_byte_in_any_file_is_refused_by_name(bundle13, tmp_path):
@@ -66,7 +67,7 @@ def test_one_changed_byte_in_any_file_is_refused_by_name(bundle13, tmp_path):
         content[len(content) // 2] ^= 0x10
         (copy / name).write_bytes(bytes(content))
         with pytest.raises(ExportError, match="manifest" if name.startswith("manifest") else name):
-            Bundle.open(copy)
+            Bundle.read(copy)
         shutil.rmtree(copy)
 
 

@@ -18,7 +18,6 @@ import pytest
 
 from edge_bench.schema import read_measurement
 from edge_dendrite.errors import DeployError
-from edge_dendrite.export.bundle import write_tar
 from edge_dendrite.ship.deploy import deploy, deploy_rounds
 from edge_dendrite.ship.options import RunOptions, SshOptions
 from parts import find_part
@@ -37,7 +36,7 @@ def test_local(bundle13, tmp_path):
 
 
 def test_tar_and_folder_are_one_bundle(bundle13, tmp_path):
-    tar = write_tar(bundle13, tmp_path / "b.tar")
+    tar = bundle13.write_tar(tmp_path / "b.tar")
     assert deploy(tar, "local", tmp_path / "m.json", options=QUICK)["bundle"]["id"] == bundle13.id
 
 
