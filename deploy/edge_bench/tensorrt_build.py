@@ -133,7 +133,7 @@ def _problem_text(problem: Any, content: bytes) -> str:
 
 
 def _describe_tensor(tensor: Any) -> Dict[str, Any]:
-    kind = str(tensor.dtype).rpartition(".")[2]
+    kind = tensor.dtype.name
     return {"name": tensor.name, "dtype": _DTYPES.get(kind, kind.lower()), "shape": [int(n) for n in tensor.shape]}
 
 
