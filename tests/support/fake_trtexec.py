@@ -10,7 +10,10 @@ import sys
 import time
 
 RELEASES = {
-    "8.2": ("8201", "onnx saveEngine workspace timingCacheFile fp16 int8 noTF32 buildOnly minShapes optShapes maxShapes"),
+    "8.2": (
+        "8201",
+        "onnx saveEngine workspace timingCacheFile fp16 int8 noTF32 buildOnly minShapes optShapes maxShapes",
+    ),
     "10.3": (
         "100300",
         "onnx saveEngine memPoolSize timingCacheFile fp16 int8 stronglyTyped noTF32 skipInference versionCompatible "

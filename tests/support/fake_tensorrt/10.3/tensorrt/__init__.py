@@ -1,4 +1,4 @@
-"""The fake of 8.6 with what TensorRT 10 has and has not: strong typing, names of nodes in errors, no max_workspace_size.
+"""The fake of 8.6 with what TensorRT 10 has: strong typing, names of nodes in errors; and without max_workspace_size.
 
 From NVIDIA's "Migrating Python Code from TensorRT 8.x to 10.x". Not compared with a real 10.3.
 """

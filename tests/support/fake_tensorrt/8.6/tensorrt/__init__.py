@@ -33,7 +33,7 @@ class BuilderFlag(enum.IntEnum):
     FP16 = 0
     INT8 = 1
     TF32 = 7
-    VERSION_COMPATIBLE = 13
+    VERSION_COMPATIBLE = 15
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
@@ -247,7 +247,11 @@ def _problem(network, config):
         for one in config._profiles[0]._shapes.get(name, [[]]):
             if len(one) != len(shape) or any(size not in (-1, got) for size, got in zip(shape, one)):
                 return "profile of %s does not fit its shape" % name
-    if not network._flags >> 1 and "QuantizeLinear" in network._operators and int(BuilderFlag.INT8) not in config._flags:
+    if (
+        not network._flags >> 1
+        and "QuantizeLinear" in network._operators
+        and int(BuilderFlag.INT8) not in config._flags
+    ):
         return "Networks with Q/DQ layers require the INT8 builder flag"
     return ""
 
