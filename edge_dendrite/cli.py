@@ -26,6 +26,7 @@ from edge_dendrite.inputs import (
     compress_config,
     data_kind,
     default_model,
+    engine_config,
     exportable_model,
     file_size_of,
     find_metric,
@@ -40,11 +41,14 @@ from edge_dendrite.options import (
     BoardOption,
     BytesOption,
     ChannelsLastOption,
+    CompatibleOption,
     DataOption,
     DeviceOption,
     DropOption,
     DurationOption,
     EmaOption,
+    EngineBatchOption,
+    EngineOption,
     EpochsOption,
     FactoryOption,
     FinetuneOption,
@@ -72,7 +76,10 @@ from edge_dendrite.options import (
     SeedOption,
     SeedsOption,
     SshConfigOption,
+    Tf32Option,
     ThreadsOption,
+    TimingCacheOption,
+    WorkspaceOption,
 )
 from edge_dendrite.terminal import (
     TerminalProgress,
@@ -431,32 +438,46 @@ def export(
         typer.Option("--input-shape", metavar="C,H,W", help="of one input, for a network that is not saved"),
     ] = None,
     factory: FactoryOption = None,
+    engine: EngineOption = False,
+    engine_batch: EngineBatchOption = None,
+    workspace_mib: WorkspaceOption = None,
+    version_compatible: CompatibleOption = False,
+    tf32: Tf32Option = False,
+    timing_cache: TimingCacheOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export to ONNX, compare with PyTorch in ONNX Runtime, and write a bundle."""
     from edge_dendrite.boards import load_board
     from edge_dendrite.config import ExportConfig
     from edge_dendrite.export.bundle import export_bundle, export_file, write_tar
+    from edge_dendrite.export.tensorrt import find_build
 
     limits = load_board(target) if target else None
     is_file = model.endswith(".onnx")
     if is_file and (data or opset is not None):
         raise ConfigError("--data and --opset go with PyTorch networks; an .onnx file is taken as it is")
-    settings = ExportConfig(opset=target_opset(opset, limits), target=target)
+    wanted = engine_config(engine_batch, workspace_mib, version_compatible, tf32)
+    settings = ExportConfig(opset=target_opset(opset, limits), target=target, engine=wanted)
     name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-opset{settings.opset}"
     out = out or Path("bundles") / name
     tar_path = out.with_name(out.name + ".tar")
     if tar and tar_path.exists():
         raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
-    if is_file:
-        bundle = export_file(model, out, settings, limits)
-    else:
-        with TerminalProgress() as progress:
+    build, no_engine = None, ""
+    with TerminalProgress() as progress:
+        if engine:
+            log = out.with_name(out.name + ".engine.log")
+            build, no_engine = find_build(log, timing_cache, lambda line: progress.agent_line(f"engine: {line}"))
+        if is_file:
+            bundle = export_file(model, out, settings, limits, build)
+        else:
             samples = open_data(data, image_size, progress) if data else None
             saved = exportable_model(model, factory, samples, input_shape)
             progress("exporting", 0, 1)
-            bundle = export_bundle(saved, out, settings, data=samples, metric=find_metric(metric))
+            bundle = export_bundle(saved, out, settings, data=samples, metric=find_metric(metric), engine=build)
             progress("exporting", 1, 1)
+    if no_engine:
+        say(f"no engine is built here: {no_engine}; the bundle has the recipe by which the board builds it")
     if tar:
         try:
             write_tar(bundle, tar_path)
@@ -464,7 +485,8 @@ def export(
             shutil.rmtree(out)  # just made; with it there, the same command could not be given again
             raise
     if as_json:
-        typer.echo(json.dumps({"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest}))
+        made = {"engine": {"built": build is not None, "reason": no_engine}} if engine else {}
+        typer.echo(json.dumps({"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest, **made}))
     else:
         typer.echo(f"{bundle.path}  {bundle.id}")
 

@@ -58,7 +58,7 @@ def used_attributes(source: str) -> tuple[set[str], set[str]]:
             used |= set(_paths(node))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "hasattr":
             owner, name = node.args
-            assert isinstance(name, ast.Constant)
+            assert isinstance(name, ast.Constant) and isinstance(name.value, str)
             optional |= set(_paths(ast.copy_location(ast.Attribute(owner, name.value), owner)))
     used |= optional
     # Of hasattr(trt.BuilderFlag, "FP16") BuilderFlag itself has to be there.
@@ -117,9 +117,9 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
             yield part.name
         if isinstance(part, ast.Assign):
             yield from (target.id for target in part.targets if isinstance(target, ast.Name))
-    for part in ast.walk(node):
-        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store) and isinstance(part.value, ast.Name):
-            yield part.attr
+    for one in ast.walk(node):
+        if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and isinstance(one.value, ast.Name):
+            yield one.attr
 
 
 def other_numbers(fake: ModuleType, real: ModuleType) -> list[str]:

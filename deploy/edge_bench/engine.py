@@ -96,8 +96,12 @@ def build_engine(
     and written. say: gets a line for each step. Raises BackendError, naming the log, when it fails; what was in the
     folder before is then untouched.
     """
-    os.makedirs(folder, exist_ok=True)
-    work = tempfile.mkdtemp(prefix=".building-", dir=folder)
+    folder = os.path.abspath(folder)  # children work elsewhere
+    try:
+        os.makedirs(folder, exist_ok=True)
+        work = tempfile.mkdtemp(prefix=".building-", dir=folder)
+    except OSError as error:
+        raise BackendError("the engine cannot be written into %s: %s" % (folder, error.strerror or error)) from error
     try:
         job = _write_job(work, onnx, inputs, outputs, settings, timing_cache)
         started = time.time()

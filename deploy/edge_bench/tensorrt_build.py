@@ -126,7 +126,9 @@ def _parse(trt: Any, network: Any, logger: Any, path: str) -> None:
 
 def _problem_text(problem: Any, content: bytes) -> str:
     name, operator = onnx_nodes.node_at(content, problem.node())
-    if hasattr(problem, "node_name") and hasattr(problem, "node_operator"):  # the node's number counts in its own subgraph there
+    if hasattr(problem, "node_name") and hasattr(
+        problem, "node_operator"
+    ):  # the node's number counts in its own subgraph there
         name, operator = problem.node_name() or name, problem.node_operator() or operator
     place = "node %r (%s): " % (name, operator) if name or operator else ""
     return place + problem.desc()

@@ -26,6 +26,7 @@ from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ExportError
+from edge_dendrite.export.dynamic_batch import with_any_batch
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.onnx import (
     OnnxModel,
@@ -36,6 +37,7 @@ from edge_dendrite.export.onnx import (
     run_onnx,
     tensor_names,
 )
+from edge_dendrite.export.tensorrt import EngineBuild, build_recipe, engine_files
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
 
 # Among so many validation samples inputs are looked for that take every way through a gated network.
@@ -89,9 +91,11 @@ def export_bundle(
     *,
     data: DataSet | None = None,
     metric: Metric = accuracy,
+    engine: EngineBuild | None = None,
 ) -> Bundle:
     """Export a model to ONNX, compare it with PyTorch, and write the bundle folder `path`.
 
+    engine: builds a TensorRT engine into the bundle too; without, the board can build it by the bundle's recipe.
     With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
     data; without, the inputs are random and the manifest has no accuracy. Raises ExportError when the export, the
     comparison or the verification of what was written fails; nothing is then left at `path`.
@@ -100,6 +104,7 @@ def export_bundle(
     onnx_model = export_onnx(model.module, model.input_shape, config.opset)
     inputs = _reference_inputs(model, config.num_reference_cases, data)
     error = check_parity(onnx_model, model.module, inputs, config.atol, config.rtol)
+    onnx_model = _with_batch(onnx_model, inputs.numpy(), config)
     evaluation = evaluate_onnx(onnx_model, data, metric) if data else None
     manifest = {
         "name": model.name,
@@ -114,11 +119,15 @@ def export_bundle(
     }
     if evaluation:
         manifest["accuracy"] = evaluation.to_dict()
-    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config)
+    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config, engine)
 
 
 def export_file(
-    file: str | Path, path: str | Path, config: ExportConfig | None = None, board: BoardProfile | None = None
+    file: str | Path,
+    path: str | Path,
+    config: ExportConfig | None = None,
+    board: BoardProfile | None = None,
+    engine: EngineBuild | None = None,
 ) -> Bundle:
     """Bundle a user's own ONNX file (one float32 input and output, fixed shapes, batch 1).
 
@@ -134,6 +143,7 @@ def export_file(
         _check_limits(Path(file), onnx_model, board)
     generator = np.random.default_rng(0)
     inputs = generator.standard_normal((config.num_reference_cases, *onnx_model.input_shape[1:]), np.float32)
+    onnx_model = _with_batch(onnx_model, inputs, config)
     manifest: dict[str, Any] = {
         "name": Path(file).stem,
         "role": "onnx file",
@@ -142,7 +152,7 @@ def export_file(
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
         "target": config.target,
     }
-    return write_bundle(path, onnx_model, inputs, manifest, config)
+    return write_bundle(path, onnx_model, inputs, manifest, config, engine)
 
 
 def _check_limits(file: Path, onnx_model: OnnxModel, board: BoardProfile) -> None:
@@ -153,6 +163,14 @@ def _check_limits(file: Path, onnx_model: OnnxModel, board: BoardProfile) -> Non
         limit = board.figures[key]["value"]
         if limit is not None and seen > limit:
             raise ExportError(f"{file}: has {name} {seen}, {board.name} reads at most {limit}; export it for that")
+
+
+def _with_batch(onnx_model: OnnxModel, inputs: np.ndarray, config: ExportConfig) -> OnnxModel:
+    """The file as its engine needs it; `input_shape` stays that of one input, as the bundle is measured."""
+    if config.engine.has_fixed_batch:
+        return onnx_model
+    content = with_any_batch(onnx_model, inputs, config.engine.batch[2], config.atol, config.rtol)
+    return replace(onnx_model, content=content)
 
 
 def evaluate_onnx(onnx_model: OnnxModel, data: DataSet, metric: Metric) -> Evaluation:
@@ -188,6 +206,7 @@ def write_bundle(
     inputs: np.ndarray,
     manifest: dict[str, Any],
     config: ExportConfig,
+    engine: EngineBuild | None = None,
 ) -> Bundle:
     """Write and verify a bundle folder; it appears whole or not at all. Raises ExportError when it exists already."""
     path = Path(path)
@@ -215,16 +234,19 @@ def write_bundle(
             "inputs": [_tensor(input_name, onnx_model.input_shape)],
             "outputs": [_tensor(output_name, onnx_model.output_shape)],
         },
+        "engine_recipe": build_recipe(onnx_model, config.engine),
         "reference": {"cases": cases, "atol": config.atol, "rtol": config.rtol},
-        "files": {
-            name: {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
-        },
         "tools": {
             "edge-dendrite": __version__,
             "torch": torch.__version__,
             "onnxruntime": onnxruntime.__version__,
             "python": platform.python_version(),
         },
+    }
+    if engine is not None:
+        files.update(engine_files(onnx_model, manifest, engine))
+    manifest["files"] = {
+        name: {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
     }
     return _write_folder(path, files, manifest)
 

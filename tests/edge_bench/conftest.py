@@ -17,7 +17,11 @@ import edge_bench
 from edge_bench import atomic
 from edge_bench import bundle as bundles
 
-DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))  # under Python 3.6 no setting of pytest does it
+import fakes  # noqa: E402
+
+DATA = os.path.join(HERE, "data")
 # Nothing here waits on purpose; a child that does not end by then hangs.
 CHILD_LIMIT_S = 240
 
@@ -372,21 +376,10 @@ def measurement():
     }
 
 
-SUPPORT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support")
-
-
 @pytest.fixture(scope="session")
 def fake_cuda(tmp_path_factory):
     """A folder with a libcuda.so.1 and a libcudart.so that were compiled here, for LD_LIBRARY_PATH of a child."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        assert os.environ.get("EDGE_DENDRITE_REQUIRE_ALL") != "1", "gcc is missing: sudo apt-get install gcc libc6-dev"
-        pytest.skip("no C compiler to make a fake NVIDIA driver with")
-    folder = str(tmp_path_factory.mktemp("cuda"))
-    for source, library in (("libcuda.c", "libcuda.so.1"), ("libcudart.c", "libcudart.so")):
-        command = [compiler, "-Wall", "-Werror", "-shared", "-fPIC", "-o", os.path.join(folder, library)]
-        subprocess.check_call(command + [os.path.join(SUPPORT, "fake_cuda", source)])
-    return folder
+    return fakes.compile_driver(tmp_path_factory.mktemp("cuda"))
 
 
 @pytest.fixture
@@ -408,7 +401,7 @@ def with_tensorrt(monkeypatch):
     """A function that puts the fake of a TensorRT release before the children's import path, in a mode of failing."""
 
     def choose(release, mode=""):
-        monkeypatch.setenv("PYTHONPATH", os.path.join(SUPPORT, "fake_tensorrt", release))
+        monkeypatch.setenv("PYTHONPATH", fakes.tensorrt_path(release))
         monkeypatch.setenv("FAKE_TENSORRT", mode)
 
     return choose
@@ -419,16 +412,10 @@ def with_trtexec(tmp_path, monkeypatch):
     """A function that puts a program that behaves like trtexec on the PATH, and gives its path."""
 
     def choose(release, mode=""):
-        with open(os.path.join(SUPPORT, "fake_trtexec.py"), "rb") as stream:
-            text = stream.read()
-        folder = tmp_path / "programs"
-        folder.mkdir()
-        program = folder / "trtexec"
-        program.write_bytes(b"#!" + sys.executable.encode() + b"\n" + text)
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(folder) + os.pathsep + os.environ["PATH"])
+        path = fakes.write_trtexec(tmp_path / "programs")
+        monkeypatch.setenv("PATH", os.path.dirname(path) + os.pathsep + os.environ["PATH"])
         monkeypatch.setenv("FAKE_TRTEXEC", release)
         monkeypatch.setenv("FAKE_TRTEXEC_MODE", mode)
-        return str(program)
+        return path
 
     return choose

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 
@@ -42,6 +43,20 @@ def test_a_function_is_called_in_a_child_and_answers():
     assert answer is None and "memoryview" in reason  # it ran, with texts
     answer, reason = child.ask(python("print('noise'); print('{\"a\": 1}')"), "x", LIMIT_S)
     assert (answer, reason) == ({"a": 1}, "")
+
+
+def test_functions_are_found_inside_of_the_one_file_too(tmp_path):
+    folder = os.path.dirname(os.path.abspath(child.__file__))
+    with zipfile.ZipFile(str(tmp_path / "agent.pyz"), "w") as archive:
+        for name in os.listdir(folder):
+            if name.endswith(".py"):
+                archive.write(os.path.join(folder, name), "edge_bench/" + name)
+    program = "from edge_bench import child, cuda; print(child.__file__); print(cuda.probe_driver()['reason'])"
+    environment = dict(os.environ, PYTHONPATH=str(tmp_path / "agent.pyz"), LD_LIBRARY_PATH=str(tmp_path))
+    (tmp_path / "libcuda.so.1").write_bytes(b"no library")
+    lines = subprocess.check_output(python(program), env=environment, cwd=str(tmp_path)).decode().splitlines()
+    assert "agent.pyz" in lines[0]
+    assert lines[1].startswith("no NVIDIA driver here")
 
 
 @pytest.mark.parametrize(

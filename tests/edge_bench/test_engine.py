@@ -100,6 +100,22 @@ def test_the_sidecar_says_all_of_it(place, with_tensorrt, release, full):
     assert "Total Activation Memory" in place.log.read_text()
 
 
+def test_a_folder_is_named_from_where_one_is(place, with_tensorrt, tmp_path, monkeypatch):
+    with_tensorrt("8.6")
+    monkeypatch.chdir(tmp_path)
+    place.folder, place.log = type(tmp_path)("engines"), type(tmp_path)("build.log")
+    record = place.build(precision="int8", timing_cache="timing.cache")
+    assert sidecar.open_engine(str(tmp_path / "engines"))[0] == record
+    assert (tmp_path / "build.log").exists() and (tmp_path / "timing.cache").exists()
+
+
+def test_a_place_that_cannot_be_written_is_said(place, with_tensorrt):
+    with_tensorrt("8.6")
+    place.folder = type(place.log)("/proc/self/engines")
+    with pytest.raises(BackendError, match="the engine cannot be written into /proc/self/engines"):
+        place.build(precision="int8")
+
+
 def test_what_8_2_is_told(place, with_tensorrt):
     with_tensorrt("8.2")
     record = place.build(precision="int8", workspace_bytes=64 << 20, version_compatible=True)
