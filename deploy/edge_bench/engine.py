@@ -179,7 +179,10 @@ def _run(
         raise BackendError("building took more than %g s and was ended; its log: %s" % (settings.timeout_s, log_path))
     result = _read_result(job["result"]) if builder.program is None else _check_program(ended, notes, builder, job)
     if ended.returncode < 0:
-        raise BackendError("TensorRT ended the build with signal %d; its log: %s" % (-ended.returncode, log_path))
+        hint = ", as where memory runs out; say a smaller workspace" if ended.returncode == -9 else ""
+        raise BackendError(
+            "TensorRT ended the build with signal %d%s; its log: %s" % (-ended.returncode, hint, log_path)
+        )
     if "error" in result or ended.returncode or not os.path.isfile(job["engine"]):
         reason = result.get("error") or (ended.tail[-1] if ended.tail else "exit code %d" % ended.returncode)
         raise BackendError("no engine was built: %s; its log: %s" % (reason, log_path))

@@ -74,7 +74,7 @@ def build_command(program: Trtexec, job: Dict[str, Any]) -> Tuple[List[str], Lis
     if job["workspace_bytes"] is not None:
         mib = max(job["workspace_bytes"] // _MIB, 1)
         command.append("--memPoolSize=workspace:%d" % mib if "memPoolSize" in program.flags else "--workspace=%d" % mib)
-    if job["timing_cache"] is not None:
+    if job["timing_cache"] is not None and "timingCacheFile" in program.flags:
         command.append("--timingCacheFile=" + job["timing_cache"])
     if not job["allow_tf32"] and "noTF32" in program.flags:
         command.append("--noTF32")

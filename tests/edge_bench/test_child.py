@@ -110,7 +110,7 @@ def test_the_time_limit_ends_the_whole_group(tmp_path, ignores):
         "'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)']);"
         "open(%r, 'w').write('%%d %%d' %% (os.getpid(), sub.pid)); time.sleep(600)" % note
     )
-    ended, _, _ = run(text, timeout_s=8.0)
+    ended, _, _ = run(text, timeout_s=5.0)
     assert ended.returncode is None
     with open(note) as stream:
         numbers = [int(word) for word in stream.read().split()]

@@ -2,7 +2,7 @@
 
 Every public name here is one of the real module, with the same numbers; scripts/check-tensorrt compares them. It runs
 under Python 3.6 and without the onnx package. FAKE_TENSORRT says how it fails: no-import, crash (a signal while a
-builder is made), no-builder, no-plan, hang. FAKE_DEVICE names the device that timing caches belong to.
+builder is made), no-builder, no-plan, out-of-memory, hang. FAKE_DEVICE names the device that timing caches belong to.
 A plan is JSON of everything that the build was told.
 """
 
@@ -222,6 +222,8 @@ class Builder:
             sys.stderr.write("hangs as process %d\n" % os.getpid())
             sys.stderr.flush()
             time.sleep(600)
+        if _MODE == "out-of-memory":
+            os.kill(os.getpid(), signal.SIGKILL)
         problem = "told to fail" if _MODE == "no-plan" else _problem(network, config)
         if problem:
             self._logger.log(ILogger.Severity.ERROR, "4: [network.cpp::validate] Error Code 4: " + problem)
