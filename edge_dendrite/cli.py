@@ -25,6 +25,7 @@ from edge_dendrite.inputs import (
     compress_config,
     data_kind,
     default_model,
+    engine_config,
     exportable_model,
     file_size_of,
     find_metric,
@@ -38,11 +39,14 @@ from edge_dendrite.options import (
     BoardOption,
     BytesOption,
     ChannelsLastOption,
+    CompatibleOption,
     DataOption,
     DeviceOption,
     DropOption,
     DurationOption,
     EmaOption,
+    EngineBatchOption,
+    EngineOption,
     EpochsOption,
     FactoryOption,
     FinetuneOption,
@@ -72,7 +76,10 @@ from edge_dendrite.options import (
     SignersOption,
     SignOption,
     SshConfigOption,
+    Tf32Option,
     ThreadsOption,
+    TimingCacheOption,
+    WorkspaceOption,
 )
 from edge_dendrite.terminal import (
     TerminalProgress,
@@ -440,6 +447,12 @@ def export(
     ] = None,
     factory: FactoryOption = None,
     sign: SignOption = None,
+    engine: EngineOption = False,
+    engine_batch: EngineBatchOption = None,
+    workspace_mib: WorkspaceOption = None,
+    version_compatible: CompatibleOption = False,
+    tf32: Tf32Option = False,
+    timing_cache: TimingCacheOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export to ONNX, compare with PyTorch in ONNX Runtime, and write a bundle."""
@@ -448,12 +461,14 @@ def export(
     from edge_dendrite.export.bundle import export_bundle, export_file
     from edge_dendrite.export.signing import check_signing, finish_bundle
     from edge_dendrite.export.targets import opsets_for
+    from edge_dendrite.export.tensorrt import find_build
 
     board = load_board(target) if target else None
     is_file = model.endswith(".onnx")
     if is_file and (data or opset is not None or dynamic_batch):
         raise ConfigError("--data, --opset and --dynamic-batch go with PyTorch networks; an .onnx file stays as it is")
-    settings = ExportConfig(opset=opset, target=target, dynamic_batch=dynamic_batch, simplify=simplify)
+    wanted = engine_config(engine_batch, workspace_mib, version_compatible, tf32)
+    settings = ExportConfig(opset, target, dynamic_batch, simplify, engine=wanted)
     opsets = opsets_for(board, opset)  # what the board cannot read is refused before any work
     made_for = board.name if board else f"opset{opsets[0]}"
     name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-{made_for}"
@@ -463,19 +478,26 @@ def export(
         raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
     if sign is not None:
         check_signing(out, sign)
-    if is_file:
-        bundle = export_file(model, out, settings)
-    else:
-        with TerminalProgress() as progress:
+    build, no_engine = None, ""
+    with TerminalProgress() as progress:
+        if engine:
+            log = out.with_name(out.name + ".engine.log")
+            build, no_engine = find_build(log, timing_cache, lambda line: progress.agent_line(f"engine: {line}"))
+        if is_file:
+            bundle = export_file(model, out, settings, engine=build)
+        else:
             samples = open_data(data, image_size, progress) if data else None
             saved = exportable_model(model, factory, samples, input_shape)
             progress("exporting", 0, 1)
-            bundle = export_bundle(saved, out, settings, data=samples, metric=find_metric(metric))
+            bundle = export_bundle(saved, out, settings, data=samples, metric=find_metric(metric), engine=build)
             progress("exporting", 1, 1)
+    if no_engine:
+        say(f"no engine is built here: {no_engine}; the bundle has the recipe by which the board builds it")
     signature = finish_bundle(bundle, tar_path, sign)  # a passphrase may be asked for: no progress is shown by now
     if as_json:
         result = {"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest}
-        typer.echo(json.dumps({**result, "signature": str(signature) if signature else None}))
+        made = {"engine": {"built": build is not None, "reason": no_engine}} if engine else {}
+        typer.echo(json.dumps({**result, "signature": str(signature) if signature else None, **made}))
     else:
         for notice in bundle.manifest.get("notices", ()):
             say(f"{notice}; the board will tell")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_dendrite.config import RECIPE, CompressConfig
+from edge_dendrite.config import RECIPE, CompressConfig, EngineConfig
 from edge_dendrite.errors import ConfigError, ModelError
 from edge_dendrite.progress import Progress
 
@@ -174,6 +174,18 @@ def exportable_model(model: str, factory: str | None, samples: DataSet | None, i
     if math.prod(shape) > 10**8:
         raise ConfigError(f"--input-shape {input_shape!r}: {math.prod(shape):,} values for one input are too many")
     return CompressedModel(module, model, model, "as given", shape)
+
+
+def engine_config(
+    batch: str | None, workspace_mib: int | None, version_compatible: bool, allow_tf32: bool
+) -> EngineConfig:
+    """What the engine of `export` is to be. Raises ConfigError for a batch that is not three numbers."""
+    sizes = batch.split(",") if batch is not None else ["1", "1", "1"]
+    if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
+        raise ConfigError(f"--engine-batch {batch!r}: write smallest, usual and largest, for instance 1,4,16")
+    smallest, usual, largest = (int(size) for size in sizes)
+    workspace = workspace_mib * (1 << 20) if workspace_mib is not None else None
+    return EngineConfig((smallest, usual, largest), workspace, version_compatible, allow_tf32)
 
 
 def check_writable(out: Path) -> None:

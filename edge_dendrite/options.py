@@ -101,3 +101,22 @@ SignersOption = Annotated[
     Path | None,
     typer.Option("--allowed-signers", help="file of names and public keys that may sign; see ssh-keygen(1)"),
 ]
+EngineOption = Annotated[
+    bool, typer.Option("--engine", help="build a TensorRT engine too; where that cannot be, the board builds it")
+]
+EngineBatchOption = Annotated[
+    str | None,
+    typer.Option("--engine-batch", metavar="MIN,OPT,MAX", help="batches that the engine takes  [default: 1 only]"),
+]
+WorkspaceOption = Annotated[
+    int | None, typer.Option("--workspace-mib", help="memory that the engine may use  [default: TensorRT's]", min=1)
+]
+CompatibleOption = Annotated[
+    bool, typer.Option("--version-compatible", help="an engine for later TensorRT releases too (from 8.6 on)")
+]
+Tf32Option = Annotated[
+    bool, typer.Option("--tf32", help="the engine may multiply float32 with ten bits of precision: faster, less exact")
+]
+TimingCacheOption = Annotated[
+    Path | None, typer.Option("--timing-cache", help="file of timings that later builds of engines reuse")
+]

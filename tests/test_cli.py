@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import fakes
+
 COMMANDS = ("demo", "compress", "export", "deploy", "report", "boards", "doctor", "verify")
 
 
@@ -96,6 +98,11 @@ def test_wrong_usage_ends_with_2(arguments):
             ("export", "digits-cnn", "--input-shape", "1,8,8", "--target", "jetson-nano", "--opset", "17"),
             "at most opset 13",
         ),
+        (
+            ("export", "digits-cnn", "--input-shape", "1,8,8", "--engine-batch", "4"),
+            "write smallest, usual and largest",
+        ),
+        (("export", "digits-cnn", "--input-shape", "1,8,8", "--engine-batch", "4,2,8"), "numbers that do not fall"),
         (("export", "missing.onnx"), "missing.onnx"),
         (("deploy", "no-bundle", "local"), "no such file or folder"),
         (("deploy", "no-bundle", "nano"), "give local, ssh://user@host:port"),
@@ -275,6 +282,45 @@ def test_an_onnx_file_that_the_board_cannot_read_is_refused_here(saved_baseline,
 
     model = export_bundle(saved_baseline, tmp_path / "b17", ExportConfig(opset=17)).path / "model.onnx"
     failed(run("export", model, "--target", "jetson-nano", cwd=tmp_path), "has opset 17, jetson-nano reads at most 13")
+
+
+def export_with_engine(tmp_path, *flags, **variables):
+    """`export --engine` on a machine with nothing of NVIDIA's but what the variables bring."""
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), **variables}
+    model = ("digits-cnn", "--input-shape", "1,8,8", "--opset", 13, "--out", tmp_path / "b")
+    return run("export", *model, "--engine", *flags, env=environment)
+
+
+def test_without_a_gpu_the_bundle_has_the_recipe_and_the_reason_is_said(tmp_path):
+    (tmp_path / "libcuda.so.1").write_bytes(b"no library")
+    result = export_with_engine(tmp_path, "--workspace-mib", 64, "--version-compatible", "--tf32")
+    assert result.returncode == 0, result.stderr
+    assert "no engine is built here: no NVIDIA driver here" in " ".join(result.stderr.split())
+    manifest = json.loads((tmp_path / "b/manifest.json").read_text())
+    assert "model.engine" not in manifest["files"]
+    recipe = manifest["engine_recipe"]
+    assert recipe["workspace_bytes"] == 64 << 20
+    assert recipe["version_compatible"] is recipe["allow_tf32"] is True
+    shown = export_with_engine(tmp_path, "--json", "--out", tmp_path / "c")
+    assert json.loads(shown.stdout)["engine"]["built"] is False
+
+
+def test_with_a_gpu_the_bundle_has_the_engine_too(tmp_path):
+    """The GPU and TensorRT are stand-ins; the command, its child processes and the bundle are real."""
+    place = {"PYTHONPATH": f"{fakes.tensorrt_path('8.6')}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    fakes.compile_driver(tmp_path)
+    flags = ("--engine-batch", "1,4,16", "--timing-cache", tmp_path / "timings", "--json")
+    result = export_with_engine(tmp_path, *flags, **place)
+    assert result.returncode == 0, result.stderr
+    assert "engine: TensorRT 8.6.0 builds for Orin by python" in result.stderr
+    shown = json.loads(result.stdout)
+    assert shown["engine"] == {"built": True, "reason": ""}
+    assert {"model.engine", "model.engine.json"} <= set(shown["manifest"]["files"])
+    assert (tmp_path / "b.engine.log").exists() and (tmp_path / "timings").exists()
+    broken = export_with_engine(tmp_path, "--out", tmp_path / "c", FAKE_TENSORRT="crash", **place)
+    assert broken.returncode == 1
+    assert "error: TensorRT ended the build with signal 11; its log: " in broken.stderr
+    assert not (tmp_path / "c").exists() and (tmp_path / "c.engine.log").exists()
 
 
 def test_names_cannot_steer_the_terminal(tmp_path):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.needs("python3.6 + onnxruntime 1.10")
 
 def run(*command, **options):
     words = [str(word) for word in command]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, **options)
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=600, **options)
 
 
 def test_the_one_file_measures_a_bundle_that_was_copied_over(python36, bundle13, tmp_path):

@@ -1,12 +1,9 @@
 """What this board can do: each runtime is probed in a child process, so a crashing library is a row, not a crash."""
 
-import json
-import os
-import subprocess
 import sys
 from typing import Any, Dict, List
 
-from edge_bench import __version__, board, power
+from edge_bench import __version__, board, child, power
 
 _PROBE_TIMEOUT_S = 60
 _PROBE = """
@@ -52,39 +49,12 @@ def diagnose() -> Dict[str, Any]:
 def probe_runtime(module: str, purpose: str, install: str) -> Dict[str, Any]:
     """Import `module` in a child process; says its version, or how the import ended."""
     row = {"name": module, "purpose": purpose, "install": install, "works": False}  # type: Dict[str, Any]
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-c", _PROBE, module],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=os.path.abspath(os.sep),
-        )
-    except OSError as error:
-        row["reason"] = "no child process: %s" % error
-        return row
-    try:
-        output, errors = child.communicate(timeout=_PROBE_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.communicate()
-        row["reason"] = "importing it took more than %d s" % _PROBE_TIMEOUT_S
-        return row
-    if child.returncode < 0:
-        row["reason"] = "importing it crashed Python (signal %d)" % -child.returncode
-    elif child.returncode:
-        lines = errors.decode("utf-8", "replace").strip().splitlines()
-        row["reason"] = lines[-1][:300] if lines else "exit code %d" % child.returncode
+    answer, reason = child.ask([sys.executable, "-c", _PROBE, module], "importing it", _PROBE_TIMEOUT_S)
+    if answer is None:
+        row["reason"] = reason
     else:
-        _add_answer(row, output)
+        row.update(answer, works=True)
     return row
-
-
-def _add_answer(row: Dict[str, Any], output: bytes) -> None:
-    try:
-        row.update(json.loads(output.decode("utf-8", "replace").strip().splitlines()[-1]), works=True)
-    except (ValueError, TypeError, IndexError):
-        row["reason"] = "importing it ended Python without an answer"
 
 
 def _problems(runtimes: List[Dict[str, Any]], state: Dict[str, Any]) -> List[Dict[str, str]]:

@@ -14,6 +14,7 @@ from edge_dendrite.config.dendrites import (
     GrowConfig,
     RecipeConfig,
 )
+from edge_dendrite.config.engine import EngineConfig
 from edge_dendrite.config.pruning import (
     LEARNED,
     MASK_METHODS,
@@ -37,6 +38,7 @@ __all__ = [
     "CompressConfig",
     "Config",
     "DistilConfig",
+    "EngineConfig",
     "ExportConfig",
     "FitConfig",
     "GROW_MODES",

@@ -20,6 +20,7 @@ from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet, Preprocessing
 from edge_dendrite.errors import ExportError
 from edge_dendrite.export.bundle_files import Bundle
+from edge_dendrite.export.dynamic_batch import with_any_batch
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.onnx import (
     OnnxModel,
@@ -31,6 +32,7 @@ from edge_dendrite.export.onnx import (
 from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.export.simplify import simplified
 from edge_dendrite.export.targets import check_target, lowered_ir, opsets_for
+from edge_dendrite.export.tensorrt import EngineBuild, build_recipe, engine_files
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
 
 # Among so many validation samples inputs are looked for that take every way through a gated network.
@@ -66,9 +68,11 @@ def export_bundle(
     *,
     data: DataSet | None = None,
     metric: Metric = accuracy,
+    engine: EngineBuild | None = None,
 ) -> Bundle:
     """Export a model to ONNX, compare it with PyTorch, and write the bundle `path`, a folder or a .tar.
 
+    engine: builds a TensorRT engine into the bundle too; without, the board can build it by the bundle's recipe.
     With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
     data; without, the inputs are random and the manifest has no accuracy. Raises ExportError when the export, the
     comparison or the verification of what was written fails; nothing is then left at `path`.
@@ -97,7 +101,7 @@ def export_bundle(
     }
     if evaluation:
         manifest["accuracy"] = evaluation.to_dict()
-    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config)
+    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config, engine)
 
 
 def _export(
@@ -118,7 +122,8 @@ def _export(
 def _export_at(
     opset: int, model: CompressedModel, inputs: torch.Tensor, config: ExportConfig, board: BoardProfile | None
 ) -> tuple[OnnxModel, tuple[str, ...]]:
-    made = export_onnx(model.module, model.input_shape, opset, dynamic_batch=config.dynamic_batch)
+    any_batch = config.dynamic_batch or not config.engine.has_fixed_batch
+    made = export_onnx(model.module, model.input_shape, opset, dynamic_batch=any_batch)
     if config.simplify:
         made = check_onnx(simplified(made.content, inputs.numpy()), opset)
     return made, check_target(made.content, board) if board else ()
@@ -132,6 +137,7 @@ def export_file(
     inputs: np.ndarray | None = None,
     labels: Sequence[str] = (),
     preprocessing: Preprocessing | None = None,
+    engine: EngineBuild | None = None,
 ) -> Bundle:
     """Bundle a user's own ONNX file (fixed shapes, batch 1 or a dynamic one).
 
@@ -160,6 +166,7 @@ def export_file(
         inputs = np.random.default_rng(0).standard_normal((config.num_reference_cases, *shape), np.float32)
     elif len(inputs) == 0 or inputs.shape[1:] != shape:
         raise ExportError(f"{file}: inputs of shape {inputs.shape} do not fit, expected (n, {str(shape)[1:]}")
+    onnx_model = _with_batch(onnx_model, inputs, config)
     manifest: dict[str, Any] = {
         "name": Path(file).stem,
         "role": "onnx file",
@@ -169,7 +176,14 @@ def export_file(
         "target": board.name if board else None,
         "notices": list(notices),
     }
-    return write_bundle(path, onnx_model, inputs, manifest, config)
+    return write_bundle(path, onnx_model, inputs, manifest, config, engine)
+
+
+def _with_batch(onnx_model: OnnxModel, inputs: np.ndarray, config: ExportConfig) -> OnnxModel:
+    """A user's file as its engine needs it."""
+    if config.engine.has_fixed_batch or onnx_model.has_dynamic_batch:
+        return onnx_model
+    return check_onnx(with_any_batch(onnx_model, inputs, config.engine.batch[2], config.atol, config.rtol))
 
 
 def evaluate_onnx(onnx_model: OnnxModel, data: DataSet, metric: Metric) -> Evaluation:
@@ -205,6 +219,7 @@ def write_bundle(
     inputs: np.ndarray,
     manifest: dict[str, Any],
     config: ExportConfig,
+    engine: EngineBuild | None = None,
 ) -> Bundle:
     """Write and verify a bundle; it appears whole or not at all. Raises ExportError when something is there already."""
     path = Path(path)
@@ -230,6 +245,7 @@ def write_bundle(
             "inputs": [_tensor(one) for one in onnx_model.inputs],
             "outputs": [_tensor(one) for one in onnx_model.outputs],
         },
+        "engine_recipe": build_recipe(onnx_model, config.engine),
         "reference": {"cases": cases, "atol": config.atol, "rtol": config.rtol},
         "tools": {
             "edge-dendrite": __version__,
@@ -238,6 +254,8 @@ def write_bundle(
             "python": platform.python_version(),
         },
     }
+    if engine is not None:
+        files.update(engine_files(onnx_model, manifest, engine))
     return Bundle.write(path, files, manifest)
 
 

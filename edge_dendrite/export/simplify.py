@@ -11,7 +11,7 @@ import onnx
 import onnxslim
 
 from edge_dendrite.export.session import open_session, run_onnx
-from edge_dendrite.export.targets import all_nodes
+from edge_dendrite.export.subgraphs import all_nodes
 
 # Folding may change the order of a sum, and nothing else.
 _RTOL, _ATOL = 1e-5, 1e-6

@@ -105,6 +105,13 @@ def all_initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
         yield from all_initializers(branch)
 
 
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes of a graph, those of its subgraphs too."""
+    yield from graph.node
+    for branch in _branches(graph):
+        yield from all_nodes(branch)
+
+
 def _branches(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """The subgraphs of a graph's own nodes."""
     for node in graph.node:

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from edge_dendrite.boards import BoardProfile
 from edge_dendrite.errors import ExportError
+from edge_dendrite.export.subgraphs import all_nodes
 
 # The oldest opset that any exporter here writes.
 OLDEST_OPSET = 13
@@ -77,18 +78,6 @@ def lowered_ir(content: bytes, board: BoardProfile) -> bytes:
     model.ir_version = limit
     result: bytes = model.SerializeToString()
     return result
-
-
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of all graphs inside of it."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs] if attribute.type in _GRAPHS else ():
-                yield from all_nodes(inner)
-
-
-_GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 
 def _check_versions(model: onnx.ModelProto, board: BoardProfile) -> None:

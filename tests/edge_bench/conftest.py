@@ -19,7 +19,11 @@ from edge_bench import atomic, ustar
 from edge_bench import bundle as bundles
 from edge_bench import manifest as manifests
 
-DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))  # under Python 3.6 no setting of pytest does it
+import fakes  # noqa: E402
+
+DATA = os.path.join(HERE, "data")
 # Nothing here waits on purpose; a child that does not end by then hangs.
 CHILD_LIMIT_S = 240
 
@@ -390,3 +394,48 @@ def measurement():
         "warnings": [{"code": "other-load", "message": "busy", "fix": "end it"}],
         "unavailable": [{"what": "fan", "reason": "none", "fix": "buy one"}],
     }
+
+
+@pytest.fixture(scope="session")
+def fake_cuda(tmp_path_factory):
+    """A folder with a libcuda.so.1 and a libcudart.so that were compiled here, for LD_LIBRARY_PATH of a child."""
+    return fakes.compile_driver(tmp_path_factory.mktemp("cuda"))
+
+
+@pytest.fixture
+def with_driver(fake_cuda, monkeypatch):
+    """Children find the fake driver; the function that it gives says what the driver answers."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", fake_cuda)
+    for name in ("INIT", "DEVICES", "FAILS"):
+        monkeypatch.delenv("FAKE_CUDA_" + name, raising=False)
+
+    def answers(**values):
+        for name, value in values.items():
+            monkeypatch.setenv("FAKE_" + name.upper(), str(value))
+
+    return answers
+
+
+@pytest.fixture
+def with_tensorrt(monkeypatch):
+    """A function that puts the fake of a TensorRT release before the children's import path, in a mode of failing."""
+
+    def choose(release, mode=""):
+        monkeypatch.setenv("PYTHONPATH", fakes.tensorrt_path(release))
+        monkeypatch.setenv("FAKE_TENSORRT", mode)
+
+    return choose
+
+
+@pytest.fixture
+def with_trtexec(tmp_path, monkeypatch):
+    """A function that puts a program that behaves like trtexec on the PATH, and gives its path."""
+
+    def choose(release, mode=""):
+        path = fakes.write_trtexec(tmp_path / "programs")
+        monkeypatch.setenv("PATH", os.path.dirname(path) + os.pathsep + os.environ["PATH"])
+        monkeypatch.setenv("FAKE_TRTEXEC", release)
+        monkeypatch.setenv("FAKE_TRTEXEC_MODE", mode)
+        return path
+
+    return choose

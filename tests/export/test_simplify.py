@@ -12,7 +12,7 @@ from edge_dendrite.export import simplify
 from edge_dendrite.export.onnx import export_onnx
 from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.export.simplify import simplified
-from edge_dendrite.export.targets import all_nodes
+from edge_dendrite.export.subgraphs import all_nodes
 
 
 class Grouped(nn.Module):

@@ -1,0 +1,149 @@
+"""Work in processes of their own: a library that crashes or hangs there is a reason in words here.
+
+Each child leads a group of its own, which ends as a whole: at the time limit, and when this process is interrupted.
+"""
+
+import codecs
+import collections
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+# Of an answer on stdout and of what is kept of stderr; a child that writes more is stopped or cut.
+_MAX_ANSWER_BYTES = 1 << 20
+_MAX_LINE = 4000
+_TAIL_LINES = 200
+_GRACE_S = 3.0
+
+# Calls a function of this package in a fresh interpreter; its answer is the last line. Works from inside the .pyz too.
+_CALL = """
+import importlib, json, sys
+sys.path.insert(0, sys.argv[1])
+module, _, name = sys.argv[2].partition(":")
+answer = getattr(importlib.import_module(module), name)(*sys.argv[3:])
+print("\\n" + json.dumps(answer))
+"""
+
+
+class Ended(NamedTuple):
+    """How a child ended: its exit code (negative: the signal that ended it) or None at the time limit, and its end."""
+
+    returncode: Optional[int]
+    tail: List[str]
+    num_seconds: float
+
+
+def python_call(function: str, *arguments: str) -> List[str]:
+    """The command that calls `module:function` of this package with texts, and prints its answer as JSON."""
+    package_root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return [sys.executable, "-c", _CALL, package_root, function] + list(arguments)
+
+
+def ask(command: List[str], what: str, timeout_s: float) -> Tuple[Optional[Dict[str, Any]], str]:
+    """Run a command whose last line on stdout is a JSON object: (the object, ""), or (None, the reason).
+
+    `what` begins the reasons: 'importing it' gives 'importing it crashed Python (signal 11)'.
+    """
+    with _group(command, stderr=subprocess.PIPE) as child:
+        if isinstance(child, OSError):
+            return None, "no child process: %s" % child
+        try:
+            output, errors = child.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            return None, "%s took more than %d s" % (what, timeout_s)
+    if child.returncode < 0:
+        return None, "%s crashed Python (signal %d)" % (what, -child.returncode)
+    if child.returncode:
+        lines = errors[-_MAX_ANSWER_BYTES:].decode("utf-8", "replace").strip().splitlines()
+        return None, lines[-1][:300] if lines else "exit code %d" % child.returncode
+    try:
+        answer = json.loads(output[-_MAX_ANSWER_BYTES:].decode("utf-8", "replace").strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        answer = None
+    if not isinstance(answer, dict):
+        return None, "%s ended Python without an answer" % what
+    return answer, ""
+
+
+def run_logged(
+    command: List[str], log: BinaryIO, max_log_bytes: int, timeout_s: float, on_line: Callable[[str], None]
+) -> Ended:
+    """Run a command, its stdout and stderr into `log` (at most so many bytes) and line by line to `on_line`.
+
+    Raises OSError when it cannot be started. An interrupt ends its whole group before it goes on upwards.
+    """
+    start = time.monotonic()
+    tail: "collections.deque[str]" = collections.deque(maxlen=_TAIL_LINES)
+    with _group(command, stderr=subprocess.STDOUT) as child:
+        if isinstance(child, OSError):
+            raise child
+        assert child.stdout is not None
+        room, pending = max_log_bytes, ""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while True:
+            left = start + timeout_s - time.monotonic()
+            if left <= 0:
+                return Ended(None, list(tail), time.monotonic() - start)
+            if not select.select([child.stdout], [], [], min(left, 1.0))[0]:
+                continue
+            data = os.read(child.stdout.fileno(), 65536)
+            log.write(data[: max(room, 0)])
+            room -= len(data)
+            lines = (pending + decoder.decode(data, not data)).replace("\r", "\n").split("\n")
+            pending = lines.pop()[-_MAX_LINE:]
+            for line in lines + ([pending] if not data and pending else []):
+                tail.append(line[:_MAX_LINE])
+                on_line(line[:_MAX_LINE])
+            if not data:
+                break
+        try:
+            child.wait(max(start + timeout_s - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            return Ended(None, list(tail), time.monotonic() - start)
+    return Ended(child.returncode, list(tail), time.monotonic() - start)
+
+
+@contextlib.contextmanager
+def _group(command: List[str], stderr: int) -> Iterator[Any]:
+    """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=os.path.abspath(os.sep),
+            start_new_session=True,
+        )
+    except OSError as error:
+        yield error
+        return
+    try:
+        yield child
+    finally:
+        _end_group(child)
+
+
+def _end_group(child: "subprocess.Popen[bytes]") -> None:
+    """Of a child that has not ended: SIGTERM, a moment of grace, SIGKILL, each to its whole group.
+
+    The child is not reaped in between: as long as it is there, its number cannot be another group's.
+    """
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_S
+        while time.monotonic() < deadline:
+            if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+                break
+            time.sleep(0.02)
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,136 @@
+"""Children that crash, hang, flood or leave children of their own."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from edge_bench import child
+
+LIMIT_S = 120.0
+
+
+def python(text):
+    return [sys.executable, "-c", text]
+
+
+def run(text, max_bytes=1 << 20, timeout_s=LIMIT_S):
+    log, lines = io.BytesIO(), []
+    ended = child.run_logged(python(text), log, max_bytes, timeout_s, lines.append)
+    return ended, log.getvalue(), lines
+
+
+def wait_until_gone(number):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with open("/proc/%d/stat" % number) as stream:
+                if stream.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_function_is_called_in_a_child_and_answers():
+    answer, reason = child.ask(child.python_call("edge_bench.onnx_nodes:node_at", "", ""), "x", LIMIT_S)
+    assert answer is None and "memoryview" in reason  # it ran, with texts
+    answer, reason = child.ask(python("print('noise'); print('{\"a\": 1}')"), "x", LIMIT_S)
+    assert (answer, reason) == ({"a": 1}, "")
+
+
+def test_functions_are_found_inside_of_the_one_file_too(tmp_path):
+    folder = os.path.dirname(os.path.abspath(child.__file__))
+    with zipfile.ZipFile(str(tmp_path / "agent.pyz"), "w") as archive:
+        for name in os.listdir(folder):
+            if name.endswith(".py"):
+                archive.write(os.path.join(folder, name), "edge_bench/" + name)
+    program = "from edge_bench import child, cuda; print(child.__file__); print(cuda.probe_driver()['reason'])"
+    environment = dict(os.environ, PYTHONPATH=str(tmp_path / "agent.pyz"), LD_LIBRARY_PATH=str(tmp_path))
+    (tmp_path / "libcuda.so.1").write_bytes(b"no library")
+    lines = subprocess.check_output(python(program), env=environment, cwd=str(tmp_path)).decode().splitlines()
+    assert "agent.pyz" in lines[0]
+    assert lines[1].startswith("no NVIDIA driver here")
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("import os; os.abort()", "x crashed Python (signal 6)"),
+        ("raise ValueError('why')", "ValueError: why"),
+        ("import os; os._exit(7)", "exit code 7"),
+        ("pass", "x ended Python without an answer"),
+        ("print([1])", "x ended Python without an answer"),
+        ("print('x' * (2 << 20))", "x ended Python without an answer"),
+    ],
+)
+def test_no_answer_is_a_reason(text, reason):
+    assert child.ask(python(text), "x", LIMIT_S) == (None, reason)
+
+
+def test_a_question_has_a_time_limit_and_a_program():
+    assert child.ask(python("import time; time.sleep(600)"), "x", 2.0) == (None, "x took more than 2 s")
+    answer, reason = child.ask(["/no/such/program"], "x", LIMIT_S)
+    assert answer is None and reason.startswith("no child process:")
+
+
+def test_both_streams_reach_the_log_and_the_lines():
+    text = "import sys; print('out', flush=True); sys.stderr.write('a\\rb\\nlast without end')"
+    ended, log, lines = run(text)
+    assert ended.returncode == 0
+    assert log == b"out\na\rb\nlast without end"
+    assert lines == ended.tail == ["out", "a", "b", "last without end"]
+
+
+def test_a_flood_is_cut_in_the_log_and_in_memory():
+    ended, log, lines = run("for n in range(3000): print('%05d' % n + 'x' * 10000)", max_bytes=1000)
+    assert len(log) == 1000
+    assert len(ended.tail) == 200 and ended.tail[-1].startswith("02999")
+    assert len(lines) == 3000 and max(len(line) for line in lines) <= 4000
+
+
+def test_characters_cut_by_a_read_stay_whole():
+    ended, _, lines = run(
+        "import os, time\nfor b in 'gr\\u00fc\\u00df'.encode(): os.write(1, bytes([b])); time.sleep(0.02)"
+    )
+    assert lines == ["gr\u00fc\u00df"]
+
+
+@pytest.mark.parametrize("ignores", ["", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"])
+def test_the_time_limit_ends_the_whole_group(tmp_path, ignores):
+    note = str(tmp_path / "numbers")
+    text = (
+        ignores + "import os, subprocess, sys, time; sub = subprocess.Popen([sys.executable, '-c', "
+        "'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)']);"
+        "open(%r, 'w').write('%%d %%d' %% (os.getpid(), sub.pid)); time.sleep(600)" % note
+    )
+    ended, _, _ = run(text, timeout_s=5.0)
+    assert ended.returncode is None
+    with open(note) as stream:
+        numbers = [int(word) for word in stream.read().split()]
+    assert len(numbers) == 2
+    assert all(wait_until_gone(number) for number in numbers)
+
+
+def test_an_interrupt_ends_the_group_and_goes_on_upwards(tmp_path):
+    program = (
+        "import io, sys, time\nfrom edge_bench import child\n"
+        "command = [sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)']\n"
+        "try:\n    child.run_logged(command, io.BytesIO(), 100, 300.0, lambda line: print(line, flush=True))\n"
+        "except KeyboardInterrupt:\n    print('interrupted', flush=True)\n"
+    )
+    package = os.path.dirname(os.path.dirname(os.path.abspath(child.__file__)))
+    parent = subprocess.Popen(
+        python(program), stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=package), universal_newlines=True
+    )
+    number = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGINT)
+    rest, _ = parent.communicate(timeout=LIMIT_S)
+    assert rest == "interrupted\n" and parent.returncode == 0
+    assert wait_until_gone(number)

@@ -1,0 +1,292 @@
+"""A small fake of TensorRT 8.6.0's Python module: what building needs of it, and its habits where it says no.
+
+Every public name here is one of the real module, with the same numbers; scripts/check-tensorrt compares them. It runs
+under Python 3.6 and without the onnx package. FAKE_TENSORRT says how it fails: no-import, crash (a signal while a
+builder is made), no-builder, no-plan, out-of-memory, hang. FAKE_DEVICE names the device that timing caches belong to.
+A plan is JSON of everything that the build was told.
+"""
+
+import enum
+import json
+import os
+import signal
+import sys
+import time
+
+__version__ = "8.6.0"
+_MODE = os.environ.get("FAKE_TENSORRT", "")
+_UNSUPPORTED = ("Unique", "StringNormalizer")
+
+if _MODE == "no-import":
+    raise ImportError("libnvinfer.so.8: cannot open shared object file: No such file or directory")
+
+
+class DataType(enum.IntEnum):
+    FLOAT = 0
+    HALF = 1
+    INT8 = 2
+    INT32 = 3
+    BOOL = 4
+
+
+class BuilderFlag(enum.IntEnum):
+    FP16 = 0
+    INT8 = 1
+    TF32 = 7
+    VERSION_COMPATIBLE = 15
+
+
+class NetworkDefinitionCreationFlag(enum.IntEnum):
+    EXPLICIT_BATCH = 0
+
+
+class MemoryPoolType(enum.IntEnum):
+    WORKSPACE = 0
+
+
+class ILogger:
+    class Severity(enum.IntEnum):
+        INTERNAL_ERROR = 0
+        ERROR = 1
+        WARNING = 2
+        INFO = 3
+        VERBOSE = 4
+
+
+class Logger(ILogger):
+    INTERNAL_ERROR = ILogger.Severity.INTERNAL_ERROR
+    ERROR = ILogger.Severity.ERROR
+    WARNING = ILogger.Severity.WARNING
+    INFO = ILogger.Severity.INFO
+    VERBOSE = ILogger.Severity.VERBOSE
+
+    def __init__(self, min_severity=ILogger.Severity.WARNING):
+        self.min_severity = min_severity
+
+    def log(self, severity, msg):
+        if severity <= self.min_severity:
+            sys.stderr.write("[TRT] [%s] %s\n" % ("FEWIV"[severity], msg))
+
+
+def init_libnvinfer_plugins(logger, namespace):
+    assert isinstance(logger, ILogger) and isinstance(namespace, str)
+    return True
+
+
+class IHostMemory(bytes):
+    @property
+    def nbytes(self):
+        return len(self)
+
+
+class ITensor:
+    def __init__(self, name, kind, shape):
+        self.name, self.dtype, self.shape = name, kind, shape
+
+
+class INetworkDefinition:
+    def __init__(self, flags):
+        self._flags, self._inputs, self._outputs, self._operators = flags, [], [], set()
+
+    @property
+    def num_inputs(self):
+        return len(self._inputs)
+
+    @property
+    def num_outputs(self):
+        return len(self._outputs)
+
+    def get_input(self, index):
+        return self._inputs[index]
+
+    def get_output(self, index):
+        return self._outputs[index]
+
+
+class ParserError:
+    def __init__(self, node, desc):
+        self._node, self._desc = node, desc
+
+    def node(self):
+        return self._node
+
+    def desc(self):
+        return self._desc
+
+
+class OnnxParser:
+    def __init__(self, network, logger):
+        assert isinstance(network, INetworkDefinition) and isinstance(logger, ILogger)
+        self._network, self._logger, self._errors = network, logger, []
+
+    @property
+    def num_errors(self):
+        return len(self._errors)
+
+    def get_error(self, index):
+        return self._errors[index]
+
+    def parse(self, model, path=None):
+        try:
+            graph = dict(_fields(model))[7]
+        except (KeyError, IndexError, ValueError):
+            self._errors.append(ParserError(-1, "Failed to parse the ONNX model"))
+            return False
+        parts = list(_fields(graph))
+        if not self._network._flags & 1:
+            self._errors.append(ParserError(-1, "this version of the parser only supports explicit batch"))
+        weights = {dict(_fields(part)).get(8, b"") for number, part in parts if number == 5}
+        for number, part in parts:
+            if number in (11, 12) and dict(_fields(part))[1] not in weights:
+                (self._network._inputs if number == 11 else self._network._outputs).append(_tensor(part))
+        for index, node in enumerate(part for number, part in parts if number == 1):
+            operator = dict(_fields(node))[4].decode()
+            self._network._operators.add(operator)
+            if operator in _UNSUPPORTED:
+                self._errors.append(ParserError(index, "No importer registered for op: %s" % operator))
+        return not self._errors
+
+
+class IOptimizationProfile:
+    def __init__(self):
+        self._shapes = {}
+
+    def set_shape(self, input, min, opt, max):
+        if not len(min) == len(opt) == len(max):
+            raise ValueError("Shape provided for %s is inconsistent" % input)
+        self._shapes[input] = [list(min), list(opt), list(max)]
+
+
+class ITimingCache:
+    def __init__(self, content):
+        self._content = content
+
+    def serialize(self):
+        return IHostMemory(self._content)
+
+
+class IBuilderConfig:
+    def __init__(self):
+        self._flags, self._pools, self._profiles, self._cache = {int(BuilderFlag.TF32)}, {}, [], None
+        self.max_workspace_size = 0
+
+    def set_flag(self, flag):
+        self._flags.add(int(flag))
+
+    def clear_flag(self, flag):
+        self._flags.discard(int(flag))
+
+    def set_memory_pool_limit(self, pool, pool_size):
+        self._pools[MemoryPoolType(pool).name] = pool_size
+
+    def add_optimization_profile(self, profile):
+        self._profiles.append(profile)
+        return len(self._profiles) - 1
+
+    def create_timing_cache(self, serialized_timing_cache):
+        return ITimingCache(bytes(serialized_timing_cache) or b"timings of " + _device())
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        if not cache._content.startswith(b"timings of " + _device()) and not ignore_mismatch:
+            return False
+        self._cache = cache
+        return True
+
+    def get_timing_cache(self):
+        return self._cache
+
+
+class Builder:
+    def __init__(self, logger):
+        assert isinstance(logger, ILogger)
+        if _MODE == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if _MODE == "no-builder":
+            logger.log(ILogger.Severity.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+        self._logger = logger
+        self.platform_has_fast_fp16 = True
+        self.platform_has_fast_int8 = False
+
+    def create_network(self, flags=0):
+        return INetworkDefinition(flags)
+
+    def create_builder_config(self):
+        return IBuilderConfig()
+
+    def create_optimization_profile(self):
+        return IOptimizationProfile()
+
+    def build_serialized_network(self, network, config):
+        if _MODE == "hang":
+            sys.stderr.write("hangs as process %d\n" % os.getpid())
+            sys.stderr.flush()
+            time.sleep(600)
+        if _MODE == "out-of-memory":
+            os.kill(os.getpid(), signal.SIGKILL)
+        problem = "told to fail" if _MODE == "no-plan" else _problem(network, config)
+        if problem:
+            self._logger.log(ILogger.Severity.ERROR, "4: [network.cpp::validate] Error Code 4: " + problem)
+            return None
+        self._logger.log(ILogger.Severity.INFO, "Total Activation Memory: 1024")
+        if config._cache is not None:
+            config._cache._content += b", and of this build"
+        told = {
+            "flags": sorted(BuilderFlag(one).name for one in config._flags),
+            "network_flags": network._flags,
+            "pools": dict(config._pools, **({"MAX": config.max_workspace_size} if config.max_workspace_size else {})),
+            "profiles": [one._shapes for one in config._profiles],
+            "cached": config._cache is not None,
+        }
+        return IHostMemory(json.dumps(told, sort_keys=True).encode())
+
+
+def _problem(network, config):
+    dynamic = {one.name: list(one.shape) for one in network._inputs if -1 in one.shape}
+    if dynamic and not config._profiles:
+        return "Network has dynamic or shape inputs, but no optimization profile has been defined."
+    for name, shape in dynamic.items():
+        for one in config._profiles[0]._shapes.get(name, [[]]):
+            if len(one) != len(shape) or any(size not in (-1, got) for size, got in zip(shape, one)):
+                return "profile of %s does not fit its shape" % name
+    if (
+        not network._flags >> 1
+        and "QuantizeLinear" in network._operators
+        and int(BuilderFlag.INT8) not in config._flags
+    ):
+        return "Networks with Q/DQ layers require the INT8 builder flag"
+    return ""
+
+
+def _device():
+    return os.environ.get("FAKE_DEVICE", "a fake GPU").encode()
+
+
+def _tensor(part):
+    value = dict(_fields(part))
+    tensor = dict(_fields(dict(_fields(value[2]))[1]))
+    dims = [dict(_fields(dim)) for number, dim in _fields(tensor[2]) if number == 1]
+    kind = {1: DataType.FLOAT, 6: DataType.INT32, 9: DataType.BOOL, 10: DataType.HALF}[tensor[1]]
+    return ITensor(value[1].decode(), kind, tuple(dim.get(1, -1) for dim in dims))
+
+
+def _fields(message):
+    """(field, value) of a protobuf message: numbers as int, everything with a length as bytes."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        if key & 7 == 0:
+            value, at = _varint(message, at)
+        else:
+            size, at = _varint(message, at) if key & 7 == 2 else ({1: 8, 5: 4}[key & 7], at)
+            value, at = message[at : at + size], at + size
+        yield key >> 3, value
+
+
+def _varint(message, at):
+    value = shift = 0
+    while True:
+        value |= (message[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if message[at - 1] < 128:
+            return value, at
