@@ -31,6 +31,7 @@ from edge_dendrite.inputs import (
     find_metric,
     layer_rules,
     open_data,
+    precision_config,
     provenance,
     read_history,
     target_opset,
@@ -39,6 +40,8 @@ from edge_dendrite.inputs import (
 from edge_dendrite.options import (
     BoardOption,
     BytesOption,
+    CalibrationOption,
+    CalibrationSamplesOption,
     ChannelsLastOption,
     DataOption,
     DeviceOption,
@@ -47,9 +50,11 @@ from edge_dendrite.options import (
     EmaOption,
     EpochsOption,
     FactoryOption,
+    FilePrecisionOption,
     FinetuneOption,
     ImageSizeOption,
     JsonOption,
+    KeepFloatOption,
     LayerOption,
     LevelOption,
     MacsOption,
@@ -62,6 +67,8 @@ from edge_dendrite.options import (
     OtherLoadOption,
     ParametersOption,
     PatienceOption,
+    PercentileOption,
+    PointsOption,
     PrecisionOption,
     PythonOption,
     RatioOption,
@@ -73,11 +80,13 @@ from edge_dendrite.options import (
     SeedsOption,
     SshConfigOption,
     ThreadsOption,
+    WeightPairsOption,
 )
 from edge_dendrite.terminal import (
     TerminalProgress,
     print_comparison,
     print_plan,
+    print_precisions,
     print_report,
     print_steps,
     print_table,
@@ -422,8 +431,15 @@ def export(
     tar: Annotated[bool, typer.Option("--tar", help="write the bundle as one .tar beside the folder too")] = False,
     data: Annotated[
         str | None,
-        typer.Option("--data", help="measure the exported file on this test data (forms as in `compress`)"),
+        typer.Option("--data", help="measure the exported file on its test data (forms as in `compress`)"),
     ] = None,
+    precision: FilePrecisionOption = None,
+    calibration: CalibrationOption = None,
+    percentile: PercentileOption = None,
+    calibration_samples: CalibrationSamplesOption = None,
+    max_drop: PointsOption = None,
+    keep_float: KeepFloatOption = None,
+    weight_pairs: WeightPairsOption = False,
     metric: MetricOption = "accuracy",
     image_size: ImageSizeOption = None,
     input_shape: Annotated[
@@ -436,26 +452,32 @@ def export(
     """Export to ONNX, compare with PyTorch in ONNX Runtime, and write a bundle."""
     from edge_dendrite.boards import load_board
     from edge_dendrite.config import ExportConfig
-    from edge_dendrite.export.bundle import export_bundle, export_file, write_tar
+    from edge_dendrite.export.bundle import check_precision, export_bundle, export_file, write_tar
 
     limits = load_board(target) if target else None
     is_file = model.endswith(".onnx")
-    if is_file and (data or opset is not None):
-        raise ConfigError("--data and --opset go with PyTorch networks; an .onnx file is taken as it is")
-    settings = ExportConfig(opset=target_opset(opset, limits), target=target)
+    if is_file and opset is not None:
+        raise ConfigError("--opset goes with PyTorch networks; an .onnx file has its own")
+    wanted = precision_config(
+        precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
+    )
+    settings = ExportConfig(opset=target_opset(opset, limits), target=target, precision=wanted)
+    check_precision(settings, data is not None, limits)
     name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-opset{settings.opset}"
+    name += f"-{wanted.precision}" if precision else ""
     out = out or Path("bundles") / name
     tar_path = out.with_name(out.name + ".tar")
     if tar and tar_path.exists():
         raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
-    if is_file:
-        bundle = export_file(model, out, settings, limits)
-    else:
-        with TerminalProgress() as progress:
-            samples = open_data(data, image_size, progress) if data else None
+    with TerminalProgress() as progress:
+        samples = open_data(data, image_size, progress) if data else None
+        shared: dict[str, Any] = {"data": samples, "metric": find_metric(metric), "progress": progress}
+        if is_file:
+            bundle = export_file(model, out, settings, limits, **shared)
+        else:
             saved = exportable_model(model, factory, samples, input_shape)
             progress("exporting", 0, 1)
-            bundle = export_bundle(saved, out, settings, data=samples, metric=find_metric(metric))
+            bundle = export_bundle(saved, out, settings, board=limits, **shared)
             progress("exporting", 1, 1)
     if tar:
         try:
@@ -466,6 +488,8 @@ def export(
     if as_json:
         typer.echo(json.dumps({"path": str(bundle.path), "id": bundle.id, "manifest": bundle.manifest}))
     else:
+        if "precisions" in bundle.manifest:
+            print_precisions(bundle.manifest["precisions"], metric)
         typer.echo(f"{bundle.path}  {bundle.id}")
 
 

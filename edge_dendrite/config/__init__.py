@@ -14,6 +14,7 @@ from edge_dendrite.config.dendrites import (
     GrowConfig,
     RecipeConfig,
 )
+from edge_dendrite.config.precision import AUTO, CALIBRATIONS, FILE_PRECISIONS, FP16, FP32, INT8, PrecisionConfig
 from edge_dendrite.config.pruning import (
     LEARNED,
     MASK_METHODS,
@@ -30,6 +31,13 @@ from edge_dendrite.config.pruning import (
 from edge_dendrite.config.training import PRECISIONS, DistilConfig, FitConfig
 
 __all__ = [
+    "AUTO",
+    "CALIBRATIONS",
+    "FILE_PRECISIONS",
+    "FP16",
+    "FP32",
+    "INT8",
+    "PrecisionConfig",
     "BRANCHES",
     "BRANCH_ACTIVATIONS",
     "BranchConfig",

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from edge_dendrite.config.base import Config
 from edge_dendrite.config.dendrites import BranchConfig, RecipeConfig
+from edge_dendrite.config.precision import PrecisionConfig
 from edge_dendrite.config.pruning import Budget, GroupConfig, PruneConfig, SegmentConfig, TwoOfFourConfig
 from edge_dendrite.config.training import DistilConfig, FitConfig
 from edge_dendrite.errors import ConfigError
@@ -94,13 +95,17 @@ class CompressConfig(Config):
 
 @dataclass(frozen=True)
 class ExportConfig(Config):
-    """How a model becomes a bundle. Outputs must agree within atol + rtol * |output| (absolute, relative)."""
+    """How a model becomes a bundle. Outputs must agree within atol + rtol * |output| (absolute, relative).
+
+    Those of fp16 and int8 have a tolerance of their own, which is measured.
+    """
 
     opset: int = 17
     target: str | None = None
     atol: float = 1e-4
     rtol: float = 1e-4
     num_reference_cases: int = 4
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
 
     def __post_init__(self) -> None:
         # 13 to 17 by the TorchScript exporter, from 18 on by the other one; torch 2.13 promises nothing above 23.
@@ -108,3 +113,13 @@ class ExportConfig(Config):
         self._require("atol", float, 0.0, 1.0)
         self._require("rtol", float, 0.0, 1.0)
         self._require("num_reference_cases", int, 1, 1000)
+        if not isinstance(self.precision, PrecisionConfig):
+            raise ConfigError(f"ExportConfig: precision must be a PrecisionConfig, not {self.precision!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ExportConfig:
+        """As Config.from_dict, with a nested dict for precision."""
+        nested = values.get("precision")
+        if isinstance(nested, Mapping):
+            values = {**values, "precision": PrecisionConfig.from_dict(nested)}
+        return super().from_dict(values)

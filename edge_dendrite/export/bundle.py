@@ -20,22 +20,25 @@ from edge_bench import bundle as reader
 from edge_bench.atomic import canonical_json, write_bytes
 from edge_bench.errors import EdgeBenchError
 from edge_dendrite import __version__
-from edge_dendrite.boards import BoardProfile
+from edge_dendrite.boards import BoardProfile, board_precisions, require_precision
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.model import CompressedModel, weights_digest
-from edge_dendrite.config import ExportConfig
+from edge_dendrite.config import AUTO, FP32, ExportConfig
 from edge_dendrite.data.dataset import DataSet
-from edge_dendrite.errors import ExportError
+from edge_dendrite.errors import ConfigError, ExportError
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.onnx import (
     OnnxModel,
     check_onnx,
     check_parity,
     export_onnx,
+    is_deciding,
     open_session,
     run_onnx,
     tensor_names,
 )
+from edge_dendrite.export.precisions import NUM_COMPARED, Samples, compare_precisions
+from edge_dendrite.progress import Progress, silent
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
 
 # Among so many validation samples inputs are looked for that take every way through a gated network.
@@ -89,17 +92,26 @@ def export_bundle(
     *,
     data: DataSet | None = None,
     metric: Metric = accuracy,
+    board: BoardProfile | None = None,
+    progress: Progress = silent,
 ) -> Bundle:
     """Export a model to ONNX, compare it with PyTorch, and write the bundle folder `path`.
 
     With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
-    data; without, the inputs are random and the manifest has no accuracy. Raises ExportError when the export, the
-    comparison or the verification of what was written fails; nothing is then left at `path`.
+    data; without, the inputs are random and the manifest has no accuracy. A precision other than fp32
+    (`config.precision`) is made from the fp32 file and measured beside it on validation data; `board` says which ones
+    the target has. Raises ExportError when the export, the comparison or the verification of what was written fails,
+    ConfigError for a precision that cannot be had; nothing is then left at `path`.
     """
     config = config or ExportConfig()
+    check_precision(config, data is not None, board)
     onnx_model = export_onnx(model.module, model.input_shape, config.opset)
     inputs = _reference_inputs(model, config.num_reference_cases, data)
     error = check_parity(onnx_model, model.module, inputs, config.atol, config.rtol)
+    gated = has_gates(model.module)
+    onnx_model, tolerance, measured = _in_precision(
+        onnx_model, inputs.numpy(), config, data, metric, board, gated, progress
+    )
     evaluation = evaluate_onnx(onnx_model, data, metric) if data else None
     manifest = {
         "name": model.name,
@@ -111,29 +123,46 @@ def export_bundle(
         "recipe": model.recipe,
         "weights_sha256": weights_digest(model.module),
         "parity": {"max_abs_error": error, "against": f"torch {torch.__version__}"},
+        **measured,
     }
     if evaluation:
         manifest["accuracy"] = evaluation.to_dict()
-    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config)
+    return write_bundle(path, onnx_model, inputs.numpy(), manifest, tolerance)
 
 
 def export_file(
-    file: str | Path, path: str | Path, config: ExportConfig | None = None, board: BoardProfile | None = None
+    file: str | Path,
+    path: str | Path,
+    config: ExportConfig | None = None,
+    board: BoardProfile | None = None,
+    *,
+    data: DataSet | None = None,
+    metric: Metric = accuracy,
+    progress: Progress = silent,
 ) -> Bundle:
     """Bundle a user's own ONNX file (one float32 input and output, fixed shapes, batch 1).
 
     Raises ExportError when it cannot be used, or `board` does not read its opset or IR version. Its reference outputs
-    are those of ONNX Runtime here. Parameters and MACs are not known of such a file.
+    are those of ONNX Runtime here. Parameters and MACs are not known of such a file. With `data` its metric is measured
+    on the test data, and precisions as by `export_bundle`.
     """
     config = config or ExportConfig()
+    check_precision(config, data is not None, board)
     try:
         onnx_model = check_onnx(Path(file).read_bytes())
     except OSError as error:
         raise ExportError(f"{file}: cannot be read ({error})") from error
     if board is not None:
         _check_limits(Path(file), onnx_model, board)
-    generator = np.random.default_rng(0)
-    inputs = generator.standard_normal((config.num_reference_cases, *onnx_model.input_shape[1:]), np.float32)
+    if data is not None and tuple(data.input_shape) != onnx_model.input_shape[1:]:
+        raise ExportError(f"{file}: takes {onnx_model.input_shape[1:]}, the data have inputs of {data.input_shape}")
+    if data is not None:
+        inputs = data.prepare(data.validation.inputs[: config.num_reference_cases]).numpy()
+    else:
+        generator = np.random.default_rng(0)
+        inputs = generator.standard_normal((config.num_reference_cases, *onnx_model.input_shape[1:]), np.float32)
+    decides = is_deciding(onnx_model.content)
+    onnx_model, tolerance, measured = _in_precision(onnx_model, inputs, config, data, metric, board, decides, progress)
     manifest: dict[str, Any] = {
         "name": Path(file).stem,
         "role": "onnx file",
@@ -141,8 +170,65 @@ def export_file(
         "preprocessing": {},
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
         "target": config.target,
+        **measured,
     }
-    return write_bundle(path, onnx_model, inputs, manifest, config)
+    if data is not None:
+        manifest["labels"] = list(data.labels)
+        manifest["preprocessing"] = data.preprocessing.to_dict() if data.preprocessing else {}
+        manifest["accuracy"] = evaluate_onnx(onnx_model, data, metric).to_dict()
+    return write_bundle(path, onnx_model, inputs, manifest, tolerance)
+
+
+def check_precision(config: ExportConfig, has_data: bool, board: BoardProfile | None) -> None:
+    """Before any work: raise ConfigError for a precision that the target does not have, or that needs data."""
+    wanted = config.precision
+    if board is not None and wanted.precision != AUTO:
+        require_precision(board, wanted.precision)
+    if wanted.needs_data and not has_data:
+        raise ConfigError(
+            f"precision {wanted.precision} is calibrated on training data and judged on validation data; give data "
+            "(--data), or take fp16"
+        )
+
+
+def _in_precision(
+    fp32: OnnxModel,
+    inputs: np.ndarray,
+    config: ExportConfig,
+    data: DataSet | None,
+    metric: Metric,
+    board: BoardProfile | None,
+    gated: bool,
+    progress: Progress,
+) -> tuple[OnnxModel, tuple[float, float], dict[str, Any]]:
+    """(the file to write, its absolute and relative tolerance, what the manifest says of it)."""
+    if config.precision.precision == FP32:
+        return fp32, (config.atol, config.rtol), {}
+    allowed = board_precisions(board) if board else None
+    result = compare_precisions(fp32, _samples(inputs, config, data, metric, gated), config, allowed, progress)
+    chosen = result.chosen
+    if chosen.model is None:
+        raise ExportError(f"{chosen.precision}: {chosen.reason}")
+    measured = chosen.tolerance
+    tolerance = (measured.atol, measured.rtol) if measured else (config.atol, config.rtol)
+    return chosen.model, tolerance, {"precisions": result.to_dict()}
+
+
+def _samples(inputs: np.ndarray, config: ExportConfig, data: DataSet | None, metric: Metric, gated: bool) -> Samples:
+    if data is None:
+        return Samples(inputs, inputs)
+    settings = config.precision
+    split = data.validation.subset(torch.arange(min(len(data.validation), settings.num_validation_samples)))
+    validation = data.prepare(split.inputs).numpy()
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+    calibration = data.prepare(data.train.inputs[order[: settings.num_calibration_samples]]).numpy()
+
+    def score(outputs: np.ndarray) -> float:
+        return apply_metric(metric, torch.from_numpy(outputs), split.targets)
+
+    # An input on which a gate hardly decides goes the other way when it is rounded: there outputs tell nothing.
+    compared = inputs if gated else np.concatenate([inputs, validation[:NUM_COMPARED]])
+    return Samples(validation, compared, calibration, score)
 
 
 def _check_limits(file: Path, onnx_model: OnnxModel, board: BoardProfile) -> None:
@@ -187,9 +273,12 @@ def write_bundle(
     onnx_model: OnnxModel,
     inputs: np.ndarray,
     manifest: dict[str, Any],
-    config: ExportConfig,
+    tolerance: tuple[float, float],
 ) -> Bundle:
-    """Write and verify a bundle folder; it appears whole or not at all. Raises ExportError when it exists already."""
+    """Write and verify a bundle folder; it appears whole or not at all. tolerance: absolute and relative.
+
+    Raises ExportError when it exists already.
+    """
     path = Path(path)
     if path.exists():
         raise ExportError(f"{path}: exists already; give another place or delete it")
@@ -215,7 +304,7 @@ def write_bundle(
             "inputs": [_tensor(input_name, onnx_model.input_shape)],
             "outputs": [_tensor(output_name, onnx_model.output_shape)],
         },
-        "reference": {"cases": cases, "atol": config.atol, "rtol": config.rtol},
+        "reference": {"cases": cases, "atol": tolerance[0], "rtol": tolerance[1]},
         "files": {
             name: {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
         },

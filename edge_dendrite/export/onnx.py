@@ -132,6 +132,11 @@ def _precision(model: onnx.ModelProto) -> str:
     return "fp16" if halves else "fp32"
 
 
+def is_deciding(content: bytes) -> bool:
+    """Whether the input decides what a file computes."""
+    return any(node.op_type == "If" for node in onnx.load_model_from_string(content).graph.node)
+
+
 def tensor_names(content: bytes) -> tuple[str, str]:
     """(input name, output name) of a checked file."""
     session = open_session(content)
