@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,12 @@ def find_ranges(model: onnx.ModelProto, feeds: Sequence[Feed], kinds: Sequence[s
     """
     try:
         # Calibrators work on files, and print.
-        with tempfile.TemporaryDirectory(prefix="calibrate-") as folder, contextlib.redirect_stdout(io.StringIO()):
+        with (
+            tempfile.TemporaryDirectory(prefix="calibrate-") as folder,
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # of NaN, which is looked for below
             path = Path(folder) / "model.onnx"
             onnx.save(model, path)
             calibrator = create_calibrator(
