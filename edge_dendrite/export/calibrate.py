@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod
-from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.calibrate import create_calibrator
 
 from edge_dendrite.config import PrecisionConfig
 from edge_dendrite.errors import ExportError
@@ -44,11 +44,33 @@ def check_samples(samples: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarr
     return samples.astype(np.float32)
 
 
-def find_ranges(model: onnx.ModelProto, feeds: Sequence[Feed], kinds: Sequence[str], config: PrecisionConfig) -> Any:
-    """TensorsData: the range of each value that nodes of these kinds read or write.
+def find_ranges(
+    model: onnx.ModelProto, feeds: Sequence[Feed], kinds: Sequence[str], config: PrecisionConfig
+) -> tuple[Any, frozenset[str]]:
+    """(TensorsData with the range of each value that nodes of these kinds read or write, values that are not finite).
 
-    Raises ExportError when the network gives values that are not finite on the samples, or the calibrator fails.
+    Masks of attention are infinite by right. Kinds of nodes that meet such a value keep the extremes of what they meet:
+    a histogram has no place for it. Raises ExportError when the calibrator fails.
     """
+    extremes = _calibrate(model, feeds, kinds, CalibrationMethod.MinMax, config)
+    endless = frozenset(name for name in extremes if not np.isfinite(magnitude(extremes, name)))
+    method = _METHODS[config.calibration]
+    if method is CalibrationMethod.MinMax:
+        return extremes, endless
+    meeting = {node.op_type for node in model.graph.node if endless & {*node.input, *node.output}}
+    finite = [kind for kind in kinds if kind not in meeting]
+    if not finite:
+        return extremes, endless
+    found = _calibrate(model, feeds, finite, method, config)
+    for name in found:
+        if name in extremes and name not in endless:
+            extremes[name] = found[name]
+    return extremes, endless
+
+
+def _calibrate(
+    model: onnx.ModelProto, feeds: Sequence[Feed], kinds: Sequence[str], method: Any, config: PrecisionConfig
+) -> Any:
     try:
         # Calibrators work on files, and print.
         with (
@@ -56,28 +78,21 @@ def find_ranges(model: onnx.ModelProto, feeds: Sequence[Feed], kinds: Sequence[s
             contextlib.redirect_stdout(io.StringIO()),
             warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore")  # of NaN, which is looked for below
+            warnings.simplefilter("ignore")  # of NaN, which is looked for afterwards
             path = Path(folder) / "model.onnx"
             onnx.save(model, path)
             calibrator = create_calibrator(
                 path,
                 list(kinds),
                 str(Path(folder) / "augmented.onnx"),
-                _METHODS[config.calibration],
+                method,
                 extra_options={"symmetric": True, "percentile": config.percentile},
             )
             for at in range(0, len(feeds), _SAMPLES_AT_ONCE):
                 calibrator.collect_data(_Reader(feeds[at : at + _SAMPLES_AT_ONCE]))
-            data: Any = calibrator.compute_data()
+            return calibrator.compute_data()
     except Exception as error:  # no common base class
         raise ExportError(f"calibration by {config.calibration} failed: {type(error).__name__}: {error}") from error
-    for name in data:
-        low, high = (float(np.max(np.abs(one))) for one in data[name].range_value)
-        if not np.isfinite(low) or not np.isfinite(high):
-            raise ExportError(
-                f"{name}: its values are not finite on the samples to calibrate on; train the network anew"
-            )
-    return data
 
 
 def magnitude(ranges: Any, name: str) -> float:
@@ -99,6 +114,3 @@ class _Reader:
     def get_next(self) -> Feed | None:
         """The next sample, None at the end."""
         return next(self._feeds, None)
-
-
-__all__ = ["MIN_SAMPLES", "Feed", "TensorsData", "check_samples", "find_ranges", "magnitude", "same_range_"]

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -63,16 +64,20 @@ class Quantizer:
         if not self.layers:
             kinds = ", ".join(sorted({node.op_type for node in self._prepared.graph.node}))
             raise ExportError(f"nothing in this network can be quantized (it has {kinds}); take fp32 or fp16")
+        self._ranges: list[Any] = []
+        constant: list[str] = []
         with _quiet():
-            self._ranges = [
-                find_ranges(part.model, part.feeds, _KINDS, config) if layers else None
-                for part, layers in zip(self._parts, self._layers, strict=True)
-            ]
-        constant = []
-        for part, ranges in zip(self._parts, self._ranges, strict=True):
-            if ranges is not None:
-                _ranges_after_activation_(part.model.graph, ranges)
-                constant += [name for name in ranges if magnitude(ranges, name) == 0.0]
+            for at, (part, layers) in enumerate(zip(self._parts, self._layers, strict=True)):
+                ranges, endless = find_ranges(part.model, part.feeds, _KINDS, config) if layers else (None, frozenset())
+                self._layers[at] = _without(part.model.graph, layers, endless)
+                if ranges is not None:
+                    _ranges_after_activation_(part.model.graph, ranges)
+                    constant += [name for name in ranges if magnitude(ranges, name) == 0.0]
+                self._ranges.append(ranges)
+        if not self.layers:
+            raise ExportError(
+                "all layers meet values that are not finite on the samples to calibrate on: NaN or infinite"
+            )
         self._constant = tuple(sorted(constant))
 
     @property
@@ -111,7 +116,7 @@ class Quantizer:
         counts = _count(graph)
         return Quantized(model, counts[0], counts[1], self._constant)
 
-    def _quantized(self, part: Part, layers: Sequence[str], ranges: object) -> onnx.ModelProto:
+    def _quantized(self, part: Part, layers: Sequence[str], ranges: Any) -> onnx.ModelProto:
         """The part with these layers in int8."""
         copied = onnx.ModelProto()
         copied.CopyFrom(part.model)
@@ -171,14 +176,20 @@ def _layers(part: Part) -> list[str]:
     return found
 
 
-def _ranges_after_activation_(graph: onnx.GraphProto, ranges: object) -> None:
+def _without(graph: onnx.GraphProto, layers: Sequence[str], endless: Collection[str]) -> list[str]:
+    """The layers that meet none of these values."""
+    met = {node.name for node in graph.node if not {*node.input, *node.output}.isdisjoint(endless)}
+    return [name for name in layers if name not in met]
+
+
+def _ranges_after_activation_(graph: onnx.GraphProto, ranges: Any) -> None:
     """What only a Relu or a Clip reads gets the range of what comes out: the rest is cut away there anyway."""
     readers = Counter(name for node in graph.node for name in node.input)
     outputs = {one.name for one in graph.output}
     for node in graph.node:
         if node.op_type not in ("Relu", "Clip") or readers[node.input[0]] != 1 or node.input[0] in outputs:
             continue
-        if node.input[0] in ranges and node.output[0] in ranges and magnitude(ranges, node.output[0]) > 0:  # type: ignore[operator]
+        if node.input[0] in ranges and node.output[0] in ranges and magnitude(ranges, node.output[0]) > 0:
             same_range_(ranges, node.input[0], node.output[0])
 
 

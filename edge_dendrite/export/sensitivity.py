@@ -81,7 +81,9 @@ def quantize_within(
         return Sweep(None, keep_float, 0.0, (), 0, "all layers are kept in float as asked: fp32 is left")
     whole, drop, _ = attempt(keep_float)
     if max_drop_points is None or drop <= max_drop_points:
-        return Sweep(whole, keep_float, drop, (), count, _words(drop, max_drop_points, len(keep_float), count))
+        return Sweep(
+            whole, keep_float, drop, (), count, _words(drop, max_drop_points, len(keep_float), count, len(outputs))
+        )
     total = 1 + len(layers) + len(layers).bit_length()
     found = []
     for layer in layers:
@@ -108,10 +110,12 @@ def quantize_within(
             f"no layer can be int8 within {max_drop_points:g} points on validation data ({count} runs): fp32 is left"
         )
         return Sweep(None, kept, 0.0, tuple(found), count, words)
-    words = _words(best[1], max_drop_points, len(kept), count)
+    words = _words(best[1], max_drop_points, len(kept), count, len(outputs))
     return Sweep(best[0], kept, best[1], tuple(found), count, words)
 
 
-def _words(drop: float, allowed: float | None, num_kept: int, num_runs: int) -> str:
+def _words(drop: float, allowed: float | None, num_kept: int, num_runs: int, num_samples: int) -> str:
     bound = "no bound was asked for" if allowed is None else f"{allowed:g} are allowed"
+    if allowed is not None and 100.0 / num_samples > allowed:
+        bound += f", less than one of {num_samples} samples"
     return f"int8 loses {drop:.3g} points on validation data ({bound}), {num_kept} layers in float, {num_runs} runs"

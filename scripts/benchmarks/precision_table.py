@@ -13,8 +13,8 @@ def table(result: Mapping[str, Any]) -> str:
     lines = [
         "fp16 and int8 (s8/s8, symmetric, per channel) beside fp32 in ONNX Runtime on the CPU; batch 1, one thread,",
         "opset 13. Points lost are those of accuracy on all test images against fp32, each seed with its paired 95 %",
-        "interval over images; below 0 is a gain. Time is relative to fp32 of the same seed, with the 95 % interval of the",
-        "median over rounds.",
+        "interval over images; below 0 is a gain. Time is relative to fp32 of the same seed, with the 95 % interval of",
+        "the median over rounds.",
         "",
     ]
     for network in dict.fromkeys(row["network"] for row in rows):
@@ -33,8 +33,8 @@ def table(result: Mapping[str, Any]) -> str:
                     lines.append(f"- {row['seed']}, {name}: {one['sweep']['words']}")
         lines.append("")
     lines += [
-        f"{made['cpu']}, {made['num_cpus']} cores, ONNX Runtime {made['packages']['onnxruntime']}. Another processor or "
-        "a GPU decides otherwise: measure on the board.",
+        f"{made['cpu']}, {made['num_cpus']} cores, ONNX Runtime {made['packages']['onnxruntime']}. Another processor "
+        "or a GPU decides otherwise: measure on the board.",
         "Written by scripts/benchmarks/precisions.",
         "",
     ]

@@ -115,7 +115,7 @@ def _outputs(model: OnnxModel, inputs: np.ndarray) -> np.ndarray:
 
 def _row(correct: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     mine, dense = correct[name], correct["fp32"]
-    lost, test = paired_difference(dense.astype(float), mine.astype(float)), mcnemar(mine, dense)
+    lost, test = paired_difference(dense.tolist(), mine.tolist()), mcnemar(mine, dense)
     return {
         "accuracy": float(mine.mean()),
         "lost_points": {"value": 100 * lost.value, "low": _points(lost.low), "high": _points(lost.high)},

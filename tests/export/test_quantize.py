@@ -142,12 +142,14 @@ def test_onnx_runtime_computes_all_layers_of_a_residual_network_as_integers(tmp_
     ("name", "stays"),
     [("GRU", "GRU"), ("LSTM", "LSTM"), ("chunked qkv attention", "Softmax"), ("einsum attention", "Softmax")],
 )
-def test_what_cannot_be_int8_stays_in_float_and_is_named(name, stays):
+@pytest.mark.parametrize("calibration", ["minmax", "percentile"])
+def test_what_cannot_be_int8_stays_in_float_and_is_named(name, stays, calibration):
     network = NETWORKS[name]
     x = network.sample(48)
     assert isinstance(x, tuple) and len(x) == 1 and x[0].is_floating_point()
     fp32 = export_onnx(network.build(), tuple(x[0].shape[1:]), 17)
-    made = Quantizer(fp32, x[0].numpy(), INT8).quantize()
+    config = PrecisionConfig(precision="int8", calibration=calibration)
+    made = Quantizer(fp32, x[0].numpy(), config).quantize()
     assert made.left[stays] >= 1
     assert sum(made.quantized.values()) >= 1
     assert_symmetric_per_channel(made.model.content)
