@@ -28,6 +28,7 @@ __all__ = [
     "LayerRule",
     "MaskConfig",
     "Plan",
+    "PrecisionConfig",
     "PruneConfig",
     "RecipeConfig",
     "SegmentConfig",
@@ -55,7 +56,7 @@ def _home(name: str) -> str:
     homes = {
         "config": (
             "BranchConfig Budget CompressConfig DistilConfig ExportConfig FitConfig GateConfig GroupConfig GrowConfig "
-            "LayerRule MaskConfig PruneConfig RecipeConfig SegmentConfig TwoOfFourConfig"
+            "LayerRule MaskConfig PrecisionConfig PruneConfig RecipeConfig SegmentConfig TwoOfFourConfig"
         ),
         "compress.coupling.find": "find_coupling",
         "compress.dendrites.branch": "branch",

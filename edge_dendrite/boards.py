@@ -102,6 +102,19 @@ def require_structured_sparsity(board: BoardProfile, pattern: str) -> None:
         )
 
 
+def board_precisions(board: BoardProfile) -> tuple[str, ...] | None:
+    """The precisions that a board has; None where its profile does not say."""
+    known = board.figures["precisions"]["value"]
+    return None if known is None else tuple(known)
+
+
+def require_precision(board: BoardProfile, precision: str) -> None:
+    """Raise ConfigError, naming the board, when its profile says which precisions it has and this is not among them."""
+    known = board_precisions(board)
+    if known is not None and precision not in known:
+        raise ConfigError(f"board {board.name}: has no {precision}; its profile names {', '.join(known)}: take one")
+
+
 def parse_board(content: bytes, file_name: str) -> BoardProfile:
     """Check and build a profile from the bytes of its file. Raises EdgeDendriteError naming file and key."""
     fields = _parse_json(content, file_name)

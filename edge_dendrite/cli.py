@@ -31,6 +31,7 @@ from edge_dendrite.inputs import (
     find_metric,
     layer_rules,
     open_data,
+    precision_config,
     provenance,
     read_history,
     trainable_model,
@@ -38,6 +39,8 @@ from edge_dendrite.inputs import (
 from edge_dendrite.options import (
     BoardOption,
     BytesOption,
+    CalibrationOption,
+    CalibrationSamplesOption,
     ChannelsLastOption,
     CompatibleOption,
     DataOption,
@@ -49,9 +52,11 @@ from edge_dendrite.options import (
     EngineOption,
     EpochsOption,
     FactoryOption,
+    FilePrecisionOption,
     FinetuneOption,
     ImageSizeOption,
     JsonOption,
+    KeepFloatOption,
     LayerOption,
     LevelOption,
     MacsOption,
@@ -64,6 +69,8 @@ from edge_dendrite.options import (
     OtherLoadOption,
     ParametersOption,
     PatienceOption,
+    PercentileOption,
+    PointsOption,
     PrecisionOption,
     PythonOption,
     RatioOption,
@@ -79,12 +86,14 @@ from edge_dendrite.options import (
     Tf32Option,
     ThreadsOption,
     TimingCacheOption,
+    WeightPairsOption,
     WorkspaceOption,
 )
 from edge_dendrite.terminal import (
     TerminalProgress,
     print_comparison,
     print_plan,
+    print_precisions,
     print_report,
     print_steps,
     print_table,
@@ -437,8 +446,15 @@ def export(
     tar: Annotated[bool, typer.Option("--tar", help="write the bundle as one .tar beside the folder too")] = False,
     data: Annotated[
         str | None,
-        typer.Option("--data", help="measure the exported file on this test data (forms as in `compress`)"),
+        typer.Option("--data", help="measure the exported file on its test data (forms as in `compress`)"),
     ] = None,
+    precision: FilePrecisionOption = None,
+    calibration: CalibrationOption = None,
+    percentile: PercentileOption = None,
+    calibration_samples: CalibrationSamplesOption = None,
+    max_drop: PointsOption = None,
+    keep_float: KeepFloatOption = None,
+    weight_pairs: WeightPairsOption = False,
     metric: MetricOption = "accuracy",
     image_size: ImageSizeOption = None,
     input_shape: Annotated[
@@ -459,19 +475,25 @@ def export(
     from edge_dendrite.boards import load_board
     from edge_dendrite.config import ExportConfig
     from edge_dendrite.export.bundle import export_bundle, export_file
+    from edge_dendrite.export.in_precision import check_precision
     from edge_dendrite.export.signing import check_signing, finish_bundle
     from edge_dendrite.export.targets import opsets_for
     from edge_dendrite.export.tensorrt import find_build
 
     board = load_board(target) if target else None
     is_file = model.endswith(".onnx")
-    if is_file and (data or opset is not None or dynamic_batch):
-        raise ConfigError("--data, --opset and --dynamic-batch go with PyTorch networks; an .onnx file stays as it is")
-    wanted = engine_config(engine_batch, workspace_mib, version_compatible, tf32)
-    settings = ExportConfig(opset, target, dynamic_batch, simplify, engine=wanted)
+    if is_file and (opset is not None or dynamic_batch):
+        raise ConfigError("--opset and --dynamic-batch go with PyTorch networks; an .onnx file stays as it is")
+    wanted = precision_config(
+        precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
+    )
+    engine_wanted = engine_config(engine_batch, workspace_mib, version_compatible, tf32)
+    settings = ExportConfig(opset, target, dynamic_batch, simplify, engine=engine_wanted, precision=wanted)
+    check_precision(settings, data is not None, board)
     opsets = opsets_for(board, opset)  # what the board cannot read is refused before any work
     made_for = board.name if board else f"opset{opsets[0]}"
     name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-{made_for}"
+    name += f"-{wanted.precision}" if precision else ""
     out = out or Path("bundles") / name
     tar_path = out.with_name(out.name + ".tar") if tar and out.suffix != ".tar" else None
     if tar_path is not None and tar_path.exists():
@@ -483,13 +505,14 @@ def export(
         if engine:
             log = out.with_name(out.name + ".engine.log")
             build, no_engine = find_build(log, timing_cache, lambda line: progress.agent_line(f"engine: {line}"))
+        samples = open_data(data, image_size, progress) if data else None
+        shared: dict[str, Any] = {"data": samples, "metric": find_metric(metric), "progress": progress, "engine": build}
         if is_file:
-            bundle = export_file(model, out, settings, engine=build)
+            bundle = export_file(model, out, settings, **shared)
         else:
-            samples = open_data(data, image_size, progress) if data else None
             saved = exportable_model(model, factory, samples, input_shape)
             progress("exporting", 0, 1)
-            bundle = export_bundle(saved, out, settings, data=samples, metric=find_metric(metric), engine=build)
+            bundle = export_bundle(saved, out, settings, **shared)
             progress("exporting", 1, 1)
     if no_engine:
         say(f"no engine is built here: {no_engine}; the bundle has the recipe by which the board builds it")
@@ -501,6 +524,8 @@ def export(
     else:
         for notice in bundle.manifest.get("notices", ()):
             say(f"{notice}; the board will tell")
+        if "precisions" in bundle.manifest:
+            print_precisions(bundle.manifest["precisions"], metric)
         typer.echo(f"{bundle.path}  {bundle.id}")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_dendrite.config import RECIPE, CompressConfig, EngineConfig
+from edge_dendrite.config import RECIPE, CompressConfig, EngineConfig, PrecisionConfig
 from edge_dendrite.errors import ConfigError, ModelError
 from edge_dendrite.progress import Progress
 
@@ -186,6 +186,37 @@ def engine_config(
     smallest, usual, largest = (int(size) for size in sizes)
     workspace = workspace_mib * (1 << 20) if workspace_mib is not None else None
     return EngineConfig((smallest, usual, largest), workspace, version_compatible, allow_tf32)
+
+
+def precision_config(
+    precision: str | None,
+    calibration: str | None,
+    percentile: float | None,
+    num_samples: int | None,
+    max_drop: float | None,
+    keep_float: Sequence[str] | None,
+    weight_pairs: bool,
+) -> PrecisionConfig:
+    """The settings behind --precision and what goes with it. Raises ConfigError."""
+    given = _given(
+        {
+            "precision": precision,
+            "calibration": calibration or ("percentile" if percentile is not None else None),
+            "percentile": percentile,
+            "num_calibration_samples": num_samples,
+            "max_drop_points": max_drop,
+            "keep_float": tuple(keep_float) if keep_float else None,
+            "weight_pairs": weight_pairs or None,
+        }
+    )
+    config = PrecisionConfig.from_dict(given)
+    if not config.needs_data and given.keys() - {"precision"}:
+        raise ConfigError(
+            f"--calibration and what goes with it are for --precision int8 or auto, not {config.precision}"
+        )
+    if percentile is not None and config.calibration != "percentile":
+        raise ConfigError(f"--percentile goes with --calibration percentile, not with {config.calibration}")
+    return config
 
 
 def check_writable(out: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_dendrite.config import LEARNED, LEVELS, SCOPES, SCORES
+from edge_dendrite.config import AUTO, CALIBRATIONS, FILE_PRECISIONS, LEARNED, LEVELS, SCOPES, SCORES
 
 ModelArgument = Annotated[
     str,
@@ -119,4 +119,33 @@ Tf32Option = Annotated[
 ]
 TimingCacheOption = Annotated[
     Path | None, typer.Option("--timing-cache", help="file of timings that later builds of engines reuse")
+]
+FilePrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", help=f"{', '.join((*FILE_PRECISIONS, AUTO))} (what measuring recommends)  [default: fp32]"
+    ),
+]
+CalibrationOption = Annotated[
+    str | None, typer.Option("--calibration", help=f"of int8: {', '.join(CALIBRATIONS)}  [default: minmax]")
+]
+PercentileOption = Annotated[
+    float | None, typer.Option("--percentile", help="for --calibration percentile  [default: 99.99]")
+]
+CalibrationSamplesOption = Annotated[
+    int | None, typer.Option("--calibration-samples", help="of the training data  [default: 512]")
+]
+PointsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop",
+        help="points that int8 may lose on validation data (0.1 is 0.001 of accuracy): sensitive layers stay in float",
+    ),
+]
+KeepFloatOption = Annotated[
+    list[str] | None, typer.Option("--keep-float", metavar="NAME", help="a layer for float, or an expression; repeat")
+]
+WeightPairsOption = Annotated[
+    bool,
+    typer.Option("--weight-pairs", help="int8 weights as floats with a pair of nodes, as TensorRT 8 may ask for"),
 ]

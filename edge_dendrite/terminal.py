@@ -137,6 +137,47 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
+def print_precisions(measured: Mapping[str, Any], metric: str) -> None:
+    """Each precision as it was measured, the layers that stay in float, and the recommendation in words."""
+    rows = []
+    for one in measured["table"]:
+        ratio, drop = one["ratio_to_fp32"], one["drop_points"]
+        bounds = "" if not ratio or ratio["low"] is None else f" ({ratio['low']:.2f} to {ratio['high']:.2f})"
+        rows.append(
+            [
+                one["precision"] + (" (written)" if one["precision"] == measured["written"] else ""),
+                "-" if one["metric"] is None else f"{one['metric']:.4f}",
+                "-" if drop is None else f"{drop:.2f}",
+                "-" if one["num_bytes"] is None else file_size(one["num_bytes"]),
+                "-" if one["median_s"] is None else seconds(one["median_s"]),
+                "-" if not ratio else f"{ratio['value']:.2f}{bounds}",
+            ]
+        )
+    columns = ["precision", f"validation {metric}", "points lost", "file", "median here", "time over fp32 (95 %)"]
+    print_table("precisions", columns, rows)
+    for one in measured["table"]:
+        layers = one.get("sweep", {}).get("sensitivities", [])
+        kept = one.get("sweep", {}).get("kept_float", [])
+        if layers:
+            cells = [
+                [
+                    row["layer"],
+                    f"{row['drop_points']:.3g}",
+                    f"{row['output_error']:.3g}",
+                    "float" if row["layer"] in kept else one["precision"],
+                ]
+                for row in layers
+            ]
+            print_table(
+                "layers alone in int8, worst first", ["layer", "points lost", "output error", "in the file"], cells
+            )
+        if one.get("left_in_float"):
+            left = ", ".join(f"{number} {kind}" for kind, number in one["left_in_float"].items())
+            say(f"nodes that stay in float in {one['precision']}: {left}")
+    for sentence in measured["words"]:
+        say(sentence)
+
+
 def print_steps(steps: Sequence[Mapping[str, Any]], metric: str) -> None:
     """What each step of the recipe did and gained, and the candidates that were tried."""
     rows = []

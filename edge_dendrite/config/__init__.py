@@ -15,6 +15,7 @@ from edge_dendrite.config.dendrites import (
     RecipeConfig,
 )
 from edge_dendrite.config.engine import EngineConfig
+from edge_dendrite.config.precision import AUTO, CALIBRATIONS, FILE_PRECISIONS, FP16, FP32, INT8, PrecisionConfig
 from edge_dendrite.config.pruning import (
     LEARNED,
     MASK_METHODS,
@@ -31,6 +32,13 @@ from edge_dendrite.config.pruning import (
 from edge_dendrite.config.training import PRECISIONS, DistilConfig, FitConfig
 
 __all__ = [
+    "AUTO",
+    "CALIBRATIONS",
+    "FILE_PRECISIONS",
+    "FP16",
+    "FP32",
+    "INT8",
+    "PrecisionConfig",
     "BRANCHES",
     "BRANCH_ACTIVATIONS",
     "BranchConfig",

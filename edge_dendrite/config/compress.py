@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from edge_dendrite.config.base import Config
 from edge_dendrite.config.dendrites import BranchConfig, RecipeConfig
 from edge_dendrite.config.engine import EngineConfig
+from edge_dendrite.config.precision import PrecisionConfig
 from edge_dendrite.config.pruning import Budget, GroupConfig, PruneConfig, SegmentConfig, TwoOfFourConfig
 from edge_dendrite.config.training import DistilConfig, FitConfig
 from edge_dendrite.errors import ConfigError
@@ -97,11 +98,10 @@ class CompressConfig(Config):
 class ExportConfig(Config):
     """How a model becomes a bundle. Outputs must agree within atol + rtol * |output| (absolute, relative).
 
-
     opset: of the file; None for the best that the target takes, 17 without one. target: a board, or BOARD@SYSTEM, whose
     limits hold. dynamic_batch: the file takes any number of inputs at once. simplify: fold constants and leave out what
     does nothing, where the outputs stay the same. engine: what a TensorRT engine of it is to be, which the bundle tells
-    the board.
+    the board. precision: fp16 and int8 have a tolerance of their own, which is measured.
     """
 
     opset: int | None = None
@@ -112,6 +112,7 @@ class ExportConfig(Config):
     rtol: float = 1e-4
     num_reference_cases: int = 4
     engine: EngineConfig = field(default_factory=EngineConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
 
     def __post_init__(self) -> None:
         # 13 to 17 by the TorchScript exporter, from 18 on by the other one; torch 2.13 promises nothing above 23.
@@ -126,10 +127,16 @@ class ExportConfig(Config):
         self._require("num_reference_cases", int, 1, 1000)
         if not isinstance(self.engine, EngineConfig):
             raise ConfigError(f"ExportConfig: engine must be an EngineConfig, not {self.engine!r}")
+        if not isinstance(self.precision, PrecisionConfig):
+            raise ConfigError(f"ExportConfig: precision must be a PrecisionConfig, not {self.precision!r}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ExportConfig:
-        """As Config.from_dict, with a nested dict for engine."""
-        if isinstance(values.get("engine"), Mapping):
-            values = {**values, "engine": EngineConfig.from_dict(values["engine"])}
+        """As Config.from_dict, with nested dicts for engine and precision."""
+        built = dict(values)
+        kinds: tuple[tuple[str, type[Config]], ...] = (("engine", EngineConfig), ("precision", PrecisionConfig))
+        for name, kind in kinds:
+            if isinstance(built.get(name), Mapping):
+                built[name] = kind.from_dict(built[name])
+        values = built
         return super().from_dict(values)

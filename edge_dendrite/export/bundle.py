@@ -22,17 +22,13 @@ from edge_dendrite.errors import ExportError
 from edge_dendrite.export.bundle_files import Bundle
 from edge_dendrite.export.dynamic_batch import with_any_batch
 from edge_dendrite.export.gates import inputs_of_every_path
-from edge_dendrite.export.onnx import (
-    OnnxModel,
-    TensorInfo,
-    check_onnx,
-    check_parity,
-    export_onnx,
-)
+from edge_dendrite.export.in_precision import check_precision, in_precision
+from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx, check_parity, export_onnx, is_deciding
 from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.export.simplify import simplified
 from edge_dendrite.export.targets import check_target, lowered_ir, opsets_for
 from edge_dendrite.export.tensorrt import EngineBuild, build_recipe, engine_files
+from edge_dendrite.progress import Progress, silent
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
 
 # Among so many validation samples inputs are looked for that take every way through a gated network.
@@ -69,19 +65,27 @@ def export_bundle(
     data: DataSet | None = None,
     metric: Metric = accuracy,
     engine: EngineBuild | None = None,
+    progress: Progress = silent,
 ) -> Bundle:
     """Export a model to ONNX, compare it with PyTorch, and write the bundle `path`, a folder or a .tar.
 
     engine: builds a TensorRT engine into the bundle too; without, the board can build it by the bundle's recipe.
     With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
-    data; without, the inputs are random and the manifest has no accuracy. Raises ExportError when the export, the
-    comparison or the verification of what was written fails; nothing is then left at `path`.
+    data; without, the inputs are random and the manifest has no accuracy. A precision other than fp32
+    (`config.precision`) is made from the fp32 file and measured beside it on validation data; `board` says which ones
+    the target has. Raises ExportError when the export, the comparison or the verification of what was written fails,
+    ConfigError for a precision that cannot be had; nothing is then left at `path`.
     """
     config = config or ExportConfig()
     board = load_board(config.target) if config.target else None
+    check_precision(config, data is not None, board)
     inputs = _reference_inputs(model, config.num_reference_cases, data)
     onnx_model, notices = _export(model, inputs, config, board)
     error = check_parity(onnx_model, model.module, inputs, config.atol, config.rtol)
+    gated = has_gates(model.module)
+    onnx_model, tolerance, measured = in_precision(
+        onnx_model, inputs.numpy(), config, data, metric, board, gated, progress
+    )
     evaluation = evaluate_onnx(onnx_model, data, metric) if data else None
     manifest = {
         "name": model.name,
@@ -98,10 +102,11 @@ def export_bundle(
             "against": f"torch {torch.__version__}",
             "batches": [1, len(inputs)] if onnx_model.has_dynamic_batch else [1],
         },
+        **measured,
     }
     if evaluation:
         manifest["accuracy"] = evaluation.to_dict()
-    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config, engine)
+    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config, tolerance, engine)
 
 
 def _export(
@@ -137,18 +142,23 @@ def export_file(
     inputs: np.ndarray | None = None,
     labels: Sequence[str] = (),
     preprocessing: Preprocessing | None = None,
+    data: DataSet | None = None,
+    metric: Metric = accuracy,
     engine: EngineBuild | None = None,
+    progress: Progress = silent,
 ) -> Bundle:
     """Bundle a user's own ONNX file (fixed shapes, batch 1 or a dynamic one).
 
-    inputs: reference inputs (n, ...) without the batch, ready for the network; random ones without. labels, and the
-    preprocessing of images, are not in such a file: the bundle carries what is given here. The file stays as it is:
-    what it says of its opset and operators must do for the target, and only an IR version that is higher than what the
-    file uses is lowered. Reference outputs are those of ONNX Runtime here; parameters and MACs are not known. Raises
-    ExportError when the file cannot be used.
+    inputs: reference inputs (n, ...) without the batch, ready for the network; else validation samples of `data`, or
+    random ones. labels, and the preprocessing of images, are not in such a file: the bundle carries what is given here,
+    or what `data` say. With `data` the metric is measured on the test data, and precisions as by `export_bundle`. The
+    file stays as it is: what it says of its opset and operators must do for the target, and only an IR version that is
+    higher than what the file uses is lowered. Reference outputs are those of ONNX Runtime here; parameters and MACs are
+    not known. Raises ExportError when the file cannot be used.
     """
     config = config or ExportConfig()
     board = load_board(config.target) if config.target else None
+    check_precision(config, data is not None, board)
     try:
         content = Path(file).read_bytes()
     except OSError as error:
@@ -161,12 +171,10 @@ def export_file(
             notices = check_target(onnx_model.content, board)
         except ExportError as error:
             raise ExportError(f"{file}: {error}") from error
-    shape = onnx_model.input_shape[1:]
-    if inputs is None:
-        inputs = np.random.default_rng(0).standard_normal((config.num_reference_cases, *shape), np.float32)
-    elif len(inputs) == 0 or inputs.shape[1:] != shape:
-        raise ExportError(f"{file}: inputs of shape {inputs.shape} do not fit, expected (n, {str(shape)[1:]}")
+    inputs = _inputs_of_file(Path(file), onnx_model, inputs, config, data)
     onnx_model = _with_batch(onnx_model, inputs, config)
+    decides = is_deciding(onnx_model.content)
+    onnx_model, tolerance, measured = in_precision(onnx_model, inputs, config, data, metric, board, decides, progress)
     manifest: dict[str, Any] = {
         "name": Path(file).stem,
         "role": "onnx file",
@@ -175,8 +183,30 @@ def export_file(
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
         "target": board.name if board else None,
         "notices": list(notices),
+        **measured,
     }
-    return write_bundle(path, onnx_model, inputs, manifest, config, engine)
+    if data is not None:
+        manifest["labels"] = list(labels or data.labels)
+        known = preprocessing or data.preprocessing
+        manifest["preprocessing"] = known.to_dict() if known else {}
+        manifest["accuracy"] = evaluate_onnx(onnx_model, data, metric).to_dict()
+    return write_bundle(path, onnx_model, inputs, manifest, config, tolerance, engine)
+
+
+def _inputs_of_file(
+    file: Path, onnx_model: OnnxModel, inputs: np.ndarray | None, config: ExportConfig, data: DataSet | None
+) -> np.ndarray:
+    shape = onnx_model.input_shape[1:]
+    if data is not None and tuple(data.input_shape) != shape:
+        raise ExportError(f"{file}: takes inputs of {shape}, the data have {data.input_shape}")
+    if inputs is not None:
+        if len(inputs) == 0 or inputs.shape[1:] != shape:
+            raise ExportError(f"{file}: inputs of shape {inputs.shape} do not fit, expected (n, {str(shape)[1:]}")
+        return inputs
+    if data is not None:
+        samples: np.ndarray = data.prepare(data.validation.inputs[: config.num_reference_cases]).numpy()
+        return samples
+    return np.random.default_rng(0).standard_normal((config.num_reference_cases, *shape), np.float32)
 
 
 def _with_batch(onnx_model: OnnxModel, inputs: np.ndarray, config: ExportConfig) -> OnnxModel:
@@ -219,9 +249,13 @@ def write_bundle(
     inputs: np.ndarray,
     manifest: dict[str, Any],
     config: ExportConfig,
+    tolerance: tuple[float, float],
     engine: EngineBuild | None = None,
 ) -> Bundle:
-    """Write and verify a bundle; it appears whole or not at all. Raises ExportError when something is there already."""
+    """Write and verify a bundle; it appears whole or not at all. tolerance: absolute and relative.
+
+    Raises ExportError when something is there already.
+    """
     path = Path(path)
     if path.exists():
         raise ExportError(f"{path}: exists already; give another place or delete it")
@@ -246,7 +280,7 @@ def write_bundle(
             "outputs": [_tensor(one) for one in onnx_model.outputs],
         },
         "engine_recipe": build_recipe(onnx_model, config.engine),
-        "reference": {"cases": cases, "atol": config.atol, "rtol": config.rtol},
+        "reference": {"cases": cases, "atol": tolerance[0], "rtol": tolerance[1]},
         "tools": {
             "edge-dendrite": __version__,
             "torch": torch.__version__,

@@ -187,6 +187,11 @@ def _precision(model: onnx.ModelProto) -> str:
     return "fp16" if halves else "fp32"
 
 
+def is_deciding(content: bytes) -> bool:
+    """Whether the input decides what a file computes."""
+    return any(node.op_type == "If" for node in onnx.load_model_from_string(content).graph.node)
+
+
 def _tensor(value: onnx.ValueInfoProto) -> tuple[bool, TensorInfo]:
     """Whether the batch is left open, and the tensor with 1 in its place."""
     tensor = value.type.tensor_type

@@ -45,7 +45,7 @@ def _reading(graph: onnx.GraphProto, outer: str, prefix: str) -> onnx.GraphProto
     write_out_copies(inner)
     name = inner.input[0].name
     del inner.input[:]
-    _rename_(inner, lambda one: outer if one == name else f"{prefix}/{one}")
+    rename_(inner, lambda one: outer if one == name else f"{prefix}/{one}")
     inner.name = prefix
     return inner
 
@@ -59,9 +59,9 @@ def weights_into_branches(content: bytes) -> bytes:
     model = onnx.load_model_from_string(content)
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    for number, branch in enumerate(_branches(graph)):
+    for number, branch in enumerate(branches(graph)):
         own_names = {name: f"{name}/{number}" for name in sorted(_names_read(branch) & weights.keys())}
-        _rename_(branch, lambda name, own=own_names: own.get(name, name))  # type: ignore[misc]
+        rename_(branch, lambda name, own=own_names: own.get(name, name))  # type: ignore[misc]
         for name, own_name in own_names.items():
             tensor = branch.initializer.add()
             tensor.CopyFrom(weights[name])
@@ -94,41 +94,39 @@ def strip_notes(graph: onnx.GraphProto) -> None:
     for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
-    for branch in _branches(graph):
+    for branch in branches(graph):
         strip_notes(branch)
 
 
 def all_initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """All weights of a graph, those of its subgraphs too."""
     yield from graph.initializer
-    for branch in _branches(graph):
+    for branch in branches(graph):
         yield from all_initializers(branch)
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """All nodes of a graph, those of its subgraphs too."""
     yield from graph.node
-    for branch in _branches(graph):
+    for branch in branches(graph):
         yield from all_nodes(branch)
 
 
-def _branches(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def branches(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """The subgraphs of a graph's own nodes."""
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield attribute.g
+        yield from _own_branches(node)
 
 
 def _names_read(graph: onnx.GraphProto) -> set[str]:
     """What a graph reads, those below it too."""
     names = {name for node in graph.node for name in node.input} | {one.name for one in graph.output}
-    for inner in _branches(graph):
+    for inner in branches(graph):
         names |= _names_read(inner)
     return names
 
 
-def _rename_(graph: onnx.GraphProto, name_of: Callable[[str], str]) -> None:
+def rename_(graph: onnx.GraphProto, name_of: Callable[[str], str]) -> None:
     """Give new names to all values and nodes of a graph and of those below it."""
     for node in graph.node:
         node.name = name_of(node.name) if node.name else ""
@@ -136,5 +134,39 @@ def _rename_(graph: onnx.GraphProto, name_of: Callable[[str], str]) -> None:
             names[:] = [name_of(name) if name else "" for name in names]  # "" is an input that is left out
     for one in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
         one.name = name_of(one.name)
-    for inner in _branches(graph):
-        _rename_(inner, name_of)
+    for inner in branches(graph):
+        rename_(inner, name_of)
+
+
+def has_subgraphs(graph: onnx.GraphProto) -> bool:
+    """Whether a node of the graph has a graph of its own, as an `If` has."""
+    return next(branches(graph), None) is not None
+
+
+def sort_nodes_(graph: onnx.GraphProto) -> None:
+    """Put nodes behind those whose values they read, as ONNX asks; otherwise they keep their order."""
+    made_by = {name: at for at, node in enumerate(graph.node) for name in node.output if name}
+    nodes, placed, order = list(graph.node), set[int](), list[int]()
+    for first in range(len(nodes)):
+        waiting = [first]
+        while waiting:
+            at = waiting[-1]
+            read = {*nodes[at].input, *(name for inner in _own_branches(nodes[at]) for name in _names_read(inner))}
+            before = [made_by[name] for name in sorted(read) if name in made_by]
+            missing = [one for one in before if one not in placed and one != at]
+            if missing and len(waiting) <= len(nodes):
+                waiting += missing[:1]
+                continue
+            waiting.pop()
+            if at not in placed:
+                placed.add(at)
+                order.append(at)
+    kept = [onnx.NodeProto() for _ in order]
+    for copied, at in zip(kept, order, strict=True):
+        copied.CopyFrom(nodes[at])
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _own_branches(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    yield from (one.g for one in node.attribute if one.type == onnx.AttributeProto.GRAPH)

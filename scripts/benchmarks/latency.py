@@ -24,10 +24,10 @@ from edge_bench.stats import median
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.export.session import open_session
 from edge_dendrite.lock import locked
+from edge_dendrite.paired import median_interval
 from edge_dendrite.progress import Progress
 from scripts.benchmarks.environment import environment
 from scripts.benchmarks.floor import FLOOR, identity_network
-from scripts.benchmarks.intervals import median_interval
 from scripts.benchmarks.job import Case
 from scripts.benchmarks.kept import check_data, kept_network, unmeasured, validation_inputs
 from scripts.benchmarks.rows import LATENCY, append_row, read_rows

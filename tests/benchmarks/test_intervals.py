@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import quantile_test, ttest_rel
 
-from edge_dendrite.paired import paired_difference
-from scripts.benchmarks.intervals import median_interval
+from edge_dendrite.paired import median_interval, paired_difference
 
 
 @pytest.mark.parametrize("num_pairs", [2, 5, 300])

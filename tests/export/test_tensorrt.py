@@ -15,7 +15,8 @@ from edge_bench import sidecar
 from edge_bench.recipe import settings_of
 from edge_dendrite.config import EngineConfig, ExportConfig
 from edge_dendrite.errors import ConfigError, ExportError
-from edge_dendrite.export.bundle import Bundle, export_bundle, export_file, write_tar
+from edge_dendrite.export.bundle import export_bundle, export_file
+from edge_dendrite.export.bundle_files import Bundle
 from edge_dendrite.export.onnx import check_onnx, export_onnx
 from edge_dendrite.export.tensorrt import build_recipe, find_build
 
@@ -139,13 +140,13 @@ def test_a_bundle_with_an_engine(saved_baseline, with_tensorrt, tmp_path, releas
     assert described["outputs"] == bundle.manifest["model"]["outputs"]
     assert "building" in said
     assert (tmp_path / "timing.cache").exists()
-    assert Bundle.open(write_tar(bundle, tmp_path / "b.tar")).id == bundle.id
+    assert bundle.write_tar(tmp_path / "b.tar").is_file() and Bundle.read(tmp_path / "b.tar").id == bundle.id
     # One changed byte of the engine is found by the bundle's own check.
     content = bytearray((tmp_path / "b/model.engine").read_bytes())
     content[0] ^= 1
     (tmp_path / "b/model.engine").write_bytes(bytes(content))
     with pytest.raises(ExportError, match=r"model\.engine"):
-        Bundle.open(tmp_path / "b")
+        Bundle.read(tmp_path / "b")
 
 
 def test_an_engine_for_batches_is_of_the_bundles_own_file(saved_baseline, digits, with_tensorrt, tmp_path):
