@@ -309,7 +309,7 @@ def compress(
         "macs_ratio": macs_ratio,
         "max_macs": max_macs,
         "max_onnx_bytes": max_onnx_bytes,
-        "max_drop": max_drop,
+        "max_drop": None if max_drop is None else max_drop / 100.0,  # points on the command line, everywhere
     }
     if target is not None and level != "2:4":
         raise ConfigError("--target goes with --level 2:4 here: it says for which board; others give it to `export`")

@@ -574,7 +574,7 @@ def test_plans_that_cannot_be_end_with_1(arguments, message, place):
 
 def test_a_dry_run_cannot_search_and_says_what_can_be_planned(place):
     """A drop of the metric is only known after training."""
-    result = inside(*DIGITS, "--dry-run", "--max-drop", 0.01)
+    result = inside(*DIGITS, "--dry-run", "--max-drop", 1)
     refused(result, "the recipe decides by training")
     assert "training" in result.stderr
     assert "give a size" in result.stderr
@@ -628,7 +628,7 @@ def test_the_recipe_says_what_each_step_gained(recipe_file, tmp_path):
 
 def test_max_drop_alone_is_for_the_recipe_and_within_its_epochs(tmp_path):
     quick = ("--epochs", 4, "--finetune-epochs", 2, "--max-epochs", 2, "--out", tmp_path / "out")
-    result = inside(*DIGITS, *quick, "--max-drop", 0.9, "--no-controls", "--json")
+    result = inside(*DIGITS, *quick, "--max-drop", 90, "--no-controls", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["steps"][0]["method"] == "as it came" and found["steps"][2]["method"] == "fine-tune"
@@ -655,7 +655,7 @@ def test_seeds_go_with_controls_only(other):
 
 def test_too_few_epochs_for_a_search(tmp_path):
     few = ("--max-epochs", 1, "--finetune-epochs", 2, "--out", tmp_path / "out")
-    refused(inside(*DIGITS, "--max-drop", 0.1, *few), "max_epochs must be")
+    refused(inside(*DIGITS, "--max-drop", 10, *few), "max_epochs must be")
 
 
 # Bundles: signing and verifying.
