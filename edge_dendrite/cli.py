@@ -55,6 +55,7 @@ from edge_dendrite.options import (
     FilePrecisionOption,
     FinetuneOption,
     ImageSizeOption,
+    InputsOption,
     JsonOption,
     KeepFloatOption,
     LayerOption,
@@ -461,6 +462,7 @@ def export(
         str | None,
         typer.Option("--input-shape", metavar="C,H,W", help="of one input, for a network that is not saved"),
     ] = None,
+    inputs: InputsOption = None,
     factory: FactoryOption = None,
     sign: SignOption = None,
     engine: EngineOption = False,
@@ -474,7 +476,8 @@ def export(
     """Export to ONNX, compare with PyTorch in ONNX Runtime, and write a bundle."""
     from edge_dendrite.boards import load_board
     from edge_dendrite.config import ExportConfig
-    from edge_dendrite.export.bundle import export_bundle, export_file
+    from edge_dendrite.export.bundle import export_bundle
+    from edge_dendrite.export.from_file import export_file, read_inputs
     from edge_dendrite.export.in_precision import check_precision
     from edge_dendrite.export.signing import check_signing, finish_bundle
     from edge_dendrite.export.targets import opsets_for
@@ -482,6 +485,8 @@ def export(
 
     board = load_board(target) if target else None
     is_file = model.endswith(".onnx")
+    if inputs and not is_file:
+        raise ConfigError("--inputs goes with an .onnx file; of a PyTorch network --data gives the samples")
     if is_file and (opset is not None or dynamic_batch):
         raise ConfigError("--opset and --dynamic-batch go with PyTorch networks; an .onnx file stays as it is")
     wanted = precision_config(
@@ -508,7 +513,7 @@ def export(
         samples = open_data(data, image_size, progress) if data else None
         shared: dict[str, Any] = {"data": samples, "metric": find_metric(metric), "progress": progress, "engine": build}
         if is_file:
-            bundle = export_file(model, out, settings, **shared)
+            bundle = export_file(model, out, settings, inputs=read_inputs(inputs) if inputs else None, **shared)
         else:
             saved = exportable_model(model, factory, samples, input_shape)
             progress("exporting", 0, 1)

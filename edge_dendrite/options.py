@@ -98,6 +98,10 @@ OtherLoadOption = Annotated[
     float, typer.Option("--max-other-load", help="share of processor time that others may use", min=0.001)
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads", min=1)]
+InputsOption = Annotated[
+    Path | None,
+    typer.Option("--inputs", metavar="NPZ", help="reference inputs of an .onnx file by name, each (n, ...)"),
+]
 SignOption = Annotated[
     Path | None,
     typer.Option("--sign", metavar="KEY", help="sign with this SSH key (ssh-keygen -Y): writes NAME.sig beside"),

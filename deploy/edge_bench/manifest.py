@@ -22,6 +22,8 @@ MAX_BUNDLE_BYTES = 4 << 30
 # numpy before 2.0 has no arrays of more dimensions.
 MAX_DIMENSIONS = 32
 # Channels that a colour order has; any number where the order is that of the data.
+# The types of numbers that tensors have: the code of the array module for one, and its bytes in a file.
+DTYPES = {"float32": ("f", 4), "int64": ("q", 8), "int32": ("i", 4), "bool": ("B", 1)}
 COLOURS = {"grey": 1, "RGB": 3, "unspecified": None}
 
 _REQUIRED_KEYS = {
@@ -157,8 +159,12 @@ def _model_problem(manifest: Dict[str, Any]) -> str:
             shape = tensor.get("shape") if isinstance(tensor, dict) else None  # type: Any
             plain = isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS
             plain = plain and all(type(size) is int and 0 < size < 1 << 31 for size in shape)
-            if not plain or not isinstance(tensor.get("name"), str) or tensor.get("dtype") != "float32":
-                return "model.%s: each needs a name, dtype float32 and a shape of positive whole numbers" % direction
+            if not plain or not isinstance(tensor.get("name"), str) or tensor.get("dtype") not in DTYPES:
+                known = ", ".join(sorted(DTYPES))
+                return "model.%s: each needs a name, a dtype (%s) and a shape of positive whole numbers" % (
+                    direction,
+                    known,
+                )
     return ""
 
 
@@ -177,7 +183,7 @@ def _reference_problem(manifest: Dict[str, Any]) -> str:
             if not isinstance(names, list) or len(names) != len(model[direction]):
                 return "a reference case does not have one file for each of the model's %s" % direction
             for name, tensor in zip(names, model[direction]):
-                num_bytes = 4
+                num_bytes = DTYPES[tensor["dtype"]][1]
                 for size in tensor["shape"]:
                     num_bytes *= size
                 entry = manifest["files"].get(name) if isinstance(name, str) else None

@@ -11,6 +11,8 @@ from edge_bench.errors import BackendError
 
 # Providers that run anywhere but on this machine, or that only log.
 _REMOTE = ("AzureExecutionProvider",)
+# What onnxruntime calls the types of a manifest.
+_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "int32": "tensor(int32)", "bool": "tensor(bool)"}
 
 
 def import_runtime() -> Any:
@@ -88,11 +90,11 @@ class OnnxRuntimeBackend:
             ("outputs", outputs, self._session.get_outputs()),
         ):
             found = sorted((node.name, node.type) for node in nodes)
-            if found != sorted((tensor["name"], "tensor(float)") for tensor in tensors):
-                names = [tensor["name"] for tensor in tensors]
+            named = sorted((tensor["name"], _TYPES[tensor["dtype"]]) for tensor in tensors)
+            if found != named:
+                seen, wanted = (", ".join("%s %s" % pair for pair in pairs) for pairs in (found, named))
                 raise BackendError(
-                    "the model's %s are %s, its manifest names %s of float32: export it again"
-                    % (direction, ", ".join("%s %s" % pair for pair in found), ", ".join(names))
+                    "the model's %s are %s, its manifest names %s: export it again" % (direction, seen, wanted)
                 )
         self._outputs = [tensor["name"] for tensor in outputs]
 
@@ -101,7 +103,9 @@ class OnnxRuntimeBackend:
         import numpy
 
         self._feed = {
-            tensor["name"]: numpy.frombuffer(content, dtype="<f4").reshape(tensor["shape"]).astype("float32")
+            tensor["name"]: numpy.frombuffer(content, dtype=numpy.dtype(tensor["dtype"]).newbyteorder("<"))
+            .reshape(tensor["shape"])
+            .astype(tensor["dtype"])
             for tensor, content in zip(tensors, contents)
         }
 

@@ -7,11 +7,12 @@ import math
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from edge_bench import __version__, board, power, schema, stats
 from edge_bench.bundle import Bundle
 from edge_bench.errors import EdgeBenchError
+from edge_bench.manifest import DTYPES
 from edge_bench.onnxrt import OnnxRuntimeBackend
 
 MIN_LATENCY_SAMPLES = 10
@@ -141,10 +142,9 @@ class Run:
             began = time.perf_counter()
             outputs = backend.infer()
             self.record.setdefault("first_inference_s", time.perf_counter() - began)
-            for output, name in zip(outputs, case["outputs"]):
-                error, close = compare_outputs(
-                    output.ravel().tolist(), self._bundle.read(name), reference["atol"], reference["rtol"]
-                )
+            for output, name, tensor in zip(outputs, case["outputs"], manifest["model"]["outputs"]):
+                expected = read_numbers(self._bundle.read(name), tensor["dtype"])
+                error, close = compare_outputs(output.ravel().tolist(), expected, reference["atol"], reference["rtol"])
                 largest, passed = max(largest, error), passed and close
             self._progress("check", 1.0 - float(number) / len(reference["cases"]))
         self.record["check"] = {
@@ -276,15 +276,22 @@ def _time_slice(infer: Callable[[], Any], samples: List[float], num_runs: Option
             return
 
 
-def compare_outputs(output: List[float], reference: bytes, atol: float, rtol: float) -> "tuple[float, bool]":
-    """(largest absolute error, whether every value is within atol + rtol * |reference|).
+def read_numbers(content: bytes, dtype: str) -> Sequence[float]:
+    """The numbers of a tensor as it lies in a bundle: little-endian, of a type that manifests know."""
+    numbers = array.array(DTYPES[dtype][0])
+    numbers.frombytes(content)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def compare_outputs(
+    output: Sequence[float], expected: Sequence[float], atol: float, rtol: float
+) -> "tuple[float, bool]":
+    """(largest absolute error, whether every value is within atol + rtol * |expected|).
 
     NaN and infinity are never close, on either side.
     """
-    expected = array.array("f")
-    expected.frombytes(reference)
-    if sys.byteorder == "big":
-        expected.byteswap()
     if len(expected) != len(output):
         return math.inf, False
     largest, close = 0.0, True

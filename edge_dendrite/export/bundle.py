@@ -1,9 +1,9 @@
-"""From a network, or an ONNX file, to a bundle: exported, compared, measured on test data, described."""
+"""From a network to a bundle: exported, compared, measured on test data, described."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,15 @@ from edge_dendrite.boards import BoardProfile, load_board
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
-from edge_dendrite.data.dataset import DataSet, Preprocessing
+from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ExportError
 from edge_dendrite.export.bundle_files import Bundle
-from edge_dendrite.export.dynamic_batch import with_any_batch
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.in_precision import check_precision, in_precision
-from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx, check_parity, export_onnx, is_deciding
-from edge_dendrite.export.session import open_session, run_onnx
+from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx, check_parity, export_onnx
+from edge_dendrite.export.session import open_session, run_named, run_onnx
 from edge_dendrite.export.simplify import simplified
-from edge_dendrite.export.targets import check_target, lowered_ir, opsets_for
+from edge_dendrite.export.targets import check_target, opsets_for
 from edge_dendrite.export.tensorrt import EngineBuild, build_recipe, engine_files
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
@@ -106,7 +105,8 @@ def export_bundle(
     }
     if evaluation:
         manifest["accuracy"] = evaluation.to_dict()
-    return write_bundle(path, onnx_model, inputs.numpy(), manifest, config, tolerance, engine)
+    samples = single_input(onnx_model, inputs.numpy())
+    return write_bundle(path, onnx_model, samples, manifest, config, tolerance, engine)
 
 
 def _export(
@@ -132,88 +132,6 @@ def _export_at(
     if config.simplify:
         made = check_onnx(simplified(made.content, inputs.numpy()), opset)
     return made, check_target(made.content, board) if board else ()
-
-
-def export_file(
-    file: str | Path,
-    path: str | Path,
-    config: ExportConfig | None = None,
-    *,
-    inputs: np.ndarray | None = None,
-    labels: Sequence[str] = (),
-    preprocessing: Preprocessing | None = None,
-    data: DataSet | None = None,
-    metric: Metric = accuracy,
-    engine: EngineBuild | None = None,
-    progress: Progress = silent,
-) -> Bundle:
-    """Bundle a user's own ONNX file (fixed shapes, batch 1 or a dynamic one).
-
-    inputs: reference inputs (n, ...) without the batch, ready for the network; else validation samples of `data`, or
-    random ones. labels, and the preprocessing of images, are not in such a file: the bundle carries what is given here,
-    or what `data` say. With `data` the metric is measured on the test data, and precisions as by `export_bundle`. The
-    file stays as it is: what it says of its opset and operators must do for the target, and only an IR version that is
-    higher than what the file uses is lowered. Reference outputs are those of ONNX Runtime here; parameters and MACs are
-    not known. Raises ExportError when the file cannot be used.
-    """
-    config = config or ExportConfig()
-    board = load_board(config.target) if config.target else None
-    check_precision(config, data is not None, board)
-    try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise ExportError(f"{file}: cannot be read ({error})") from error
-    onnx_model = check_onnx(content)
-    notices: tuple[str, ...] = ()
-    if board is not None:
-        try:
-            onnx_model = check_onnx(lowered_ir(content, board))
-            notices = check_target(onnx_model.content, board)
-        except ExportError as error:
-            raise ExportError(f"{file}: {error}") from error
-    inputs = _inputs_of_file(Path(file), onnx_model, inputs, config, data)
-    onnx_model = _with_batch(onnx_model, inputs, config)
-    decides = is_deciding(onnx_model.content)
-    onnx_model, tolerance, measured = in_precision(onnx_model, inputs, config, data, metric, board, decides, progress)
-    manifest: dict[str, Any] = {
-        "name": Path(file).stem,
-        "role": "onnx file",
-        "labels": list(labels),
-        "preprocessing": preprocessing.to_dict() if preprocessing else {},
-        "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
-        "target": board.name if board else None,
-        "notices": list(notices),
-        **measured,
-    }
-    if data is not None:
-        manifest["labels"] = list(labels or data.labels)
-        known = preprocessing or data.preprocessing
-        manifest["preprocessing"] = known.to_dict() if known else {}
-        manifest["accuracy"] = evaluate_onnx(onnx_model, data, metric).to_dict()
-    return write_bundle(path, onnx_model, inputs, manifest, config, tolerance, engine)
-
-
-def _inputs_of_file(
-    file: Path, onnx_model: OnnxModel, inputs: np.ndarray | None, config: ExportConfig, data: DataSet | None
-) -> np.ndarray:
-    shape = onnx_model.input_shape[1:]
-    if data is not None and tuple(data.input_shape) != shape:
-        raise ExportError(f"{file}: takes inputs of {shape}, the data have {data.input_shape}")
-    if inputs is not None:
-        if len(inputs) == 0 or inputs.shape[1:] != shape:
-            raise ExportError(f"{file}: inputs of shape {inputs.shape} do not fit, expected (n, {str(shape)[1:]}")
-        return inputs
-    if data is not None:
-        samples: np.ndarray = data.prepare(data.validation.inputs[: config.num_reference_cases]).numpy()
-        return samples
-    return np.random.default_rng(0).standard_normal((config.num_reference_cases, *shape), np.float32)
-
-
-def _with_batch(onnx_model: OnnxModel, inputs: np.ndarray, config: ExportConfig) -> OnnxModel:
-    """A user's file as its engine needs it."""
-    if config.engine.has_fixed_batch or onnx_model.has_dynamic_batch:
-        return onnx_model
-    return check_onnx(with_any_batch(onnx_model, inputs, config.engine.batch[2], config.atol, config.rtol))
 
 
 def evaluate_onnx(onnx_model: OnnxModel, data: DataSet, metric: Metric) -> Evaluation:
@@ -246,15 +164,16 @@ def _reference_inputs(model: CompressedModel, count: int, data: DataSet | None) 
 def write_bundle(
     path: str | Path,
     onnx_model: OnnxModel,
-    inputs: np.ndarray,
+    samples: Sequence[Mapping[str, np.ndarray]],
     manifest: dict[str, Any],
     config: ExportConfig,
     tolerance: tuple[float, float],
     engine: EngineBuild | None = None,
 ) -> Bundle:
-    """Write and verify a bundle; it appears whole or not at all. tolerance: absolute and relative.
+    """Write and verify a bundle; it appears whole or not at all.
 
-    Raises ExportError when something is there already.
+    samples: of each the inputs by name, with a batch of 1. tolerance: absolute and relative. Raises ExportError when
+    something is there already.
     """
     path = Path(path)
     if path.exists():
@@ -262,11 +181,10 @@ def write_bundle(
     session = open_session(onnx_model.content)
     files = {"model.onnx": onnx_model.content}
     cases = []
-    for number, one in enumerate(inputs):
-        names = (f"reference/{number}_input.bin", f"reference/{number}_output.bin")
-        files[names[0]] = one.astype("<f4").tobytes()
-        files[names[1]] = run_onnx(session, one[None]).astype("<f4").tobytes()
-        cases.append({"inputs": [names[0]], "outputs": [names[1]]})
+    for number, sample in enumerate(samples):
+        read = [sample[one.name] for one in onnx_model.inputs]
+        case = {"inputs": read, "outputs": run_named(session, sample)}
+        cases.append({key: list(_reference_files(files, number, key, tensors)) for key, tensors in case.items()})
     manifest = {
         **manifest,
         "model": {
@@ -291,6 +209,19 @@ def write_bundle(
     if engine is not None:
         files.update(engine_files(onnx_model, manifest, engine))
     return Bundle.write(path, files, manifest)
+
+
+def _reference_files(files: dict[str, bytes], number: int, key: str, tensors: Sequence[np.ndarray]) -> Iterator[str]:
+    """Puts each tensor into `files` and gives the name that it has there."""
+    for at, tensor in enumerate(tensors):
+        name = f"reference/{number}_{key.removesuffix('s')}{f'_{at}' if len(tensors) > 1 else ''}.bin"
+        files[name] = tensor.astype(tensor.dtype.newbyteorder("<")).tobytes()
+        yield name
+
+
+def single_input(onnx_model: OnnxModel, inputs: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Samples (n, ...) of a file with one input, by its name."""
+    return [{onnx_model.inputs[0].name: one[None]} for one in inputs]
 
 
 def _tensor(one: TensorInfo) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from edge_bench import run as run_module
 from edge_bench.bundle import open_bundle
 from edge_bench.errors import BackendError, BundleError
 from edge_bench.onnxrt import OnnxRuntimeBackend
-from edge_bench.run import Run, Settings, compare_outputs
+from edge_bench.run import Run, Settings, compare_outputs, read_numbers
 
 NO_METER = (None, [schema.unavailable("energy", "none in this test", "none")])
 
@@ -276,7 +276,7 @@ def test_a_named_provider_is_the_one_that_runs(maker, no_meter, saver):
     ],
 )
 def test_compare_outputs_by_hand(output, expected, atol, rtol, largest, close):
-    assert compare_outputs(output, floats(*expected), atol, rtol) == (largest, close)
+    assert compare_outputs(output, read_numbers(floats(*expected), "float32"), atol, rtol) == (largest, close)
 
 
 # --- a pretended runtime on a pretended clock
@@ -508,7 +508,9 @@ def test_the_backend_gives_plain_arrays_again_and_again(maker):
     first, second = backend.infer(), backend.infer()
     assert len(first) == 1 and first[0].shape == (1, 10)
     assert first[0].tolist() == second[0].tolist()
-    largest, close = compare_outputs(first[0].ravel().tolist(), files["reference/output.bin"], 1e-6, 0)
+    largest, close = compare_outputs(
+        first[0].ravel().tolist(), read_numbers(files["reference/output.bin"], "float32"), 1e-6, 0
+    )
     assert close and largest < 1e-6
 
 

@@ -14,8 +14,9 @@ from edge_bench import bundle as reader
 from edge_dendrite.compress.model import CompressedModel
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.bundle import export_bundle, export_file
+from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.export.bundle_files import Bundle
+from edge_dendrite.export.from_file import export_file
 from edge_dendrite.train.evaluate import evaluate
 
 

@@ -16,7 +16,8 @@ from edge_dendrite.compress.model import CompressedModel
 from edge_dendrite.config import ExportConfig, PrecisionConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ConfigError, ExportError
-from edge_dendrite.export.bundle import export_bundle, export_file
+from edge_dendrite.export.bundle import export_bundle
+from edge_dendrite.export.from_file import export_file
 from edge_dendrite.export.half import to_half
 from edge_dendrite.export.onnx import export_onnx
 from edge_dendrite.export.quantize import Quantizer

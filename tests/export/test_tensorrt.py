@@ -15,8 +15,9 @@ from edge_bench import sidecar
 from edge_bench.recipe import settings_of
 from edge_dendrite.config import EngineConfig, ExportConfig
 from edge_dendrite.errors import ConfigError, ExportError
-from edge_dendrite.export.bundle import export_bundle, export_file
+from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.export.bundle_files import Bundle
+from edge_dendrite.export.from_file import export_file
 from edge_dendrite.export.onnx import check_onnx, export_onnx
 from edge_dendrite.export.tensorrt import build_recipe, find_build
 
