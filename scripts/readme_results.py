@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,58 @@ SHOWN = (
 )
 
 
+def exporting(results: dict[str, Any]) -> str:
+    """At which opsets how many architectures are exported, and which are not."""
+    outcomes = results["outcomes"]
+    opsets = sorted({one["opset"] for one in outcomes})
+    total = len({one["architecture"] for one in outcomes})
+    written = {opset: sum(one["error"] is not None for one in outcomes if one["opset"] == opset) for opset in opsets}
+    missing = sorted({(one["architecture"], one["opset"]) for one in outcomes if one["error"] is None})
+    worst = max(one["error"] for one in outcomes if one["error"] is not None)
+    resnet = results["resnet18"]
+    counts = ", ".join(f"{written[opset]} at opset {opset}" for opset in opsets)
+    lines = [
+        f"Of {total} architectures with random weights {counts} are exported and agree with PyTorch, with an error of",
+        f"at most {worst:.0e} ([all rows](scripts/results/exporting.md), with the reason where there is no file"
+        + (f": {', '.join(f'{name} at {opset}' for name, opset in missing)})." if missing else ")."),
+        f"ResNet-18 at 224 pixels takes {resnet['median_s']:.1f} s.",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def precisions(results: dict[str, Any]) -> str:
+    """fp16 and int8 beside fp32: what they lose on test data, and what they gain, by network."""
+    lines = [
+        "| network | file | seeds | points lost on test data: mean (worst seed) | time over fp32, by seed | file |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for network in dict.fromkeys(row["network"] for row in results["rows"]):
+        rows = [row for row in results["rows"] if row["network"] == network]
+        for name in rows[0]["files"]:
+            files = [row["files"][name] for row in rows if name in row["files"]]
+            lost = [one["lost_points"]["value"] for one in files if one.get("lost_points")]
+            ratios = [one["ratio"]["value"] for one in files]
+            cells = [
+                network,
+                name,
+                str(len(files)),
+                f"{statistics.mean(lost):.2f} ({max(lost):.2f})" if lost and name != "fp32" else "-",
+                "1" if name == "fp32" else f"{min(ratios):.2f} to {max(ratios):.2f}",
+                file_size(round(statistics.mean(one["num_bytes"] for one in files))),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    environment = results["environment"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"ONNX Runtime on this processor ({environment['cpu']}), batch 1, one thread; a board decides otherwise. "
+            "Below 0 is a gain. Intervals and settings: [scripts/results/precisions.md](scripts/results/precisions.md).",
+            "",
+        ]
+    )
+
+
 def document(name: str) -> str:
     """A table that a benchmark wrote."""
     return (DOCUMENTS / f"{name}.md").read_text("utf-8")
@@ -146,6 +199,8 @@ def all_sections() -> dict[str, str]:
         "results": section(json.loads(RESULT.read_text("utf-8"))),
         "compatibility": compatibility((DOCUMENTS / "compatibility.md").read_text("utf-8")),
         "planning": document("planning"),
+        "exporting": exporting(json.loads((DOCUMENTS / "exporting.json").read_text("utf-8"))),
+        "precisions": precisions(json.loads((DOCUMENTS / "precisions.json").read_text("utf-8"))),
         "pruning-mnist": study("pruning-mnist"),
         "pruning-cifar10-jpeg": study("pruning-cifar10-jpeg"),
         "recipe-mnist": study("recipe-mnist"),

@@ -27,8 +27,13 @@ def run_onnx(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.nd
 
 
 def run_named(session: onnxruntime.InferenceSession, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """All outputs, in the file's order, for inputs by name."""
-    outputs: list[np.ndarray] = session.run(None, dict(feed))
+    """All outputs, in the file's order, for inputs by name. Raises ExportError when the runtime fails on them."""
+    try:
+        outputs: list[np.ndarray] = session.run(None, dict(feed))
+    except Exception as error:  # as above: no common base class
+        raise ExportError(
+            f"ONNX Runtime {onnxruntime.__version__} loads the file and fails to run it: {error}"
+        ) from error
     return outputs
 
 

@@ -15,10 +15,17 @@ _INT_MAX = 2**63 - 1
 
 @contextmanager
 def missing_symbols(opset: int) -> Iterator[None]:
-    """Inside, the exporter can write attention at opset 13 (by itself from 14 on), and differences and sums of truth
-    values along a dimension at any opset: what causal masks of language models are made of.
+    """Inside, the exporter can write attention at opset 13 (by itself from 14 on), and at any opset: differences, and
+    sums of truth values, along a dimension, of which causal masks of language models are made; RMS norms; and the
+    products of spectral norms.
     """
-    symbols: dict[str, Callable[..., Any]] = {"aten::diff": _diff, "aten::cumsum": _cumsum}
+    symbols: dict[str, Callable[..., Any]] = {
+        "aten::diff": _diff,
+        "aten::cumsum": _cumsum,
+        "aten::rms_norm": _rms_norm,
+        "aten::vdot": _dot,
+        "aten::dot": _dot,
+    }
     if opset == 13:
         symbols["aten::scaled_dot_product_attention"] = _attention
     for name, symbol in symbols.items():
@@ -51,6 +58,23 @@ def _cumsum(g: Any, x: Any, dim: Any, dtype: Any = None) -> Any:
             kind = torch.onnx.JitScalarType.INT64
     y = g.op("Cast", x, to_i=kind.onnx_type())
     return g.op("CumSum", y, g.op("Constant", value_t=torch.tensor(_constant(dim))))
+
+
+def _rms_norm(g: Any, x: Any, shape: Any, weight: Any, eps: Any = None) -> Any:
+    """x / sqrt(mean(x**2) + eps) * weight over the last dimensions (Zhang and Sennrich 2019, equation 4)."""
+    num_dims = len(torch.onnx.symbolic_helper._maybe_get_const(shape, "is"))
+    least = _constant(eps)
+    least = torch.finfo(torch.float32).eps if least is None else least
+    mean = g.op("ReduceMean", g.op("Mul", x, x), axes_i=list(range(-num_dims, 0)), keepdims_i=1)
+    root = g.op("Sqrt", g.op("Add", mean, g.op("Constant", value_t=torch.tensor(least, dtype=torch.float32))))
+    y = g.op("Div", x, root)
+    return y if weight.node().mustBeNone() else g.op("Mul", y, weight)
+
+
+def _dot(g: Any, a: Any, b: Any) -> Any:
+    """The product of two real vectors, a scalar."""
+    axes = g.op("Constant", value_t=torch.tensor([0]))
+    return g.op("ReduceSum", g.op("Mul", a, b), axes, keepdims_i=0)
 
 
 def _slice(g: Any, x: Any, dim: int, start: int, end: int) -> Any:

@@ -51,7 +51,7 @@ class Outcome:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 done, 2 usage."""
     parser = argparse.ArgumentParser(prog="exporting", description=__doc__)
-    parser.add_argument("names", nargs="*", help="architectures; all by default. Given, nothing is written")
+    parser.add_argument("names", nargs="*", help="architectures, whose rows are made anew; all by default")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     import zoo  # type: ignore[import-not-found]
@@ -65,11 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for opset in OPSETS:
             outcomes.append(run_apart(name, opset))
             print(f"{name} | {opset} | {words(outcomes[-1])}", flush=True)
-    if not options.names:
-        results = to_dict(outcomes, time_resnet18())
-        write_bytes(str(RESULTS / "exporting.json"), (json.dumps(results, indent=1) + "\n").encode())
-        write_bytes(str(RESULTS / "exporting.md"), markdown(results).encode())
+    results = to_dict(_with_earlier(outcomes) if options.names else outcomes, time_resnet18())
+    write_bytes(str(RESULTS / "exporting.json"), (json.dumps(results, indent=1) + "\n").encode())
+    write_bytes(str(RESULTS / "exporting.md"), markdown(results).encode())
     return 0
+
+
+def _with_earlier(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The committed rows, with these in the place of those of the same architectures."""
+    earlier = [Outcome(**one) for one in json.loads((RESULTS / "exporting.json").read_text("utf-8"))["outcomes"]]
+    made = {(one.architecture, one.opset): one for one in outcomes}
+    kept = [made.pop((one.architecture, one.opset), one) for one in earlier]
+    return [*kept, *made.values()]
 
 
 def run_apart(name: str, opset: int) -> Outcome:
