@@ -160,7 +160,7 @@ def precisions(results: dict[str, Any]) -> str:
             *lines,
             "",
             f"ONNX Runtime on this processor ({environment['cpu']}), batch 1, one thread; a board decides otherwise. "
-            "Below 0 is a gain. Intervals and settings: [scripts/results/precisions.md](scripts/results/precisions.md).",
+            "Below 0 is a gain. Intervals: [scripts/results/precisions.md](scripts/results/precisions.md).",
             "",
         ]
     )
