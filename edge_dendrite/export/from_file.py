@@ -13,8 +13,8 @@ from edge_dendrite.boards import load_board
 from edge_dendrite.config import FP32, ExportConfig
 from edge_dendrite.data.dataset import DataSet, Preprocessing
 from edge_dendrite.errors import ConfigError, ExportError
-from edge_dendrite.export.bundle import evaluate_onnx, single_input, write_bundle
-from edge_dendrite.export.bundle_files import Bundle
+from edge_dendrite.export.bundle import evaluate_onnx, for_target, reference_outputs, single_input, write_bundle
+from edge_dendrite.export.bundle_files import Bundle, check_free
 from edge_dendrite.export.dynamic_batch import with_any_batch
 from edge_dendrite.export.in_precision import check_precision, in_precision
 from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx, is_deciding
@@ -51,14 +51,14 @@ def export_file(
     ConfigError for a precision that cannot be had.
     """
     config, file = config or ExportConfig(), Path(file)
+    check_free(path)
     board = load_board(config.target) if config.target else None
     check_precision(config, data is not None, board)
     onnx_model = _read(file)
-    notices: tuple[str, ...] = ()
     if board is not None:
         try:
             onnx_model = check_onnx(lowered_ir(onnx_model.content, board))
-            notices = check_target(onnx_model.content, board)
+            check_target(onnx_model.content, board)
         except ExportError as error:
             raise ExportError(f"{file}: {error}") from error
     tolerance = (config.atol, config.rtol)
@@ -81,13 +81,13 @@ def export_file(
         "labels": list(labels or (data.labels if data else ())),
         "preprocessing": known.to_dict() if known else {},
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
-        "target": board.name if board else None,
-        "notices": list(notices),
+        **for_target(onnx_model, board),
         **measured,
     }
     if data is not None:
         manifest["accuracy"] = evaluate_onnx(onnx_model, data, metric).to_dict()
-    return write_bundle(path, onnx_model, samples, manifest, config, tolerance, engine)
+    outputs = reference_outputs(onnx_model, samples)
+    return write_bundle(path, onnx_model, samples, outputs, manifest, config, tolerance, engine)
 
 
 def read_inputs(path: str | Path) -> dict[str, np.ndarray]:
