@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from edge_bench.manifest import MAX_FILES
 from edge_dendrite import __version__
 from edge_dendrite.boards import BoardProfile, load_board
 from edge_dendrite.compress.layers.gated import has_gates
@@ -178,12 +179,18 @@ def write_bundle(
     path = Path(path)
     if path.exists():
         raise ExportError(f"{path}: exists already; give another place or delete it")
+    num_files = 4 + len(samples) * (len(onnx_model.inputs) + len(onnx_model.outputs))  # with manifest and engine
+    if num_files > MAX_FILES:
+        raise ExportError(
+            f"{path}: {len(samples)} samples with {len(onnx_model.inputs)} inputs and {len(onnx_model.outputs)} "
+            f"outputs each make more than {MAX_FILES} files; give fewer samples"
+        )
     session = open_session(onnx_model.content)
     files = {"model.onnx": onnx_model.content}
     cases = []
     for number, sample in enumerate(samples):
         read = [sample[one.name] for one in onnx_model.inputs]
-        case = {"inputs": read, "outputs": run_named(session, sample)}
+        case = {"inputs": read, "outputs": _reference_outputs(session, onnx_model, sample, tolerance)}
         cases.append({key: list(_reference_files(files, number, key, tensors)) for key, tensors in case.items()})
     manifest = {
         **manifest,
@@ -209,6 +216,26 @@ def write_bundle(
     if engine is not None:
         files.update(engine_files(onnx_model, manifest, engine))
     return Bundle.write(path, files, manifest)
+
+
+def _reference_outputs(
+    session: onnxruntime.InferenceSession,
+    onnx_model: OnnxModel,
+    sample: Mapping[str, np.ndarray],
+    tolerance: tuple[float, float],
+) -> list[np.ndarray]:
+    """What the file gives for a sample. Raises ExportError for outputs by which no board could be checked."""
+    outputs, again = run_named(session, sample), run_named(session, sample)
+    for one, seen, other in zip(onnx_model.outputs, outputs, again, strict=True):
+        if seen.shape != one.shape:
+            raise ExportError(f"the file says that {one.name} has shape {one.shape}, and gives {seen.shape}: mend it")
+        if not np.isfinite(seen).all():
+            raise ExportError(
+                f"{one.name} is not finite for a reference input: NaN or infinite; give inputs for which it is"
+            )
+        if not np.allclose(seen, other, atol=tolerance[0], rtol=tolerance[1]):
+            raise ExportError(f"{one.name} differs from run to run for the same input: take what is random out of it")
+    return outputs
 
 
 def _reference_files(files: dict[str, bytes], number: int, key: str, tensors: Sequence[np.ndarray]) -> Iterator[str]:
