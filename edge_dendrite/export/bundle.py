@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from edge_bench.manifest import MAX_FILES
 from edge_dendrite import __version__
 from edge_dendrite.boards import BoardProfile, load_board
 from edge_dendrite.compress.layers.gated import has_gates
@@ -103,7 +104,7 @@ def export_bundle(
     if evaluation:
         manifest["accuracy"] = evaluation.to_dict()
     samples = single_input(onnx_model, inputs.numpy())
-    outputs = parity.outputs if onnx_model is fp32 else reference_outputs(onnx_model, samples)
+    outputs = parity.outputs if onnx_model is fp32 else reference_outputs(onnx_model, samples, tolerance)
     return write_bundle(path, onnx_model, samples, outputs, manifest, config, tolerance, engine)
 
 
@@ -237,10 +238,38 @@ def _reference_files(files: dict[str, bytes], number: int, key: str, tensors: Se
         yield name
 
 
-def reference_outputs(onnx_model: OnnxModel, samples: Sequence[Mapping[str, np.ndarray]]) -> list[list[np.ndarray]]:
-    """What ONNX Runtime computes for each sample, in the file's order."""
+def reference_outputs(
+    onnx_model: OnnxModel, samples: Sequence[Mapping[str, np.ndarray]], tolerance: tuple[float, float]
+) -> list[list[np.ndarray]]:
+    """What ONNX Runtime computes for each sample, in the file's order.
+
+    Raises ExportError for more samples than a bundle can hold, and for outputs by which no board could be checked.
+    """
+    num_files = 4 + len(samples) * (len(onnx_model.inputs) + len(onnx_model.outputs))  # with manifest and engine
+    if num_files > MAX_FILES:
+        raise ExportError(
+            f"{len(samples)} samples with {len(onnx_model.inputs)} inputs and {len(onnx_model.outputs)} outputs each "
+            f"make more than {MAX_FILES} files; give fewer samples"
+        )
     session = open_session(onnx_model.content)
-    return [run_named(session, sample) for sample in samples]
+    found = []
+    for sample in samples:
+        outputs, again = run_named(session, sample), run_named(session, sample)
+        for one, seen, other in zip(onnx_model.outputs, outputs, again, strict=True):
+            if seen.shape != one.shape:
+                raise ExportError(
+                    f"the file says that {one.name} has shape {one.shape}, and gives {seen.shape}: mend it"
+                )
+            if not np.isfinite(seen).all():
+                raise ExportError(
+                    f"{one.name} is not finite for a reference input: NaN or infinite; give inputs for which it is"
+                )
+            if not np.allclose(seen, other, atol=tolerance[0], rtol=tolerance[1]):
+                raise ExportError(
+                    f"{one.name} differs from run to run for the same input: take what is random out of it"
+                )
+        found.append(outputs)
+    return found
 
 
 def single_input(onnx_model: OnnxModel, inputs: np.ndarray) -> list[dict[str, np.ndarray]]:

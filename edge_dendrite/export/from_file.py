@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,7 @@ def export_file(
     }
     if data is not None:
         manifest["accuracy"] = evaluate_onnx(onnx_model, data, metric).to_dict()
-    outputs = reference_outputs(onnx_model, samples)
+    outputs = reference_outputs(onnx_model, samples, tolerance)
     return write_bundle(path, onnx_model, samples, outputs, manifest, config, tolerance, engine)
 
 
@@ -97,8 +99,13 @@ def read_inputs(path: str | Path) -> dict[str, np.ndarray]:
             if sum(one.file_size for one in archive.infolist()) > _MAX_INPUT_BYTES:
                 raise ConfigError(f"{path}: holds more than {_MAX_INPUT_BYTES:,} bytes; a few samples are enough")
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            found = {name: arrays[name] for name in arrays.files}
+        strangers = [name for name, one in found.items() if not isinstance(one, np.ndarray)]
+        if strangers:
+            raise ValueError(f"{strangers[0]!r} is no array")
+        return found
+    # An archive may claim more than memory holds, or have a kind of compression or a password that is not known here.
+    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ConfigError(
             f"{path}: cannot be read as inputs ({error}); write them by numpy.savez(path, NAME=array)"
         ) from error
@@ -106,9 +113,12 @@ def read_inputs(path: str | Path) -> dict[str, np.ndarray]:
 
 def _read(file: Path) -> OnnxModel:
     try:
-        if file.stat().st_size >= _MAX_FILE_BYTES:
-            raise ExportError(f"{file}: has {file.stat().st_size:,} bytes; ONNX files of 2 GB and more are not read")
-        content = file.read_bytes()
+        if file.exists() and not file.is_file():
+            raise ExportError(f"{file}: is a folder or a device, not an ONNX file")  # a pipe would be waited for
+        with file.open("rb") as stream:
+            content = stream.read(_MAX_FILE_BYTES)
+        if len(content) == _MAX_FILE_BYTES:
+            raise ExportError(f"{file}: ONNX files of 2 GB and more are not read")
     except OSError as error:
         raise ExportError(f"{file}: cannot be read ({error})") from error
     try:
@@ -145,18 +155,19 @@ def _one_input(
         raise ExportError(f"{file}: takes inputs of {shape}, the data have {data.input_shape}")
     if inputs is not None:
         named = inputs if isinstance(inputs, Mapping) else {onnx_model.inputs[0].name: inputs}
-        return next(iter(_checked(file, onnx_model, named).values()))
+        checked = next(iter(_checked(file, onnx_model, named).values()))
+        return checked.reshape(len(checked), *shape)
     if data is not None:
         samples: np.ndarray = data.prepare(data.validation.inputs[: config.num_reference_cases]).numpy()
         return samples
-    return _random(onnx_model.inputs[0], config.num_reference_cases)
+    return _random(file, onnx_model.inputs[0], config.num_reference_cases)
 
 
 def _named_inputs(
     file: Path, onnx_model: OnnxModel, inputs: np.ndarray | Mapping[str, np.ndarray] | None, config: ExportConfig
 ) -> list[dict[str, np.ndarray]]:
     if inputs is None:
-        given = {one.name: _random(one, config.num_reference_cases) for one in onnx_model.inputs}
+        given = {one.name: _random(file, one, config.num_reference_cases) for one in onnx_model.inputs}
     elif isinstance(inputs, Mapping):
         given = _checked(file, onnx_model, inputs)
     else:
@@ -176,17 +187,23 @@ def _checked(file: Path, onnx_model: OnnxModel, given: Mapping[str, np.ndarray])
     if not fits:
         seen = ", ".join(f"{name} {array.dtype.name} {array.shape}" for name, array in given.items())
         raise ExportError(f"{file}: the inputs {seen} do not fit; it takes {_shapes(onnx_model)}, n of each")
-    return {one.name: np.ascontiguousarray(given[one.name]) for one in onnx_model.inputs}
+    # ONNX Runtime takes the bytes of an array as they lie, whatever the order that its type names.
+    return {one.name: np.ascontiguousarray(given[one.name], one.dtype) for one in onnx_model.inputs}
 
 
 def _shapes(onnx_model: OnnxModel) -> str:
     return ", ".join(f"{one.name} {one.dtype} (n, {str(one.shape[1:])[1:]}" for one in onnx_model.inputs)
 
 
-def _random(one: TensorInfo, count: int) -> np.ndarray:
+def _random(file: Path, one: TensorInfo, count: int) -> np.ndarray:
     """Noise for real numbers; 0 and 1 for whole ones, which are numbers of tokens, and of masks, everywhere."""
     generator = np.random.default_rng(0)
     shape = (count, *one.shape[1:])
+    if 8 * math.prod(shape) > _MAX_INPUT_BYTES:
+        raise ExportError(
+            f"{file}: {one.name} has {math.prod(one.shape):,} values; inputs of {_MAX_INPUT_BYTES:,} bytes and more "
+            "are not made here"
+        )
     if one.dtype == "float32":
         return generator.standard_normal(shape, np.float32)
     return generator.integers(0, 2, shape).astype(one.dtype)

@@ -27,12 +27,15 @@ def run_onnx(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.nd
 
 
 def run_named(session: onnxruntime.InferenceSession, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """All outputs, in the file's order, for inputs by name."""
-    outputs: list[np.ndarray] = session.run(None, dict(feed))
+    """All outputs, in the file's order, for inputs by name. Raises ExportError when the runtime fails."""
+    try:
+        outputs: list[np.ndarray] = session.run(None, dict(feed))
+    except Exception as error:  # onnxruntime's classes have no common base
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ExportError(f"ONNX Runtime cannot run the file on its inputs: {reason}") from error
     return outputs
 
 
 def run_batch(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
     """Outputs (n, ...) for inputs (n, ...) in one call."""
-    outputs: np.ndarray = session.run(None, {session.get_inputs()[0].name: inputs})[0]
-    return outputs
+    return run_named(session, {session.get_inputs()[0].name: inputs})[0]
