@@ -487,8 +487,6 @@ def export(
     is_file = model.endswith(".onnx")
     if inputs and not is_file:
         raise ConfigError("--inputs goes with an .onnx file; of a PyTorch network --data gives the samples")
-    if is_file and (opset is not None or dynamic_batch):
-        raise ConfigError("--opset and --dynamic-batch go with PyTorch networks; an .onnx file stays as it is")
     wanted = precision_config(
         precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
     )
@@ -509,7 +507,7 @@ def export(
     with TerminalProgress() as progress:
         if engine:
             log = out.with_name(out.name + ".engine.log")
-            build, no_engine = find_build(log, timing_cache, lambda line: progress.agent_line(f"engine: {line}"))
+            build, no_engine = find_build(log, timing_cache, lambda line: progress.agent_line(f"engine: {line}"), board)
         samples = open_data(data, image_size, progress) if data else None
         shared: dict[str, Any] = {"data": samples, "metric": find_metric(metric), "progress": progress, "engine": build}
         if is_file:

@@ -130,6 +130,11 @@ class ExportConfig(Config):
         if not isinstance(self.precision, PrecisionConfig):
             raise ConfigError(f"ExportConfig: precision must be a PrecisionConfig, not {self.precision!r}")
 
+    @property
+    def any_batch(self) -> bool:
+        """Whether the file has to take any number of inputs at once: for itself, or for its engine's batches."""
+        return self.dynamic_batch or not self.engine.has_fixed_batch
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ExportConfig:
         """As Config.from_dict, with nested dicts for engine and precision."""
@@ -138,5 +143,4 @@ class ExportConfig(Config):
         for name, kind in kinds:
             if isinstance(built.get(name), Mapping):
                 built[name] = kind.from_dict(built[name])
-        values = built
-        return super().from_dict(values)
+        return super().from_dict(built)

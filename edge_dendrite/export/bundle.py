@@ -72,9 +72,9 @@ def export_bundle(
     engine: builds a TensorRT engine into the bundle too; without, the board can build it by the bundle's recipe.
     With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
     data; without, the inputs are random and the manifest has no accuracy. A precision other than fp32
-    (`config.precision`) is made from the fp32 file and measured beside it on validation data; `board` says which ones
-    the target has. Raises ExportError when the export, the comparison or the verification of what was written fails,
-    ConfigError for a precision that cannot be had; nothing is then left at `path`.
+    (`config.precision`) is made from the fp32 file and measured beside it on validation data. Raises ExportError when
+    something is at `path`, and when the export, the comparison or the verification of what was written fails;
+    ConfigError for a target that is not known and a precision that cannot be had; nothing is then left at `path`.
     """
     config = config or ExportConfig()
     check_free(path)
@@ -82,8 +82,7 @@ def export_bundle(
     check_precision(config, data is not None, board)
     inputs = _reference_inputs(model, config.num_reference_cases, data)
     fp32, parity = _first_right(_export(model, config, board), model.module, inputs, config)
-    gated = has_gates(model.module)
-    onnx_model, tolerance, measured = in_precision(fp32, inputs.numpy(), config, data, metric, board, gated, progress)
+    onnx_model, tolerance, measured = in_precision(fp32, inputs.numpy(), config, data, metric, board, progress)
     evaluation = evaluate_onnx(onnx_model, data, metric) if data else None
     manifest = {
         "name": model.name,
@@ -111,10 +110,9 @@ def export_bundle(
 def _export(model: CompressedModel, config: ExportConfig, board: BoardProfile | None) -> list[OnnxModel]:
     """Files of the first opset at which the target has all operators: simplified where that can be, and as exported."""
     reasons: dict[str, int] = {}
-    any_batch = config.dynamic_batch or not config.engine.has_fixed_batch
     for opset in opsets_for(board, config.opset):
         try:
-            made = export_onnx(model.module, model.input_shape, opset, dynamic_batch=any_batch)
+            made = export_onnx(model.module, model.input_shape, opset, dynamic_batch=config.any_batch)
             smaller = simplified(made) if config.simplify else None
             return _for_board([smaller, made] if smaller else [made], board)
         except ExportError as error:  # an older opset may write it in older operators

@@ -19,7 +19,7 @@ from edge_dendrite.export.bundle import evaluate_onnx, for_target, reference_out
 from edge_dendrite.export.bundle_files import Bundle, check_free
 from edge_dendrite.export.dynamic_batch import with_any_batch
 from edge_dendrite.export.in_precision import check_precision, in_precision
-from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx, is_deciding
+from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx
 from edge_dendrite.export.targets import check_target, lowered_ir
 from edge_dendrite.export.tensorrt import EngineBuild
 from edge_dendrite.progress import Progress, silent
@@ -47,8 +47,9 @@ def export_file(
     inputs: reference inputs (n, ...) without the batch, ready for the network; of a file with several inputs by their
     names. Else validation samples of `data`, or random ones. labels, and the preprocessing of images, are not in such
     a file: the bundle carries what is given here, or what `data` say. With `data` the metric is measured on the test
-    data, and precisions as by `export_bundle`. The file stays as it is: what it says of its opset and operators must do
-    for the target, and only an IR version that is higher than what the file uses is lowered. Reference outputs are
+    data, and precisions as by `export_bundle`. The file keeps its opset and its operators, which must do for
+    the target: an IR version that is higher than what the file uses is lowered, and a batch of 1 left open where
+    `config` asks for that. Reference outputs are
     those of ONNX Runtime here; parameters and MACs are not known. Raises ExportError when the file cannot be used,
     ConfigError for a precision that cannot be had.
     """
@@ -57,6 +58,8 @@ def export_file(
     board = load_board(config.target) if config.target else None
     check_precision(config, data is not None, board)
     onnx_model = _read(file)
+    if config.opset not in (None, onnx_model.opset):
+        raise ConfigError(f"{file}: keeps opset {onnx_model.opset}; leave --opset out, or export the network anew")
     if board is not None:
         try:
             onnx_model = check_onnx(lowered_ir(onnx_model.content, board))
@@ -68,13 +71,10 @@ def export_file(
     if _is_plain(onnx_model):
         samples_nx = _one_input(file, onnx_model, inputs, config, data)
         onnx_model = _with_batch(onnx_model, samples_nx, config)
-        decides = is_deciding(onnx_model.content)
-        onnx_model, tolerance, measured = in_precision(
-            onnx_model, samples_nx, config, data, metric, board, decides, progress
-        )
+        onnx_model, tolerance, measured = in_precision(onnx_model, samples_nx, config, data, metric, board, progress)
         samples = single_input(onnx_model, samples_nx)
     else:
-        _check_plain_wishes(file, config, data)
+        _check_plain_wishes(file, onnx_model, config, data)
         samples = _named_inputs(file, onnx_model, inputs, config)
     known = preprocessing or (data.preprocessing if data else None)
     manifest: dict[str, Any] = {
@@ -132,11 +132,12 @@ def _is_plain(onnx_model: OnnxModel) -> bool:
     return all(len(ends) == 1 and ends[0].dtype == "float32" for ends in (onnx_model.inputs, onnx_model.outputs))
 
 
-def _check_plain_wishes(file: Path, config: ExportConfig, data: DataSet | None) -> None:
+def _check_plain_wishes(file: Path, onnx_model: OnnxModel, config: ExportConfig, data: DataSet | None) -> None:
     asked = {
         "--data": data is not None,
         "--precision": config.precision.precision != FP32,
         "--engine-batch": not config.engine.has_fixed_batch,
+        "--dynamic-batch": config.dynamic_batch and not onnx_model.has_dynamic_batch,
     }
     for flag, is_asked in asked.items():
         if is_asked:
@@ -210,7 +211,7 @@ def _random(file: Path, one: TensorInfo, count: int) -> np.ndarray:
 
 
 def _with_batch(onnx_model: OnnxModel, inputs: np.ndarray, config: ExportConfig) -> OnnxModel:
-    """The file as its engine needs it."""
-    if config.engine.has_fixed_batch or onnx_model.has_dynamic_batch:
+    """The file with a batch of any size, where that is asked for."""
+    if not config.any_batch or onnx_model.has_dynamic_batch:
         return onnx_model
     return check_onnx(with_any_batch(onnx_model, inputs, config.engine.batch[2], config.atol, config.rtol))

@@ -10,11 +10,16 @@ import onnxruntime
 from edge_dendrite.errors import ExportError
 
 
-def open_session(content: bytes) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU with one thread. Raises ExportError when the runtime refuses the file."""
+def open_session(content: bytes, is_optimized: bool = True) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU with one thread. Raises ExportError when the runtime refuses the file.
+
+    is_optimized: nodes are fused; without, each is computed as it stands in the file.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    if not is_optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's classes have no common base

@@ -18,6 +18,7 @@ import onnx
 
 from edge_bench import engine, recipe, sidecar
 from edge_bench.errors import EdgeBenchError
+from edge_dendrite.boards import BoardProfile
 from edge_dendrite.config import EngineConfig
 from edge_dendrite.errors import ExportError
 from edge_dendrite.export.onnx import OnnxModel
@@ -68,11 +69,20 @@ class EngineBuild:
 
 
 def find_build(
-    log: Path, timing_cache: Path | None = None, say: Callable[[str], None] = lambda line: None
+    log: Path,
+    timing_cache: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    board: BoardProfile | None = None,
 ) -> tuple[EngineBuild | None, str]:
-    """(a build that can be made here, "") or (None, why not, in words)."""
+    """(a build that can be made here, "") or (None, why not, in words); not for a target with another kind of GPU."""
     builder, reason = engine.find_builder()
-    return (EngineBuild(builder, log, timing_cache, say) if builder else None), reason
+    if builder is None:
+        return None, reason
+    wanted = board.figures["compute_capability"]["value"] if board else None
+    here = builder.device["compute_capability"]
+    if board and wanted not in (None, here):
+        return None, f"an engine of this GPU ({here}) does not load on {board.name} ({wanted})"
+    return EngineBuild(builder, log, timing_cache, say), ""
 
 
 def engine_files(onnx_model: OnnxModel, manifest: dict[str, Any], build: EngineBuild) -> dict[str, bytes]:

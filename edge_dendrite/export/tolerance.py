@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from edge_dendrite.config import FP16
 from edge_dendrite.export.onnx import OnnxModel
@@ -42,17 +41,9 @@ def measure_tolerance(fp32: OnnxModel, model: OnnxModel, inputs: np.ndarray, ato
     """
     wanted = run_onnx(open_session(fp32.content), inputs)
     seen = run_onnx(open_session(model.content), inputs)
-    plain = run_onnx(_unoptimized(model.content), inputs)
+    plain = run_onnx(open_session(model.content, is_optimized=False), inputs)
     error, kernels = float(np.abs(seen - wanted).max()), float(np.abs(seen - plain).max())
     spread = float(np.sqrt(np.mean((seen.astype(np.float64) - wanted) ** 2)))
     allowed = 4.0 * error if model.precision == FP16 else max(spread, 4.0 * kernels)
     allowed = max(atol, allowed)
     return Tolerance(allowed, rtol, error, kernels, allowed / max(float(np.ptp(wanted)), 1e-30))
-
-
-def _unoptimized(content: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -13,6 +13,7 @@ from torch import nn
 
 from edge_bench import sidecar
 from edge_bench.recipe import settings_of
+from edge_dendrite.boards import load_board
 from edge_dendrite.config import EngineConfig, ExportConfig
 from edge_dendrite.errors import ConfigError, ExportError
 from edge_dendrite.export.bundle import export_bundle
@@ -124,6 +125,15 @@ def test_without_a_driver_there_is_no_build_but_a_reason(tmp_path, monkeypatch):
     build, reason = find_build(tmp_path / "log")
     assert build is None
     assert "no NVIDIA driver here" in reason
+
+
+def test_no_engine_is_built_here_for_a_board_with_another_gpu(with_tensorrt, tmp_path):
+    """The stand-in of a driver has an Orin, 8.7."""
+    with_tensorrt("8.6")
+    assert find_build(tmp_path / "log", board=load_board("jetson-orin-nano@5.1"))[0] is not None
+    build, reason = find_build(tmp_path / "log", board=load_board("jetson-nano"))
+    assert build is None
+    assert reason == "an engine of this GPU (8.7) does not load on jetson-nano (5.3)"
 
 
 @pytest.mark.parametrize("release", ["8.2", "8.6", "10.3"])
