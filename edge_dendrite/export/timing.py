@@ -19,7 +19,8 @@ from edge_dendrite.progress import Progress, silent
 
 _NUM_ROUNDS = 11
 _NUM_INPUTS = 64
-Name, Measured = TypeVar("Name"), TypeVar("Measured")
+Name = TypeVar("Name")
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True)
