@@ -24,6 +24,7 @@ from edge_dendrite.inputs import (
     check_writable,
     compress_config,
     data_kind,
+    default_bundle,
     default_model,
     engine_config,
     exportable_model,
@@ -34,6 +35,7 @@ from edge_dendrite.inputs import (
     precision_config,
     provenance,
     read_history,
+    tar_beside,
     trainable_model,
 )
 from edge_dendrite.options import (
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from edge_dendrite.compress.comparison import Comparison
     from edge_dendrite.compress.pipeline import Outcome
     from edge_dendrite.compress.pruned import Planned
+    from edge_dendrite.export.bundle_files import Bundle
 
 # Imports of torch stay inside the commands that need it, so that help and `boards` answer at once.
 
@@ -483,24 +486,24 @@ def export(
     from edge_dendrite.export.targets import opsets_for
     from edge_dendrite.export.tensorrt import find_build
 
-    board = load_board(target) if target else None
     is_file = model.endswith(".onnx")
     if inputs and not is_file:
         raise ConfigError("--inputs goes with an .onnx file; of a PyTorch network --data gives the samples")
-    wanted = precision_config(
-        precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
+    settings = ExportConfig(
+        opset,
+        target,
+        dynamic_batch,
+        simplify,
+        engine=engine_config(engine_batch, workspace_mib, version_compatible, tf32),
+        precision=precision_config(
+            precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
+        ),
     )
-    engine_wanted = engine_config(engine_batch, workspace_mib, version_compatible, tf32)
-    settings = ExportConfig(opset, target, dynamic_batch, simplify, engine=engine_wanted, precision=wanted)
+    board = load_board(target) if target else None
     check_precision(settings, data is not None, board)
     opsets = opsets_for(board, opset)  # what the board cannot read is refused before any work
-    made_for = board.name if board else f"opset{opsets[0]}"
-    name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-{made_for}"
-    name += f"-{wanted.precision}" if precision else ""
-    out = out or Path("bundles") / name
-    tar_path = out.with_name(out.name + ".tar") if tar and out.suffix != ".tar" else None
-    if tar_path is not None and tar_path.exists():
-        raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
+    out = out or default_bundle(model, board.name if board else f"opset{opsets[0]}", precision)
+    tar_path = tar_beside(out) if tar else None
     if sign is not None:
         check_signing(out, sign)
     build, no_engine = None, ""
@@ -525,11 +528,15 @@ def export(
         made = {"engine": {"built": build is not None, "reason": no_engine}} if engine else {}
         typer.echo(json.dumps({**result, "signature": str(signature) if signature else None, **made}))
     else:
-        for notice in bundle.manifest.get("notices", ()):
-            say(f"{notice}; the board will tell")
-        if "precisions" in bundle.manifest:
-            print_precisions(bundle.manifest["precisions"], metric)
-        typer.echo(f"{bundle.path}  {bundle.id}")
+        _show_bundle(bundle, metric)
+
+
+def _show_bundle(bundle: Bundle, metric: str) -> None:
+    for notice in bundle.manifest.get("notices", ()):
+        say(f"{notice}; the board will tell")
+    if "precisions" in bundle.manifest:
+        print_precisions(bundle.manifest["precisions"], metric)
+    typer.echo(f"{bundle.path}  {bundle.id}")
 
 
 @app.command()

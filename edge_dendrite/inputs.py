@@ -219,6 +219,22 @@ def precision_config(
     return config
 
 
+def default_bundle(model: str, made_for: str, precision: str | None) -> Path:
+    """bundles/NAME-TARGET, or bundles/NAME of a user's file; with the precision where one is asked for."""
+    name = Path(model).stem if model.endswith(".onnx") else f"{Path(model).name.replace(':', '-')}-{made_for}"
+    return Path("bundles") / (f"{name}-{precision}" if precision else name)
+
+
+def tar_beside(out: Path) -> Path | None:
+    """NAME.tar beside the folder NAME; None where the bundle is a .tar itself. Raises ConfigError if one is there."""
+    if out.suffix == ".tar":
+        return None
+    place = out.with_name(out.name + ".tar")
+    if place.exists():
+        raise ConfigError(f"{place}: exists already; give another --out or move it away")
+    return place
+
+
 def check_writable(out: Path) -> None:
     """A wrong output folder shows before the training, not after it."""
     if out.exists() and not out.is_dir():

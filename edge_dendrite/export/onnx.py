@@ -15,6 +15,7 @@ from torch import nn
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree
 
+from edge_bench import manifest
 from edge_dendrite.compress.forward import Inputs, arguments, batch_size, first_samples, forward, tensors_of
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.layers.group_masks import without_masks
@@ -27,13 +28,8 @@ from edge_dendrite.export.subgraphs import all_initializers, all_nodes
 from edge_dendrite.export.torchscript import Names, export_torchscript
 from edge_dendrite.train.evaluate import evaluating
 
-# The types of numbers that a bundle carries and its readers know.
-DTYPES = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.INT64: "int64",
-    onnx.TensorProto.INT32: "int32",
-    onnx.TensorProto.BOOL: "bool",
-}
+# The types of numbers that a bundle carries and its readers know, by ONNX's number of them.
+DTYPES = {onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name)): name for name in manifest.DTYPES}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edge_bench import sidecar
-from edge_bench.recipe import settings_of
+from edge_bench.recipe import PRECISIONS, settings_of
 from edge_dendrite.boards import load_board
-from edge_dendrite.config import EngineConfig, ExportConfig
+from edge_dendrite.config import FILE_PRECISIONS, EngineConfig, ExportConfig
 from edge_dendrite.errors import ConfigError, ExportError
 from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.export.bundle_files import Bundle
@@ -104,6 +104,10 @@ def test_operators_that_no_release_reads_are_named_also_inside_of_branches():
         helper.make_graph(nodes, "g", tensors[:1], tensors[1:]), opset_imports=[helper.make_opsetid("", 13)]
     )
     assert build_recipe(check_onnx(model.SerializeToString()), EngineConfig())["unsupported"] == ["Unique"]
+
+
+def test_host_and_agent_know_the_same_precisions():
+    assert PRECISIONS == FILE_PRECISIONS
 
 
 def test_settings_of_the_user_reach_the_recipe():
