@@ -21,6 +21,7 @@ import typer
 from edge_dendrite import __version__
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
 from edge_dendrite.inputs import (
+    check_new,
     check_writable,
     compress_config,
     data_kind,
@@ -34,6 +35,7 @@ from edge_dendrite.inputs import (
     precision_config,
     provenance,
     read_history,
+    refuse_idle_flags,
     trainable_model,
 )
 from edge_dendrite.options import (
@@ -158,6 +160,9 @@ def guarded(command: Command) -> Command:
         except BrokenPipeError:
             # The reader of our output went away; nothing more may be written to it, at exit neither.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(EXIT_FAILED) from None
+        except SystemExit as error:  # of a user's network or function; its code would pass for one of ours
+            say(f"error: code that was called ended the program (sys.exit({error.code!r})); mend it")
             raise typer.Exit(EXIT_FAILED) from None
         except ConfigError as error:
             say(f"error: {error}")
@@ -483,12 +488,20 @@ def export(
     from edge_dendrite.export.targets import opsets_for
     from edge_dendrite.export.tensorrt import find_build
 
-    board = load_board(target) if target else None
-    is_file = model.endswith(".onnx")
-    if inputs and not is_file:
-        raise ConfigError("--inputs goes with an .onnx file; of a PyTorch network --data gives the samples")
-    if is_file and (opset is not None or dynamic_batch):
-        raise ConfigError("--opset and --dynamic-batch go with PyTorch networks; an .onnx file stays as it is")
+    board = load_board(target) if target is not None else None
+    is_file, is_saved = model.endswith(".onnx"), Path(model).is_dir()
+    refuse_idle_flags(
+        {
+            "--inputs goes with an .onnx file; of a PyTorch network --data gives the samples": inputs and not is_file,
+            "--opset goes with PyTorch networks; an .onnx file stays as it is": is_file and opset is not None,
+            "--dynamic-batch goes with PyTorch networks; an .onnx file stays as it is": is_file and dynamic_batch,
+            "--input-shape is for a network that is not saved": input_shape and (is_saved or is_file),
+            "--input-shape is for want of --data, which have a shape": input_shape and data,
+            "--image-size goes with --data": image_size and data is None,
+            "--factory is for the folder of a saved model": factory and not is_saved,
+            "--timing-cache goes with --engine": timing_cache and not engine,
+        }
+    )
     wanted = precision_config(
         precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
     )
@@ -501,8 +514,9 @@ def export(
     name += f"-{wanted.precision}" if precision else ""
     out = out or Path("bundles") / name
     tar_path = out.with_name(out.name + ".tar") if tar and out.suffix != ".tar" else None
-    if tar_path is not None and tar_path.exists():
-        raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
+    check_new(out)
+    if tar_path is not None:
+        check_new(tar_path)
     if sign is not None:
         check_signing(out, sign)
     build, no_engine = None, ""

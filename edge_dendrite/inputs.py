@@ -228,6 +228,22 @@ def check_writable(out: Path) -> None:
         raise ConfigError(f"{out}: cannot be written; give another --out")
 
 
+def check_new(out: Path) -> None:
+    """What is in the way of a result shows before the work, not after it. Raises ConfigError."""
+    if out.exists() or out.is_symlink():
+        raise ConfigError(f"{out}: exists already; give another --out or move it away")
+    above = next(one for one in out.absolute().parents if one.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"{out}: {above} is no folder that can be written to; give another --out")
+
+
+def refuse_idle_flags(flags: Mapping[str, object]) -> None:
+    """flags: a sentence on a flag, and whether it was given where it does nothing. Raises ConfigError for the first."""
+    for sentence, is_idle in flags.items():
+        if is_idle:
+            raise ConfigError(f"{sentence}; leave it out here")
+
+
 def read_history(model: Path) -> list[dict[str, Any]]:
     """The epochs of a compressed model, of its baseline and of its controls, as far as they are there."""
     from edge_dendrite.compress.record import RECORD, read_record
