@@ -74,7 +74,11 @@ def test_networks_that_cannot_be_exported_end_with_1_and_one_line(network, messa
 
 
 def test_a_network_that_fails_for_several_inputs_has_no_dynamic_batch():
-    refused(export("odd_networks:fixes_its_batch", "--input-shape", "1,8,8", "--dynamic-batch"), "the network fixes its batch", 1)
+    refused(
+        export("odd_networks:fixes_its_batch", "--input-shape", "1,8,8", "--dynamic-batch"),
+        "the network fixes its batch",
+        1,
+    )
 
 
 def test_data_of_another_shape_are_refused(tmp_path):
