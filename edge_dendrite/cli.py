@@ -21,6 +21,7 @@ import typer
 from edge_dendrite import __version__
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
 from edge_dendrite.inputs import (
+    check_new,
     check_writable,
     compress_config,
     data_kind,
@@ -35,6 +36,7 @@ from edge_dendrite.inputs import (
     precision_config,
     provenance,
     read_history,
+    refuse_idle_flags,
     tar_beside,
     trainable_model,
 )
@@ -161,6 +163,9 @@ def guarded(command: Command) -> Command:
         except BrokenPipeError:
             # The reader of our output went away; nothing more may be written to it, at exit neither.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(EXIT_FAILED) from None
+        except SystemExit as error:  # of a user's network or function; its code would pass for one of ours
+            say(f"error: code that was called ended the program (sys.exit({error.code!r})); mend it")
             raise typer.Exit(EXIT_FAILED) from None
         except ConfigError as error:
             say(f"error: {error}")
@@ -486,9 +491,19 @@ def export(
     from edge_dendrite.export.targets import opsets_for
     from edge_dendrite.export.tensorrt import find_build
 
-    is_file = model.endswith(".onnx")
-    if inputs and not is_file:
-        raise ConfigError("--inputs goes with an .onnx file; of a PyTorch network --data gives the samples")
+    board = load_board(target) if target is not None else None
+    is_file, is_saved = model.endswith(".onnx"), Path(model).is_dir()
+    refuse_idle_flags(
+        {
+            "--inputs goes with an .onnx file; of a PyTorch network --data gives the samples": inputs and not is_file,
+            "--opset goes with PyTorch networks; an .onnx file keeps its own": is_file and opset is not None,
+            "--input-shape is for a network that is not saved": input_shape and (is_saved or is_file),
+            "--input-shape is for want of --data, which have a shape": input_shape and data,
+            "--image-size goes with --data": image_size and data is None,
+            "--factory is for the folder of a saved model": factory and not is_saved,
+            "--timing-cache goes with --engine": timing_cache and not engine,
+        }
+    )
     settings = ExportConfig(
         opset,
         target,
@@ -499,11 +514,12 @@ def export(
             precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
         ),
     )
-    board = load_board(target) if target else None
     check_precision(settings, data is not None, board)
     opsets = opsets_for(board, opset)  # what the board cannot read is refused before any work
     out = out or default_bundle(model, board.name if board else f"opset{opsets[0]}", precision)
     tar_path = tar_beside(out) if tar else None
+    for place in filter(None, (out, tar_path)):
+        check_new(place)
     if sign is not None:
         check_signing(out, sign)
     build, no_engine = None, ""

@@ -226,13 +226,8 @@ def default_bundle(model: str, made_for: str, precision: str | None) -> Path:
 
 
 def tar_beside(out: Path) -> Path | None:
-    """NAME.tar beside the folder NAME; None where the bundle is a .tar itself. Raises ConfigError if one is there."""
-    if out.suffix == ".tar":
-        return None
-    place = out.with_name(out.name + ".tar")
-    if place.exists():
-        raise ConfigError(f"{place}: exists already; give another --out or move it away")
-    return place
+    """NAME.tar beside the folder NAME; None where the bundle is a .tar itself."""
+    return None if out.suffix == ".tar" else out.with_name(out.name + ".tar")
 
 
 def check_writable(out: Path) -> None:
@@ -242,6 +237,22 @@ def check_writable(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise ConfigError(f"{out}: cannot be written; give another --out")
+
+
+def check_new(out: Path) -> None:
+    """What is in the way of a result shows before the work, not after it. Raises ConfigError."""
+    if out.exists() or out.is_symlink():
+        raise ConfigError(f"{out}: exists already; give another --out or move it away")
+    above = next(one for one in out.absolute().parents if one.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"{out}: {above} is no folder that can be written to; give another --out")
+
+
+def refuse_idle_flags(flags: Mapping[str, object]) -> None:
+    """flags: a sentence on a flag, and whether it was given where it does nothing. Raises ConfigError for the first."""
+    for sentence, is_idle in flags.items():
+        if is_idle:
+            raise ConfigError(f"{sentence}; leave it out here")
 
 
 def read_history(model: Path) -> list[dict[str, Any]]:

@@ -118,7 +118,7 @@ class ExportConfig(Config):
         # 13 to 17 by the TorchScript exporter, from 18 on by the other one; torch 2.13 promises nothing above 23.
         if self.opset is not None:
             self._require("opset", int, 13, 23)
-        if self.target is not None and not isinstance(self.target, str):
+        if self.target is not None and not (isinstance(self.target, str) and self.target):
             raise ConfigError(f"ExportConfig: target must be the name of a board, not {self.target!r}")
         self._check_bool("dynamic_batch")
         self._check_bool("simplify")

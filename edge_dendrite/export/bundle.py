@@ -172,6 +172,11 @@ def is_evaluated_on(manifest: Mapping[str, Any], data: DataSet, metric: Metric) 
 
 def _reference_inputs(model: CompressedModel, count: int, data: DataSet | None) -> torch.Tensor:
     if data is not None:
+        if tuple(data.input_shape) != tuple(model.input_shape):
+            raise ExportError(
+                f"{model.name} takes inputs of {tuple(model.input_shape)}, the data have {tuple(data.input_shape)}; "
+                "give the data that it was trained on"
+            )
         if not has_gates(model.module):
             return data.prepare(data.validation.inputs[:count])
         inputs = data.prepare(data.validation.inputs[:_MOST_INPUTS_OF_PATHS])

@@ -16,10 +16,11 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree
 
 from edge_bench import manifest
+from edge_dendrite.compress.coupling.find import trace
 from edge_dendrite.compress.forward import Inputs, arguments, batch_size, first_samples, forward, tensors_of
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.layers.group_masks import without_masks
-from edge_dendrite.errors import ExportError
+from edge_dendrite.errors import ExportError, PruneError
 from edge_dendrite.export.dynamo import FIRST_OPSET as FIRST_OF_DYNAMO
 from edge_dendrite.export.dynamo import export_dynamo
 from edge_dendrite.export.gates import check_every_gate, with_open_gates
@@ -90,17 +91,18 @@ def export_onnx(
     if gated:
         check_every_gate(content, module)
     made = check_onnx(content, opset)
-    if dynamic_batch and not (made.has_dynamic_batch and _takes_two(made, first_samples(example, 2))):
+    if dynamic_batch and not (made.has_dynamic_batch and _takes_two(made, example)):
         raise ExportError("the network fixes its batch: the exported file would take one input only")
     return made
 
 
-def _takes_two(model: OnnxModel, pair: Inputs) -> bool:
-    """Whether the file computes for a batch of two; the names of its dimensions are only what the exporter was told."""
+def _takes_two(model: OnnxModel, example: Inputs) -> bool:
+    """Whether a file that says that its batch is open takes two inputs at once, and gives two outputs."""
     try:
-        return all(len(one) == 2 for one in run_named(open_session(model.content), named_inputs(model, pair)))
-    except Exception:  # onnxruntime's classes have no common base
+        outputs = run_named(open_session(model.content), named_inputs(model, first_samples(example, 2)))
+    except ExportError:
         return False
+    return all(len(one) == 2 for one in outputs)
 
 
 def _is_shape(inputs: Any) -> TypeGuard[tuple[int, ...]]:
@@ -134,13 +136,10 @@ def _plain_attention() -> Iterator[None]:
 def _check_control_flow(module: nn.Module, example: Inputs) -> None:
     """Tracing keeps one branch of an `if` on values and drops the other without a word; torch.export refuses it."""
     try:
-        with evaluating(module), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what a recurrent layer does to its own weights
-            torch.export.export(module, *arguments(example))
-    except Exception as error:  # torch.export raises many kinds
+        trace(module, example)
+    except PruneError as error:
         raise ExportError(
-            f"the network decides by the values of its input, and a traced file would keep one way only: "
-            f"{_first_line(error)}"
+            f"the network decides by the values of its input, and a traced file would keep one way only: {error}"
         ) from error
 
 
@@ -229,8 +228,7 @@ def check_parity(model: OnnxModel, module: nn.Module, inputs: Inputs, atol: floa
     parts = [_one(inputs, number, count) for number in range(count)]
     errors, outputs = [], []
     for part in [*parts, inputs] if model.has_dynamic_batch and count > 1 else parts:
-        with evaluating(module), torch.no_grad():
-            wanted = [one.numpy() for one in tensors_of(forward(module, part))]
+        wanted = _outputs(module, part)
         seen = run_named(session, named_inputs(model, part))
         if [one.shape for one in seen] != [one.shape for one in wanted]:
             shapes = [[one.shape for one in all_of] for all_of in (seen, wanted)]
@@ -243,6 +241,17 @@ def check_parity(model: OnnxModel, module: nn.Module, inputs: Inputs, atol: floa
             )
         outputs.append(seen)
     return Parity(max(errors), tuple(outputs[:count]))
+
+
+def _outputs(module: nn.Module, inputs: Inputs) -> list[np.ndarray]:
+    try:
+        with evaluating(module), torch.no_grad():
+            return [one.numpy() for one in tensors_of(forward(module, inputs))]
+    except Exception as error:  # whatever the user's forward raises: one that fixes its batch, for instance
+        raise ExportError(
+            f"the network itself fails at batch {batch_size(inputs)} ({_first_line(error)}); mend its forward, or "
+            "leave a dynamic batch out"
+        ) from error
 
 
 def named_inputs(model: OnnxModel, inputs: Inputs) -> dict[str, np.ndarray]:

@@ -22,11 +22,13 @@ def simplified(model: OnnxModel) -> OnnxModel | None:
     The versions that it says, its inputs and outputs, and every `If` stay: what decides must go on to decide.
     """
     loaded = onnx.load_model_from_string(model.content)
-    num_nodes, kept = _num_nodes(loaded), _what_stays(loaded)
+    num_nodes, kept, has_notes = _num_nodes(loaded), _what_stays(loaded), bool(loaded.graph.value_info)
     after = _slimmed(loaded)
     if after is None or _num_nodes(after) >= num_nodes or _what_stays(after) != kept:
         return None
     after.ir_version = model.ir_version
+    if not has_notes:
+        del after.graph.value_info[:]  # notes on shapes, which whoever loads the file finds out
     content: bytes = after.SerializeToString()
     if len(content) > _MOST_GROWTH * len(model.content):
         return None
