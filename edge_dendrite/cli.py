@@ -21,9 +21,11 @@ import typer
 from edge_dendrite import __version__
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
 from edge_dendrite.inputs import (
+    check_new,
     check_writable,
     compress_config,
     data_kind,
+    default_bundle,
     default_model,
     engine_config,
     exportable_model,
@@ -34,6 +36,8 @@ from edge_dendrite.inputs import (
     precision_config,
     provenance,
     read_history,
+    refuse_idle_flags,
+    tar_beside,
     trainable_model,
 )
 from edge_dendrite.options import (
@@ -105,6 +109,7 @@ if TYPE_CHECKING:
     from edge_dendrite.compress.comparison import Comparison
     from edge_dendrite.compress.pipeline import Outcome
     from edge_dendrite.compress.pruned import Planned
+    from edge_dendrite.export.bundle_files import Bundle
 
 # Imports of torch stay inside the commands that need it, so that help and `boards` answer at once.
 
@@ -158,6 +163,9 @@ def guarded(command: Command) -> Command:
         except BrokenPipeError:
             # The reader of our output went away; nothing more may be written to it, at exit neither.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(EXIT_FAILED) from None
+        except SystemExit as error:  # of a user's network or function; its code would pass for one of ours
+            say(f"error: code that was called ended the program (sys.exit({error.code!r})); mend it")
             raise typer.Exit(EXIT_FAILED) from None
         except ConfigError as error:
             say(f"error: {error}")
@@ -483,33 +491,42 @@ def export(
     from edge_dendrite.export.targets import opsets_for
     from edge_dendrite.export.tensorrt import find_build
 
-    board = load_board(target) if target else None
-    is_file = model.endswith(".onnx")
-    if inputs and not is_file:
-        raise ConfigError("--inputs goes with an .onnx file; of a PyTorch network --data gives the samples")
-    if is_file and (opset is not None or dynamic_batch):
-        raise ConfigError("--opset and --dynamic-batch go with PyTorch networks; an .onnx file stays as it is")
-    wanted = precision_config(
-        precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
+    board = load_board(target) if target is not None else None
+    is_file, is_saved = model.endswith(".onnx"), Path(model).is_dir()
+    refuse_idle_flags(
+        {
+            "--inputs goes with an .onnx file; of a PyTorch network --data gives the samples": inputs and not is_file,
+            "--opset goes with PyTorch networks; an .onnx file keeps its own": is_file and opset is not None,
+            "--input-shape is for a network that is not saved": input_shape and (is_saved or is_file),
+            "--input-shape is for want of --data, which have a shape": input_shape and data,
+            "--image-size goes with --data": image_size and data is None,
+            "--factory is for the folder of a saved model": factory and not is_saved,
+            "--timing-cache goes with --engine": timing_cache and not engine,
+        }
     )
-    engine_wanted = engine_config(engine_batch, workspace_mib, version_compatible, tf32)
-    settings = ExportConfig(opset, target, dynamic_batch, simplify, engine=engine_wanted, precision=wanted)
+    settings = ExportConfig(
+        opset,
+        target,
+        dynamic_batch,
+        simplify,
+        engine=engine_config(engine_batch, workspace_mib, version_compatible, tf32),
+        precision=precision_config(
+            precision, calibration, percentile, calibration_samples, max_drop, keep_float, weight_pairs
+        ),
+    )
     check_precision(settings, data is not None, board)
     opsets = opsets_for(board, opset)  # what the board cannot read is refused before any work
-    made_for = board.name if board else f"opset{opsets[0]}"
-    name = Path(model).stem if is_file else f"{Path(model).name.replace(':', '-')}-{made_for}"
-    name += f"-{wanted.precision}" if precision else ""
-    out = out or Path("bundles") / name
-    tar_path = out.with_name(out.name + ".tar") if tar and out.suffix != ".tar" else None
-    if tar_path is not None and tar_path.exists():
-        raise ConfigError(f"{tar_path}: exists already; give another --out or move it away")
+    out = out or default_bundle(model, board.name if board else f"opset{opsets[0]}", precision)
+    tar_path = tar_beside(out) if tar else None
+    for place in filter(None, (out, tar_path)):
+        check_new(place)
     if sign is not None:
         check_signing(out, sign)
     build, no_engine = None, ""
     with TerminalProgress() as progress:
         if engine:
             log = out.with_name(out.name + ".engine.log")
-            build, no_engine = find_build(log, timing_cache, lambda line: progress.agent_line(f"engine: {line}"))
+            build, no_engine = find_build(log, timing_cache, lambda line: progress.agent_line(f"engine: {line}"), board)
         samples = open_data(data, image_size, progress) if data else None
         shared: dict[str, Any] = {"data": samples, "metric": find_metric(metric), "progress": progress, "engine": build}
         if is_file:
@@ -527,11 +544,15 @@ def export(
         made = {"engine": {"built": build is not None, "reason": no_engine}} if engine else {}
         typer.echo(json.dumps({**result, "signature": str(signature) if signature else None, **made}))
     else:
-        for notice in bundle.manifest.get("notices", ()):
-            say(f"{notice}; the board will tell")
-        if "precisions" in bundle.manifest:
-            print_precisions(bundle.manifest["precisions"], metric)
-        typer.echo(f"{bundle.path}  {bundle.id}")
+        _show_bundle(bundle, metric)
+
+
+def _show_bundle(bundle: Bundle, metric: str) -> None:
+    for notice in bundle.manifest.get("notices", ()):
+        say(f"{notice}; the board will tell")
+    if "precisions" in bundle.manifest:
+        print_precisions(bundle.manifest["precisions"], metric)
+    typer.echo(f"{bundle.path}  {bundle.id}")
 
 
 @app.command()

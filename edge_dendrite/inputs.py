@@ -219,6 +219,17 @@ def precision_config(
     return config
 
 
+def default_bundle(model: str, made_for: str, precision: str | None) -> Path:
+    """bundles/NAME-TARGET, or bundles/NAME of a user's file; with the precision where one is asked for."""
+    name = Path(model).stem if model.endswith(".onnx") else f"{Path(model).name.replace(':', '-')}-{made_for}"
+    return Path("bundles") / (f"{name}-{precision}" if precision else name)
+
+
+def tar_beside(out: Path) -> Path | None:
+    """NAME.tar beside the folder NAME; None where the bundle is a .tar itself."""
+    return None if out.suffix == ".tar" else out.with_name(out.name + ".tar")
+
+
 def check_writable(out: Path) -> None:
     """A wrong output folder shows before the training, not after it."""
     if out.exists() and not out.is_dir():
@@ -226,6 +237,22 @@ def check_writable(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise ConfigError(f"{out}: cannot be written; give another --out")
+
+
+def check_new(out: Path) -> None:
+    """What is in the way of a result shows before the work, not after it. Raises ConfigError."""
+    if out.exists() or out.is_symlink():
+        raise ConfigError(f"{out}: exists already; give another --out or move it away")
+    above = next(one for one in out.absolute().parents if one.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"{out}: {above} is no folder that can be written to; give another --out")
+
+
+def refuse_idle_flags(flags: Mapping[str, object]) -> None:
+    """flags: a sentence on a flag, and whether it was given where it does nothing. Raises ConfigError for the first."""
+    for sentence, is_idle in flags.items():
+        if is_idle:
+            raise ConfigError(f"{sentence}; leave it out here")
 
 
 def read_history(model: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,11 +41,14 @@ class TerminalProgress:
             console=self._console,
             disable=not self._console.is_terminal,
         )
+        self._prints = contextlib.ExitStack()
         self._tasks: dict[str, TaskID] = {}
         self._agent_task: TaskID | None = None
         self._measuring = ""
 
     def __enter__(self) -> TerminalProgress:
+        # A network that prints must not print into our results, which a program may read as JSON.
+        self._prints.enter_context(contextlib.redirect_stdout(sys.stderr))
         self._bars.start()
         return self
 
@@ -52,6 +56,7 @@ class TerminalProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+        self._prints.close()
 
     def __call__(self, description: str, done: int, total: int, /) -> None:
         if description not in self._tasks:

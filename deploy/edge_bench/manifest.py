@@ -21,9 +21,9 @@ MAX_FILES = 4096
 MAX_BUNDLE_BYTES = 4 << 30
 # numpy before 2.0 has no arrays of more dimensions.
 MAX_DIMENSIONS = 32
-# Channels that a colour order has; any number where the order is that of the data.
 # The types of numbers that tensors have: the code of the array module for one, and its bytes in a file.
 DTYPES = {"float32": ("f", 4), "int64": ("q", 8), "int32": ("i", 4), "bool": ("B", 1)}
+# Channels that a colour order has; any number where the order is that of the data.
 COLOURS = {"grey": 1, "RGB": 3, "unspecified": None}
 
 _REQUIRED_KEYS = {

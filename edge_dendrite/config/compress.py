@@ -118,7 +118,7 @@ class ExportConfig(Config):
         # 13 to 17 by the TorchScript exporter, from 18 on by the other one; torch 2.13 promises nothing above 23.
         if self.opset is not None:
             self._require("opset", int, 13, 23)
-        if self.target is not None and not isinstance(self.target, str):
+        if self.target is not None and not (isinstance(self.target, str) and self.target):
             raise ConfigError(f"ExportConfig: target must be the name of a board, not {self.target!r}")
         self._check_bool("dynamic_batch")
         self._check_bool("simplify")
@@ -130,6 +130,11 @@ class ExportConfig(Config):
         if not isinstance(self.precision, PrecisionConfig):
             raise ConfigError(f"ExportConfig: precision must be a PrecisionConfig, not {self.precision!r}")
 
+    @property
+    def any_batch(self) -> bool:
+        """Whether the file has to take any number of inputs at once: for itself, or for its engine's batches."""
+        return self.dynamic_batch or not self.engine.has_fixed_batch
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ExportConfig:
         """As Config.from_dict, with nested dicts for engine and precision."""
@@ -138,5 +143,4 @@ class ExportConfig(Config):
         for name, kind in kinds:
             if isinstance(built.get(name), Mapping):
                 built[name] = kind.from_dict(built[name])
-        values = built
-        return super().from_dict(values)
+        return super().from_dict(built)

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from edge_bench.manifest import MAX_FILES
 from edge_dendrite import __version__
 from edge_dendrite.boards import BoardProfile, load_board
 from edge_dendrite.compress.layers.gated import has_gates
@@ -19,10 +20,10 @@ from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.bundle_files import Bundle
+from edge_dendrite.export.bundle_files import Bundle, check_free
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.in_precision import check_precision, in_precision
-from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx, check_parity, export_onnx
+from edge_dendrite.export.onnx import OnnxModel, Parity, TensorInfo, check_parity, export_onnx
 from edge_dendrite.export.session import open_session, run_named, run_onnx
 from edge_dendrite.export.simplify import simplified
 from edge_dendrite.export.targets import check_target, opsets_for
@@ -71,20 +72,17 @@ def export_bundle(
     engine: builds a TensorRT engine into the bundle too; without, the board can build it by the bundle's recipe.
     With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
     data; without, the inputs are random and the manifest has no accuracy. A precision other than fp32
-    (`config.precision`) is made from the fp32 file and measured beside it on validation data; `board` says which ones
-    the target has. Raises ExportError when the export, the comparison or the verification of what was written fails,
-    ConfigError for a precision that cannot be had; nothing is then left at `path`.
+    (`config.precision`) is made from the fp32 file and measured beside it on validation data. Raises ExportError when
+    something is at `path`, and when the export, the comparison or the verification of what was written fails;
+    ConfigError for a target that is not known and a precision that cannot be had; nothing is then left at `path`.
     """
     config = config or ExportConfig()
+    check_free(path)
     board = load_board(config.target) if config.target else None
     check_precision(config, data is not None, board)
     inputs = _reference_inputs(model, config.num_reference_cases, data)
-    onnx_model, notices = _export(model, inputs, config, board)
-    error = check_parity(onnx_model, model.module, inputs, config.atol, config.rtol)
-    gated = has_gates(model.module)
-    onnx_model, tolerance, measured = in_precision(
-        onnx_model, inputs.numpy(), config, data, metric, board, gated, progress
-    )
+    fp32, parity = _first_right(_export(model, config, board), model.module, inputs, config)
+    onnx_model, tolerance, measured = in_precision(fp32, inputs.numpy(), config, data, metric, board, progress)
     evaluation = evaluate_onnx(onnx_model, data, metric) if data else None
     manifest = {
         "name": model.name,
@@ -92,12 +90,11 @@ def export_bundle(
         "labels": list(model.labels),
         "preprocessing": model.preprocessing.to_dict() if model.preprocessing else {},
         "stats": replace(model.stats, onnx_bytes=len(onnx_model.content)).to_dict(),
-        "target": board.name if board else None,
-        "notices": list(notices),
+        **for_target(onnx_model, board),
         "recipe": model.recipe,
         "weights_sha256": weights_digest(model.module),
         "parity": {
-            "max_abs_error": error,
+            "max_abs_error": parity.max_abs_error,
             "against": f"torch {torch.__version__}",
             "batches": [1, len(inputs)] if onnx_model.has_dynamic_batch else [1],
         },
@@ -106,17 +103,18 @@ def export_bundle(
     if evaluation:
         manifest["accuracy"] = evaluation.to_dict()
     samples = single_input(onnx_model, inputs.numpy())
-    return write_bundle(path, onnx_model, samples, manifest, config, tolerance, engine)
+    outputs = parity.outputs if onnx_model is fp32 else reference_outputs(onnx_model, samples, tolerance)
+    return write_bundle(path, onnx_model, samples, outputs, manifest, config, tolerance, engine)
 
 
-def _export(
-    model: CompressedModel, inputs: torch.Tensor, config: ExportConfig, board: BoardProfile | None
-) -> tuple[OnnxModel, tuple[str, ...]]:
-    """At the first opset at which the target has all operators. Returns what only the board can tell, too."""
+def _export(model: CompressedModel, config: ExportConfig, board: BoardProfile | None) -> list[OnnxModel]:
+    """Files of the first opset at which the target has all operators: simplified where that can be, and as exported."""
     reasons: dict[str, int] = {}
     for opset in opsets_for(board, config.opset):
         try:
-            return _export_at(opset, model, inputs, config, board)
+            made = export_onnx(model.module, model.input_shape, opset, dynamic_batch=config.any_batch)
+            smaller = simplified(made) if config.simplify else None
+            return _for_board([smaller, made] if smaller else [made], board)
         except ExportError as error:  # an older opset may write it in older operators
             reasons.setdefault(str(error), opset)
     if len(reasons) == 1:
@@ -124,14 +122,37 @@ def _export(
     raise ExportError("; ".join(f"at opset {opset}: {reason}" for reason, opset in reasons.items()))
 
 
-def _export_at(
-    opset: int, model: CompressedModel, inputs: torch.Tensor, config: ExportConfig, board: BoardProfile | None
-) -> tuple[OnnxModel, tuple[str, ...]]:
-    any_batch = config.dynamic_batch or not config.engine.has_fixed_batch
-    made = export_onnx(model.module, model.input_shape, opset, dynamic_batch=any_batch)
-    if config.simplify:
-        made = check_onnx(simplified(made.content, inputs.numpy()), opset)
-    return made, check_target(made.content, board) if board else ()
+def _for_board(files: list[OnnxModel], board: BoardProfile | None) -> list[OnnxModel]:
+    """Those that the board takes. Raises ExportError, why it does not take the first, when it takes none."""
+    taken, reasons = [], []
+    for one in files:
+        try:
+            for_target(one, board)
+            taken.append(one)
+        except ExportError as error:
+            reasons.append(error)
+    if not taken:
+        raise reasons[0]
+    return taken
+
+
+def _first_right(
+    files: Sequence[OnnxModel], module: torch.nn.Module, inputs: torch.Tensor, config: ExportConfig
+) -> tuple[OnnxModel, Parity]:
+    """The first file with the values of PyTorch: simpler is a gift, not a requirement. Raises ExportError."""
+    for one in files[:-1]:
+        try:
+            return one, check_parity(one, module, inputs, config.atol, config.rtol)
+        except ExportError:
+            continue
+    return files[-1], check_parity(files[-1], module, inputs, config.atol, config.rtol)
+
+
+def for_target(onnx_model: OnnxModel, board: BoardProfile | None) -> dict[str, Any]:
+    """What the manifest says of the target, and of what only the board can tell. Raises ExportError as check_target."""
+    if board is None:
+        return {"target": None, "notices": []}
+    return {"target": board.name, "notices": list(check_target(onnx_model.content, board))}
 
 
 def evaluate_onnx(onnx_model: OnnxModel, data: DataSet, metric: Metric) -> Evaluation:
@@ -151,6 +172,11 @@ def is_evaluated_on(manifest: Mapping[str, Any], data: DataSet, metric: Metric) 
 
 def _reference_inputs(model: CompressedModel, count: int, data: DataSet | None) -> torch.Tensor:
     if data is not None:
+        if tuple(data.input_shape) != tuple(model.input_shape):
+            raise ExportError(
+                f"{model.name} takes inputs of {tuple(model.input_shape)}, the data have {tuple(data.input_shape)}; "
+                "give the data that it was trained on"
+            )
         if not has_gates(model.module):
             return data.prepare(data.validation.inputs[:count])
         inputs = data.prepare(data.validation.inputs[:_MOST_INPUTS_OF_PATHS])
@@ -165,6 +191,7 @@ def write_bundle(
     path: str | Path,
     onnx_model: OnnxModel,
     samples: Sequence[Mapping[str, np.ndarray]],
+    outputs: Sequence[Sequence[np.ndarray]],
     manifest: dict[str, Any],
     config: ExportConfig,
     tolerance: tuple[float, float],
@@ -172,18 +199,13 @@ def write_bundle(
 ) -> Bundle:
     """Write and verify a bundle; it appears whole or not at all.
 
-    samples: of each the inputs by name, with a batch of 1. tolerance: absolute and relative. Raises ExportError when
-    something is there already.
+    samples: of each the inputs by name, with a batch of 1. outputs: of each those of ONNX Runtime, in the file's order.
+    tolerance: absolute and relative. Raises ExportError when something is there already.
     """
-    path = Path(path)
-    if path.exists():
-        raise ExportError(f"{path}: exists already; give another place or delete it")
-    session = open_session(onnx_model.content)
     files = {"model.onnx": onnx_model.content}
     cases = []
-    for number, sample in enumerate(samples):
-        read = [sample[one.name] for one in onnx_model.inputs]
-        case = {"inputs": read, "outputs": run_named(session, sample)}
+    for number, (sample, computed) in enumerate(zip(samples, outputs, strict=True)):
+        case = {"inputs": [sample[one.name] for one in onnx_model.inputs], "outputs": computed}
         cases.append({key: list(_reference_files(files, number, key, tensors)) for key, tensors in case.items()})
     manifest = {
         **manifest,
@@ -217,6 +239,40 @@ def _reference_files(files: dict[str, bytes], number: int, key: str, tensors: Se
         name = f"reference/{number}_{key.removesuffix('s')}{f'_{at}' if len(tensors) > 1 else ''}.bin"
         files[name] = tensor.astype(tensor.dtype.newbyteorder("<")).tobytes()
         yield name
+
+
+def reference_outputs(
+    onnx_model: OnnxModel, samples: Sequence[Mapping[str, np.ndarray]], tolerance: tuple[float, float]
+) -> list[list[np.ndarray]]:
+    """What ONNX Runtime computes for each sample, in the file's order.
+
+    Raises ExportError for more samples than a bundle can hold, and for outputs by which no board could be checked.
+    """
+    num_files = 4 + len(samples) * (len(onnx_model.inputs) + len(onnx_model.outputs))  # with manifest and engine
+    if num_files > MAX_FILES:
+        raise ExportError(
+            f"{len(samples)} samples with {len(onnx_model.inputs)} inputs and {len(onnx_model.outputs)} outputs each "
+            f"make more than {MAX_FILES} files; give fewer samples"
+        )
+    session = open_session(onnx_model.content)
+    found = []
+    for sample in samples:
+        outputs, again = run_named(session, sample), run_named(session, sample)
+        for one, seen, other in zip(onnx_model.outputs, outputs, again, strict=True):
+            if seen.shape != one.shape:
+                raise ExportError(
+                    f"the file says that {one.name} has shape {one.shape}, and gives {seen.shape}: mend it"
+                )
+            if not np.isfinite(seen).all():
+                raise ExportError(
+                    f"{one.name} is not finite for a reference input: NaN or infinite; give inputs for which it is"
+                )
+            if not np.allclose(seen, other, atol=tolerance[0], rtol=tolerance[1]):
+                raise ExportError(
+                    f"{one.name} differs from run to run for the same input: take what is random out of it"
+                )
+        found.append(outputs)
+    return found
 
 
 def single_input(onnx_model: OnnxModel, inputs: np.ndarray) -> list[dict[str, np.ndarray]]:

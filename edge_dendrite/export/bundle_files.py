@@ -74,8 +74,7 @@ class Bundle:
         ExportError when it would be refused or something is at `path` already, OSError when it cannot be written.
         """
         path = Path(path)
-        if path.exists() or path.is_symlink():
-            raise ExportError(f"{path}: exists already; give another place or delete it")
+        check_free(path)
         complete = {
             **manifest,
             "schema": SCHEMA,
@@ -117,6 +116,12 @@ class Bundle:
         with _as_export_error(), replacing(str(path)) as stream:
             reader.write_tar(reader.open_bundle(str(self.path)), stream)
         return Path(path)
+
+
+def check_free(path: str | Path) -> None:
+    """Raise ExportError when something is at the place of a bundle: asked before the work, and when it is written."""
+    if Path(path).exists() or Path(path).is_symlink():
+        raise ExportError(f"{path}: exists already; give another place or delete it")
 
 
 def _remove(folder: Path) -> None:

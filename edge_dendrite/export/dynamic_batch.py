@@ -1,4 +1,7 @@
-"""An ONNX file with batch 1 as one that takes batches of any size, for engines with a profile of batches."""
+"""A user's ONNX file with batch 1 as one that takes batches of any size.
+
+A PyTorch network needs none of this: its exporter is told that the batch is open (`export_onnx(dynamic_batch=True)`).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import numpy as np
 import onnx
 
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.onnx import OnnxModel
+from edge_dendrite.export.onnx import OnnxModel, is_deciding
 from edge_dendrite.export.session import open_session
-from edge_dendrite.export.subgraphs import all_nodes
 
 _NAME = "batch"
+_REMEDY = "leave --engine-batch and --dynamic-batch out"
 
 
 def with_any_batch(model: OnnxModel, inputs: np.ndarray, largest: int, atol: float, rtol: float) -> bytes:
@@ -20,8 +23,8 @@ def with_any_batch(model: OnnxModel, inputs: np.ndarray, largest: int, atol: flo
     instance, shows in the comparison on `inputs` (n, ...), as batches of two and of `largest`. Raises ExportError.
     """
     proto = onnx.load_model_from_string(model.content)
-    if any(node.op_type == "If" for node in all_nodes(proto.graph)):
-        raise ExportError("a network with gates decides for one input at a time; leave --engine-batch out")
+    if is_deciding(model.content):
+        raise ExportError(f"a network with gates decides for one input at a time; {_REMEDY}")
     del proto.graph.value_info[:]
     for value in (*proto.graph.input, *proto.graph.output):
         if value.name not in {one.name for one in proto.graph.initializer}:
@@ -47,6 +50,6 @@ def _check(model: OnnxModel, content: bytes, inputs: np.ndarray, largest: int, a
 
 def _explain(size: int, reason: str) -> str:
     return (
-        f"the file cannot take a batch of {size}, it was written for 1 ({reason}); leave --engine-batch out, or use "
+        f"the file cannot take a batch of {size}, it was written for 1 ({reason}); {_REMEDY}, or use "
         "x.flatten(1) in place of views with fixed sizes"
     )

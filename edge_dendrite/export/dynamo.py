@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,11 +94,11 @@ class _Either(nn.Module):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of every library that is not installed."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """The exporter tells of every library that is not installed, and of a network that fails the whole graph."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
-        logger.setLevel(before)
+        logging.disable(disabled)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,11 @@ from edge_dendrite.boards import load_board
 from edge_dendrite.config import FP32, ExportConfig
 from edge_dendrite.data.dataset import DataSet, Preprocessing
 from edge_dendrite.errors import ConfigError, ExportError
-from edge_dendrite.export.bundle import evaluate_onnx, single_input, write_bundle
-from edge_dendrite.export.bundle_files import Bundle
+from edge_dendrite.export.bundle import evaluate_onnx, for_target, reference_outputs, single_input, write_bundle
+from edge_dendrite.export.bundle_files import Bundle, check_free
 from edge_dendrite.export.dynamic_batch import with_any_batch
 from edge_dendrite.export.in_precision import check_precision, in_precision
-from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx, is_deciding
+from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx
 from edge_dendrite.export.targets import check_target, lowered_ir
 from edge_dendrite.export.tensorrt import EngineBuild
 from edge_dendrite.progress import Progress, silent
@@ -45,20 +47,23 @@ def export_file(
     inputs: reference inputs (n, ...) without the batch, ready for the network; of a file with several inputs by their
     names. Else validation samples of `data`, or random ones. labels, and the preprocessing of images, are not in such
     a file: the bundle carries what is given here, or what `data` say. With `data` the metric is measured on the test
-    data, and precisions as by `export_bundle`. The file stays as it is: what it says of its opset and operators must do
-    for the target, and only an IR version that is higher than what the file uses is lowered. Reference outputs are
+    data, and precisions as by `export_bundle`. The file keeps its opset and its operators, which must do for
+    the target: an IR version that is higher than what the file uses is lowered, and a batch of 1 left open where
+    `config` asks for that. Reference outputs are
     those of ONNX Runtime here; parameters and MACs are not known. Raises ExportError when the file cannot be used,
     ConfigError for a precision that cannot be had.
     """
     config, file = config or ExportConfig(), Path(file)
+    check_free(path)
     board = load_board(config.target) if config.target else None
     check_precision(config, data is not None, board)
     onnx_model = _read(file)
-    notices: tuple[str, ...] = ()
+    if config.opset not in (None, onnx_model.opset):
+        raise ConfigError(f"{file}: keeps opset {onnx_model.opset}; leave --opset out, or export the network anew")
     if board is not None:
         try:
             onnx_model = check_onnx(lowered_ir(onnx_model.content, board))
-            notices = check_target(onnx_model.content, board)
+            check_target(onnx_model.content, board)
         except ExportError as error:
             raise ExportError(f"{file}: {error}") from error
     tolerance = (config.atol, config.rtol)
@@ -66,13 +71,10 @@ def export_file(
     if _is_plain(onnx_model):
         samples_nx = _one_input(file, onnx_model, inputs, config, data)
         onnx_model = _with_batch(onnx_model, samples_nx, config)
-        decides = is_deciding(onnx_model.content)
-        onnx_model, tolerance, measured = in_precision(
-            onnx_model, samples_nx, config, data, metric, board, decides, progress
-        )
+        onnx_model, tolerance, measured = in_precision(onnx_model, samples_nx, config, data, metric, board, progress)
         samples = single_input(onnx_model, samples_nx)
     else:
-        _check_plain_wishes(file, config, data)
+        _check_plain_wishes(file, onnx_model, config, data)
         samples = _named_inputs(file, onnx_model, inputs, config)
     known = preprocessing or (data.preprocessing if data else None)
     manifest: dict[str, Any] = {
@@ -81,13 +83,13 @@ def export_file(
         "labels": list(labels or (data.labels if data else ())),
         "preprocessing": known.to_dict() if known else {},
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
-        "target": board.name if board else None,
-        "notices": list(notices),
+        **for_target(onnx_model, board),
         **measured,
     }
     if data is not None:
         manifest["accuracy"] = evaluate_onnx(onnx_model, data, metric).to_dict()
-    return write_bundle(path, onnx_model, samples, manifest, config, tolerance, engine)
+    outputs = reference_outputs(onnx_model, samples, tolerance)
+    return write_bundle(path, onnx_model, samples, outputs, manifest, config, tolerance, engine)
 
 
 def read_inputs(path: str | Path) -> dict[str, np.ndarray]:
@@ -97,8 +99,13 @@ def read_inputs(path: str | Path) -> dict[str, np.ndarray]:
             if sum(one.file_size for one in archive.infolist()) > _MAX_INPUT_BYTES:
                 raise ConfigError(f"{path}: holds more than {_MAX_INPUT_BYTES:,} bytes; a few samples are enough")
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            found = {name: arrays[name] for name in arrays.files}
+        strangers = [name for name, one in found.items() if not isinstance(one, np.ndarray)]
+        if strangers:
+            raise ValueError(f"{strangers[0]!r} is no array")
+        return found
+    # An archive may claim more than memory holds, or have a kind of compression or a password that is not known here.
+    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ConfigError(
             f"{path}: cannot be read as inputs ({error}); write them by numpy.savez(path, NAME=array)"
         ) from error
@@ -106,9 +113,12 @@ def read_inputs(path: str | Path) -> dict[str, np.ndarray]:
 
 def _read(file: Path) -> OnnxModel:
     try:
-        if file.stat().st_size >= _MAX_FILE_BYTES:
-            raise ExportError(f"{file}: has {file.stat().st_size:,} bytes; ONNX files of 2 GB and more are not read")
-        content = file.read_bytes()
+        if file.exists() and not file.is_file():
+            raise ExportError(f"{file}: is a folder or a device, not an ONNX file")  # a pipe would be waited for
+        with file.open("rb") as stream:
+            content = stream.read(_MAX_FILE_BYTES)
+        if len(content) == _MAX_FILE_BYTES:
+            raise ExportError(f"{file}: ONNX files of 2 GB and more are not read")
     except OSError as error:
         raise ExportError(f"{file}: cannot be read ({error})") from error
     try:
@@ -122,11 +132,12 @@ def _is_plain(onnx_model: OnnxModel) -> bool:
     return all(len(ends) == 1 and ends[0].dtype == "float32" for ends in (onnx_model.inputs, onnx_model.outputs))
 
 
-def _check_plain_wishes(file: Path, config: ExportConfig, data: DataSet | None) -> None:
+def _check_plain_wishes(file: Path, onnx_model: OnnxModel, config: ExportConfig, data: DataSet | None) -> None:
     asked = {
         "--data": data is not None,
         "--precision": config.precision.precision != FP32,
         "--engine-batch": not config.engine.has_fixed_batch,
+        "--dynamic-batch": config.dynamic_batch and not onnx_model.has_dynamic_batch,
     }
     for flag, is_asked in asked.items():
         if is_asked:
@@ -145,18 +156,19 @@ def _one_input(
         raise ExportError(f"{file}: takes inputs of {shape}, the data have {data.input_shape}")
     if inputs is not None:
         named = inputs if isinstance(inputs, Mapping) else {onnx_model.inputs[0].name: inputs}
-        return next(iter(_checked(file, onnx_model, named).values()))
+        checked = next(iter(_checked(file, onnx_model, named).values()))
+        return checked.reshape(len(checked), *shape)
     if data is not None:
         samples: np.ndarray = data.prepare(data.validation.inputs[: config.num_reference_cases]).numpy()
         return samples
-    return _random(onnx_model.inputs[0], config.num_reference_cases)
+    return _random(file, onnx_model.inputs[0], config.num_reference_cases)
 
 
 def _named_inputs(
     file: Path, onnx_model: OnnxModel, inputs: np.ndarray | Mapping[str, np.ndarray] | None, config: ExportConfig
 ) -> list[dict[str, np.ndarray]]:
     if inputs is None:
-        given = {one.name: _random(one, config.num_reference_cases) for one in onnx_model.inputs}
+        given = {one.name: _random(file, one, config.num_reference_cases) for one in onnx_model.inputs}
     elif isinstance(inputs, Mapping):
         given = _checked(file, onnx_model, inputs)
     else:
@@ -176,24 +188,30 @@ def _checked(file: Path, onnx_model: OnnxModel, given: Mapping[str, np.ndarray])
     if not fits:
         seen = ", ".join(f"{name} {array.dtype.name} {array.shape}" for name, array in given.items())
         raise ExportError(f"{file}: the inputs {seen} do not fit; it takes {_shapes(onnx_model)}, n of each")
-    return {one.name: np.ascontiguousarray(given[one.name]) for one in onnx_model.inputs}
+    # ONNX Runtime takes the bytes of an array as they lie, whatever the order that its type names.
+    return {one.name: np.ascontiguousarray(given[one.name], one.dtype) for one in onnx_model.inputs}
 
 
 def _shapes(onnx_model: OnnxModel) -> str:
     return ", ".join(f"{one.name} {one.dtype} (n, {str(one.shape[1:])[1:]}" for one in onnx_model.inputs)
 
 
-def _random(one: TensorInfo, count: int) -> np.ndarray:
+def _random(file: Path, one: TensorInfo, count: int) -> np.ndarray:
     """Noise for real numbers; 0 and 1 for whole ones, which are numbers of tokens, and of masks, everywhere."""
     generator = np.random.default_rng(0)
     shape = (count, *one.shape[1:])
+    if 8 * math.prod(shape) > _MAX_INPUT_BYTES:
+        raise ExportError(
+            f"{file}: {one.name} has {math.prod(one.shape):,} values; inputs of {_MAX_INPUT_BYTES:,} bytes and more "
+            "are not made here"
+        )
     if one.dtype == "float32":
         return generator.standard_normal(shape, np.float32)
     return generator.integers(0, 2, shape).astype(one.dtype)
 
 
 def _with_batch(onnx_model: OnnxModel, inputs: np.ndarray, config: ExportConfig) -> OnnxModel:
-    """The file as its engine needs it."""
-    if config.engine.has_fixed_batch or onnx_model.has_dynamic_batch:
+    """The file with a batch of any size, where that is asked for."""
+    if not config.any_batch or onnx_model.has_dynamic_batch:
         return onnx_model
     return check_onnx(with_any_batch(onnx_model, inputs, config.engine.batch[2], config.atol, config.rtol))

@@ -28,12 +28,13 @@ def to_half(model: OnnxModel) -> OnnxModel:
     try:
         converted = convert_float_to_float16(graph, keep_io_types=True)
         sort_nodes_(converted.graph)
-        half = check_onnx(converted.SerializeToString(), model.opset)
+        half = check_onnx(converted.SerializeToString())
         open_session(half.content)
     except ExportError as error:
         raise ExportError(f"the network has no fp16 form: {error}") from error
     except Exception as error:  # the converter raises several kinds
         raise ExportError(f"the network cannot be cast to fp16: {type(error).__name__}: {error}") from error
-    if half.precision != FP16 or half.ir_version != model.ir_version:
+    versions = (half.opset, half.ir_version), (model.opset, model.ir_version)
+    if half.precision != FP16 or versions[0] != versions[1]:
         raise ExportError("the network has no float weights that could be cast to fp16; take fp32")
     return half

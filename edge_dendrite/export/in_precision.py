@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge_dendrite.boards import BoardProfile, board_precisions, require_precision
+from edge_dendrite.boards import BoardProfile, require_precision
 from edge_dendrite.config import AUTO, FP32, ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ConfigError, ExportError
-from edge_dendrite.export.onnx import OnnxModel
+from edge_dendrite.export.onnx import OnnxModel, is_deciding
 from edge_dendrite.export.precisions import NUM_COMPARED, Samples, compare_precisions
-from edge_dendrite.export.targets import check_target
 from edge_dendrite.progress import Progress
 from edge_dendrite.train.evaluate import Metric, apply_metric
 
@@ -37,29 +36,26 @@ def in_precision(
     data: DataSet | None,
     metric: Metric,
     board: BoardProfile | None,
-    gated: bool,
     progress: Progress,
 ) -> tuple[OnnxModel, tuple[float, float], dict[str, Any]]:
     """(the file to write, its absolute and relative tolerance, what the manifest says of it).
 
-    inputs: the reference inputs (n, ...). gated: the input decides what the file computes. Raises ExportError when the
-    precision cannot be made, or the target does not take the file in it.
+    inputs: the reference inputs (n, ...). Raises ExportError when the precision cannot be made, or the target does not
+    take the file in it.
     """
     if config.precision.precision == FP32:
         return fp32, (config.atol, config.rtol), {}
-    allowed = board_precisions(board) if board else None
-    result = compare_precisions(fp32, _samples(inputs, config, data, metric, gated), config, allowed, progress)
+    samples = _samples(inputs, config, data, metric, is_deciding(fp32.content))
+    result = compare_precisions(fp32, samples, config, board, progress)
     chosen = result.chosen
     if chosen.model is None:
         raise ExportError(f"{chosen.precision}: {chosen.reason}")
     measured = chosen.tolerance
     tolerance = (measured.atol, measured.rtol) if measured else (config.atol, config.rtol)
-    if board:
-        check_target(chosen.model.content, board)
     return chosen.model, tolerance, {"precisions": result.to_dict()}
 
 
-def _samples(inputs: np.ndarray, config: ExportConfig, data: DataSet | None, metric: Metric, gated: bool) -> Samples:
+def _samples(inputs: np.ndarray, config: ExportConfig, data: DataSet | None, metric: Metric, decides: bool) -> Samples:
     if data is None:
         return Samples(inputs, inputs)
     settings = config.precision
@@ -72,5 +68,5 @@ def _samples(inputs: np.ndarray, config: ExportConfig, data: DataSet | None, met
         return apply_metric(metric, torch.from_numpy(outputs), split.targets)
 
     # An input on which a gate hardly decides goes the other way when it is rounded: there outputs tell nothing.
-    compared = inputs if gated else np.concatenate([inputs, validation[:NUM_COMPARED]])
+    compared = inputs if decides else np.concatenate([inputs, validation[:NUM_COMPARED]])
     return Samples(validation, compared, calibration, score)

@@ -15,25 +15,22 @@ from torch import nn
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree
 
-from edge_dendrite.compress.forward import Inputs, arguments, batch_size, forward, tensors_of
+from edge_bench import manifest
+from edge_dendrite.compress.coupling.find import trace
+from edge_dendrite.compress.forward import Inputs, arguments, batch_size, first_samples, forward, tensors_of
 from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.layers.group_masks import without_masks
-from edge_dendrite.errors import ExportError
+from edge_dendrite.errors import ExportError, PruneError
 from edge_dendrite.export.dynamo import FIRST_OPSET as FIRST_OF_DYNAMO
 from edge_dendrite.export.dynamo import export_dynamo
 from edge_dendrite.export.gates import check_every_gate, with_open_gates
 from edge_dendrite.export.session import open_session, run_named
-from edge_dendrite.export.subgraphs import all_initializers
+from edge_dendrite.export.subgraphs import all_initializers, all_nodes
 from edge_dendrite.export.torchscript import Names, export_torchscript
 from edge_dendrite.train.evaluate import evaluating
 
-# The types of numbers that a bundle carries and its readers know.
-DTYPES = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.INT64: "int64",
-    onnx.TensorProto.INT32: "int32",
-    onnx.TensorProto.BOOL: "bool",
-}
+# The types of numbers that a bundle carries and its readers know, by ONNX's number of them.
+DTYPES = {onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name)): name for name in manifest.DTYPES}
 
 
 @dataclass(frozen=True)
@@ -94,9 +91,18 @@ def export_onnx(
     if gated:
         check_every_gate(content, module)
     made = check_onnx(content, opset)
-    if dynamic_batch and not made.has_dynamic_batch:
+    if dynamic_batch and not (made.has_dynamic_batch and _takes_two(made, example)):
         raise ExportError("the network fixes its batch: the exported file would take one input only")
     return made
+
+
+def _takes_two(model: OnnxModel, example: Inputs) -> bool:
+    """Whether a file that says that its batch is open takes two inputs at once, and gives two outputs."""
+    try:
+        outputs = run_named(open_session(model.content), named_inputs(model, first_samples(example, 2)))
+    except ExportError:
+        return False
+    return all(len(one) == 2 for one in outputs)
 
 
 def _is_shape(inputs: Any) -> TypeGuard[tuple[int, ...]]:
@@ -130,13 +136,10 @@ def _plain_attention() -> Iterator[None]:
 def _check_control_flow(module: nn.Module, example: Inputs) -> None:
     """Tracing keeps one branch of an `if` on values and drops the other without a word; torch.export refuses it."""
     try:
-        with evaluating(module), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what a recurrent layer does to its own weights
-            torch.export.export(module, *arguments(example))
-    except Exception as error:  # torch.export raises many kinds
+        trace(module, example)
+    except PruneError as error:
         raise ExportError(
-            f"the network decides by the values of its input, and a traced file would keep one way only: "
-            f"{_first_line(error)}"
+            f"the network decides by the values of its input, and a traced file would keep one way only: {error}"
         ) from error
 
 
@@ -181,7 +184,7 @@ def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
 
 def _precision(model: onnx.ModelProto) -> str:
     """int8 where the graph quantizes, fp16 where it keeps weights in half precision, else fp32."""
-    if any("Quantize" in node.op_type or "QLinear" in node.op_type for node in model.graph.node):
+    if any("Quantize" in node.op_type or "QLinear" in node.op_type for node in all_nodes(model.graph)):
         return "int8"
     halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in all_initializers(model.graph))
     return "fp16" if halves else "fp32"
@@ -189,7 +192,7 @@ def _precision(model: onnx.ModelProto) -> str:
 
 def is_deciding(content: bytes) -> bool:
     """Whether the input decides what a file computes."""
-    return any(node.op_type == "If" for node in onnx.load_model_from_string(content).graph.node)
+    return any(node.op_type == "If" for node in all_nodes(onnx.load_model_from_string(content).graph))
 
 
 def _tensor(value: onnx.ValueInfoProto) -> tuple[bool, TensorInfo]:
@@ -207,18 +210,25 @@ def _tensor(value: onnx.ValueInfoProto) -> tuple[bool, TensorInfo]:
     return is_dynamic, TensorInfo(value.name, DTYPES[tensor.elem_type], shape)
 
 
-def check_parity(model: OnnxModel, module: nn.Module, inputs: Inputs, atol: float, rtol: float) -> float:
-    """Largest absolute error of ONNX Runtime against PyTorch over all samples of `inputs` (n, ...), at batch 1, and
-    where the batch is dynamic with all of them at once too.
+@dataclass(frozen=True)
+class Parity:
+    """max_abs_error: of ONNX Runtime against PyTorch. outputs: of ONNX Runtime for each sample, with a batch of 1."""
+
+    max_abs_error: float
+    outputs: tuple[list[np.ndarray], ...]
+
+
+def check_parity(model: OnnxModel, module: nn.Module, inputs: Inputs, atol: float, rtol: float) -> Parity:
+    """Compare ONNX Runtime with PyTorch over all samples of `inputs` (n, ...), at batch 1, and where the batch is
+    dynamic with all of them at once too.
 
     Raises ExportError when any value is further off than atol + rtol * |PyTorch's value|.
     """
     session, count = open_session(model.content), batch_size(inputs)
     parts = [_one(inputs, number, count) for number in range(count)]
-    errors = []
+    errors, outputs = [], []
     for part in [*parts, inputs] if model.has_dynamic_batch and count > 1 else parts:
-        with evaluating(module), torch.no_grad():
-            wanted = [one.numpy() for one in tensors_of(forward(module, part))]
+        wanted = _outputs(module, part)
         seen = run_named(session, named_inputs(model, part))
         if [one.shape for one in seen] != [one.shape for one in wanted]:
             shapes = [[one.shape for one in all_of] for all_of in (seen, wanted)]
@@ -229,7 +239,19 @@ def check_parity(model: OnnxModel, module: nn.Module, inputs: Inputs, atol: floa
                 f"the exported file differs from PyTorch by {max(errors):.3g} at batch {batch_size(part)} (allowed "
                 f"{atol:g} + {rtol:g} relative): not written"
             )
-    return max(errors)
+        outputs.append(seen)
+    return Parity(max(errors), tuple(outputs[:count]))
+
+
+def _outputs(module: nn.Module, inputs: Inputs) -> list[np.ndarray]:
+    try:
+        with evaluating(module), torch.no_grad():
+            return [one.numpy() for one in tensors_of(forward(module, inputs))]
+    except Exception as error:  # whatever the user's forward raises: one that fixes its batch, for instance
+        raise ExportError(
+            f"the network itself fails at batch {batch_size(inputs)} ({_first_line(error)}); mend its forward, or "
+            "leave a dynamic batch out"
+        ) from error
 
 
 def named_inputs(model: OnnxModel, inputs: Inputs) -> dict[str, np.ndarray]:

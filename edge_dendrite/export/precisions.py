@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_dendrite.boards import BoardProfile, board_precisions
 from edge_dendrite.config import AUTO, FP16, FP32, INT8, ExportConfig, PrecisionConfig
 from edge_dendrite.errors import ExportError
 from edge_dendrite.export.half import to_half
@@ -15,6 +16,7 @@ from edge_dendrite.export.onnx import OnnxModel
 from edge_dendrite.export.quantize import Quantizer
 from edge_dendrite.export.sensitivity import quantize_within
 from edge_dendrite.export.session import open_session, run_onnx
+from edge_dendrite.export.targets import check_target
 from edge_dendrite.export.timing import Timing, compare_latency
 from edge_dendrite.export.tolerance import Tolerance, measure_tolerance
 from edge_dendrite.progress import Progress, silent
@@ -104,13 +106,13 @@ def compare_precisions(
     fp32: OnnxModel,
     samples: Samples,
     config: ExportConfig,
-    allowed: Sequence[str] | None = None,
+    board: BoardProfile | None = None,
     progress: Progress = silent,
 ) -> Precisions:
     """Make and measure what `config.precision` asks for, and fp32 beside it; fp16 too beside int8.
 
-    allowed: the precisions of the target; None: not known, then all. Raises ExportError when the one that is asked for
-    cannot be made; another one that cannot has its reason in the table.
+    board: the target, None for any. Raises ExportError when the one that is asked for cannot be made, or the target
+    does not take it; another one has the reason in the table, and is not recommended.
     """
     settings = config.precision
     asked = settings.precision
@@ -121,23 +123,30 @@ def compare_precisions(
     outputs = run_onnx(open_session(fp32.content), samples.validation)
     reference = samples.score(outputs) if samples.score else None
     candidates = [Candidate(FP32, fp32, metric=reference, drop_points=None if reference is None else 0.0)]
+    make = {FP16: _half, INT8: _int8}
     for precision in _BESIDE[asked][1:]:
         progress(f"making {precision}", 0, 1)
-        if allowed is not None and precision not in allowed:
-            made = Candidate(precision, reason="the target has no such precision")
-        else:
-            try:
-                make = _half if precision == FP16 else _int8
-                made = make(fp32, samples, outputs, config, progress)
-            except ExportError as error:
-                if precision == asked:
-                    raise
-                made = Candidate(precision, reason=str(error))
+        try:
+            made = _not_had(precision, board) or make[precision](fp32, samples, outputs, config, progress)
+            if board is not None and made.model is not None:
+                check_target(made.model.content, board)
+        except ExportError as error:
+            if precision == asked:
+                raise
+            made = Candidate(precision, reason=str(error))
         candidates.append(made)
         progress(f"making {precision}", 1, 1)
     files = {one.precision: one.model.content for one in candidates if one.model}
     timing = compare_latency(files, samples.validation, settings.timing_s, progress)
     return _decide(asked, tuple(candidates), timing, settings)
+
+
+def _not_had(precision: str, board: BoardProfile | None) -> Candidate | None:
+    """The candidate that is not even made, because the target has no such precision; else None."""
+    known = board_precisions(board) if board else None
+    if known is None or precision in known:
+        return None
+    return Candidate(precision, reason="the target has no such precision")
 
 
 def _half(

@@ -106,10 +106,12 @@ class Quantizer:
                 for part, layers, ranges in zip(self._parts, self._layers, self._ranges, strict=True)
             ]
         content = join(self._prepared, made)
-        model = check_onnx(content, self._model.opset)
-        if model.ir_version != self._model.ir_version or model.precision != INT8:
+        model = check_onnx(content)
+        wanted = (self._model.opset, self._model.ir_version, INT8)
+        if (model.opset, model.ir_version, model.precision) != wanted:
             raise ExportError(
-                f"the quantized file has IR {model.ir_version} and precision {model.precision}: not written"
+                f"the quantized file has opset {model.opset}, IR {model.ir_version} and precision {model.precision}: "
+                "not written"
             )
         graph = onnx.load_model_from_string(content).graph
         _check_symmetric(graph)

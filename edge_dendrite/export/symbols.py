@@ -11,6 +11,7 @@ import torch
 from edge_dendrite.errors import ExportError
 
 _INT_MAX = 2**63 - 1
+_FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
 @contextmanager
@@ -87,18 +88,22 @@ def _attention(
 ) -> Any:
     """softmax(q k^T * scale + mask) v in the exporter's graph (Vaswani et al. 2017, section 3.2.1).
 
-    q (..., t, d), k (..., s, d), v (..., s, e), all of fixed shape. A causal mask lets position i see the first i + 1.
+    q (..., t, d), k (..., s, d), v (..., s, e). A causal mask lets position i see the first i + 1; that needs t and s.
     """
     if _constant(enable_gqa):
         raise ExportError("attention whose heads share keys cannot be exported at opset 13; take 14 or more")
-    *_, num_queries, width = q.type().sizes()
-    order = list(range(len(k.type().sizes())))
+    if k.type().dim() is None:
+        raise ExportError("attention on tensors of unknown rank cannot be exported at opset 13; take 14 or more")
+    order = list(range(k.type().dim()))
     k = g.op("Transpose", k, perm_i=[*order[:-2], order[-1], order[-2]])
-    factor = _constant(scale)
-    factor = width**-0.5 if factor is None else factor
-    scores = g.op("Mul", g.op("MatMul", q, k), g.op("Constant", value_t=torch.tensor(float(factor))))
+    scores = g.op("Mul", g.op("MatMul", q, k), _factor(g, q, _constant(scale)))
     if _constant(is_causal):
-        num_keys = v.type().sizes()[-2]
+        num_queries, num_keys = (one.type().varyingSizes()[-2] for one in (q, v))
+        if num_queries is None or num_keys is None:
+            raise ExportError(
+                "causal attention with a dynamic batch cannot be exported at opset 13; leave the dynamic batch out, or "
+                "take opset 14 or more"
+            )
         hidden = torch.full((num_queries, num_keys), float("-inf")).triu(1)
         scores = g.op("Add", scores, g.op("Constant", value_t=hidden))
     elif not mask.node().mustBeNone():
@@ -107,6 +112,16 @@ def _attention(
             mask = g.op("Where", mask, seen, unseen)
         scores = g.op("Add", scores, mask)
     return g.op("MatMul", g.op("Softmax", scores, axis_i=-1), v)
+
+
+def _factor(g: Any, q: Any, scale: float | None) -> Any:
+    """What products of queries and keys are multiplied by: 1 / sqrt(d), which a dynamic batch hides from the tracer."""
+    width = q.type().varyingSizes()[-1]
+    if scale is not None or width is not None:
+        factor = scale if scale is not None else width**-0.5
+        return g.op("Constant", value_t=torch.tensor(float(factor)))
+    width = g.op("Gather", g.op("Shape", q), g.op("Constant", value_t=torch.tensor(-1)), axis_i=0)
+    return g.op("Reciprocal", g.op("Sqrt", g.op("Cast", width, to_i=_FLOAT)))
 
 
 def _constant(value: Any) -> Any:

@@ -1,27 +1,16 @@
-"""What a board's runtimes load and run, asked of an ONNX file before it leaves the workstation.
-
-There is no TensorRT without a GPU that could be asked (its Builder does not start without a driver), so what its parser
-takes stands as data in profiles/software/tensorrt-operators.json, from the tables that its authors publish.
-"""
+"""What a board's runtimes load and run, asked of an ONNX file before it leaves the workstation."""
 
 from __future__ import annotations
 
-import importlib.resources
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from edge_dendrite.boards import BoardProfile
+from edge_dendrite.boards import BoardProfile, board_precisions
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.subgraphs import all_nodes
+from edge_dendrite.export.subgraphs import all_initializers, all_nodes
+from edge_dendrite.export.tensorrt_support import QUANTIZERS, TensorRTSupport, shifted_quantizers
 
 # The oldest opset that any exporter here writes.
 OLDEST_OPSET = 13
-_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 
 
 def opsets_for(board: BoardProfile | None, asked: int | None) -> tuple[int, ...]:
@@ -72,7 +61,8 @@ def lowered_ir(content: bytes, board: BoardProfile) -> bytes:
     """
     limit = board.figures["max_ir_version"]["value"]
     model = onnx.load_model_from_string(content)
-    oldest = onnx.helper.find_min_ir_version_for(model.opset_import)
+    known = [one for one in model.opset_import if one.domain in ("", "ai.onnx")]  # it raises for others
+    oldest = onnx.helper.find_min_ir_version_for(known)
     if limit is None or model.ir_version <= limit or oldest > limit or _has_newer_parts(model, limit):
         return content
     model.ir_version = limit
@@ -88,82 +78,41 @@ def _check_versions(model: onnx.ModelProto, board: BoardProfile) -> None:
             raise ExportError(f"the file has {name} {seen}, {board.name} reads at most {limit}; export it for that")
 
 
-def _check_operators(nodes: list[onnx.NodeProto], board: BoardProfile, version: str) -> tuple[str, ...]:
-    tables = _tables()
+def _check_operators(nodes: list[onnx.NodeProto], board: BoardProfile, release: str) -> tuple[str, ...]:
+    support = TensorRTSupport.load()
     unknown: dict[str, str] = {}
     for node in nodes:
         if node.domain not in ("", "ai.onnx"):
             raise ExportError(
                 f"{_node(node)}: its domain {node.domain!r} is no part of ONNX, and {board.name} has TensorRT "
-                f"{version}; write it with standard operators, or choose a target without TensorRT"
+                f"{release}; write it with standard operators, or choose a target without TensorRT"
             )
-        answer = is_supported(node.op_type, version, tables)
+        answer = support.reads(node.op_type, release)
         if answer is False:
+            first = support.first.get(node.op_type)
+            since = f" ({first} is the first that is known to)" if first else ""
             raise ExportError(
-                f"{_node(node)}: TensorRT {version} of {board.name} does not have that operator{_since(node, tables)}; "
+                f"{_node(node)}: TensorRT {release} of {board.name} does not have that operator{since}; "
                 "replace it in the network, or choose another opset or target"
             )
         if answer is None:
-            unknown.setdefault(node.op_type, f"whether TensorRT {version} has {node.op_type} is not known here")
+            unknown.setdefault(node.op_type, f"whether TensorRT {release} has {node.op_type} is not known here")
     return tuple(unknown.values())
 
 
-def is_supported(operator: str, version: str, tables: list[Mapping[str, Any]]) -> bool | None:
-    """Whether a version of TensorRT takes an operator, by the published tables; None where none of them tells.
-
-    What one version has, later ones keep. A version between two tables may have what only the later one lists.
-    """
-    asked = version_of(version)
-    first = next((one for one in tables if operator in one["operators"]), None)
-    if first is not None and version_of(first["first"]) <= asked:
-        return True
-    earlier = [one for one in tables if version_of(one["first"]) <= asked]
-    if not earlier:
-        return None
-    covers = earlier[-1]["is_complete"] and asked[:2] <= version_of(earlier[-1]["last"])
-    is_last = earlier[-1] is tables[-1]
-    return False if covers or (first is None and not is_last) else None
-
-
-def version_of(text: str) -> tuple[int, ...]:
-    """ "8.2.1" as numbers that compare."""
-    return tuple(int(part) for part in text.split("."))
-
-
-def _tables() -> list[Mapping[str, Any]]:
-    file = importlib.resources.files("edge_profiles").joinpath("software/tensorrt-operators.json")
-    tables: list[Mapping[str, Any]] = json.loads(file.read_bytes())["tables"]
-    return tables
-
-
-def _since(node: onnx.NodeProto, tables: list[Mapping[str, Any]]) -> str:
-    first = next((one["first"] for one in tables if node.op_type in one["operators"]), None)
-    return f" ({first} is the first that is known to)" if first else ""
-
-
 def _check_quantization(model: onnx.ModelProto, nodes: list[onnx.NodeProto], board: BoardProfile) -> None:
-    quantizers = [node for node in nodes if node.op_type in _QUANTIZERS]
-    precisions = board.figures["precisions"]["value"]
-    if quantizers and precisions is not None and "int8" not in precisions:
+    first = next((node for node in nodes if node.op_type in QUANTIZERS), None)
+    precisions = board_precisions(board)
+    if first is not None and precisions is not None and "int8" not in precisions:
         raise ExportError(
-            f"{_node(quantizers[0])}: the file is quantized, and {board.name} runs {', '.join(precisions)}; "
+            f"{_node(first)}: the file is quantized, and {board.name} runs {', '.join(precisions)}; "
             "export it with --precision fp16 or fp32"
         )
-    constants = {one.name: one for one in model.graph.initializer}
-    constants |= {
-        node.output[0]: attribute.t
-        for node in nodes
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
-    for node in quantizers:
-        zero = node.input[2] if len(node.input) > 2 else ""
-        if zero and (zero not in constants or np.any(numpy_helper.to_array(constants[zero]))):
-            raise ExportError(
-                f"{_node(node)}: its zero point is not 0, which TensorRT wants; quantize it symmetrically, as "
-                "--precision int8 does"
-            )
+    for node in shifted_quantizers(model):
+        raise ExportError(
+            f"{_node(node)}: its zero point is not 0, which TensorRT wants; quantize it symmetrically, as "
+            "--precision int8 does"
+        )
 
 
 def _check_if(node: onnx.NodeProto, board: BoardProfile) -> None:
@@ -184,16 +133,8 @@ def _has_newer_parts(model: onnx.ModelProto, limit: int) -> bool:
     """Local functions came with version 8; types of fewer bits and the rest of what is newer with 9 and above."""
     newest = {8: onnx.TensorProto.BFLOAT16, 9: onnx.TensorProto.FLOAT8E5M2FNUZ, 10: onnx.TensorProto.INT4}
     last_type = newest.get(limit, max(newest.values()) if limit > 10 else onnx.TensorProto.COMPLEX128)
-    graphs = [model.graph, *(node_graph for node_graph in _inner_graphs(model.graph))]
-    types = {one.data_type for graph in graphs for one in graph.initializer}
+    types = {one.data_type for one in all_initializers(model.graph)}
     return bool(model.functions and limit < 8) or any(one > last_type for one in types)
-
-
-def _inner_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    for node in all_nodes(graph):
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield attribute.g
 
 
 def _node(node: onnx.NodeProto) -> str:

@@ -6,8 +6,9 @@ import gc
 import itertools
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from edge_dendrite.progress import Progress, silent
 
 _NUM_ROUNDS = 11
 _NUM_INPUTS = 64
+Name = TypeVar("Name")
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,18 @@ class Timing:
 def compare_latency(
     files: Mapping[str, bytes], inputs: np.ndarray, seconds_each: float, progress: Progress = silent
 ) -> Timing:
-    """Time files on `inputs` (n, ...), in rounds in which each has its turn, in a new order and with a new session.
+    """Time files on `inputs` (n, ...) for `seconds_each`, in rounds in which each has its turn, with a new session.
 
     Where the memory of a session happens to lie makes a few percent, which would else stay the same in all rounds.
     """
-    rounds: dict[str, list[float]] = {name: [] for name in files}
-    order, shuffle = list(files), random.Random(0)
+    inputs = inputs[:_NUM_INPUTS]
     began, own = time.perf_counter(), time.process_time()
-    gc.collect()
-    gc.disable()
-    try:
-        for number in range(_NUM_ROUNDS):
-            progress("timing precisions", number, _NUM_ROUNDS)
-            shuffle.shuffle(order)
-            for name in order:
-                rounds[name].append(_turn(files[name], inputs[:_NUM_INPUTS], seconds_each / _NUM_ROUNDS))
-    finally:
-        gc.enable()
-    progress("timing precisions", _NUM_ROUNDS, _NUM_ROUNDS)
+    rounds = in_turns(
+        list(files),
+        _NUM_ROUNDS,
+        lambda name: _turn(files[name], inputs, seconds_each / _NUM_ROUNDS),
+        lambda number: progress("timing precisions", number, _NUM_ROUNDS),
+    )
     share = (time.process_time() - own) / (time.perf_counter() - began)
     first = rounds[next(iter(files))]
     latencies = {
@@ -65,6 +62,29 @@ def compare_latency(
         for name, values in rounds.items()
     }
     return Timing(latencies, min(1.0, share), _NUM_ROUNDS)
+
+
+def in_turns(
+    names: Sequence[Name], num_rounds: int, turn: Callable[[Name], Measured], done: Callable[[int], None]
+) -> dict[Name, list[Measured]]:
+    """What each one's turn gives in each round: every round in a new order (of a fixed seed), no garbage collected.
+
+    done: gets the number of rounds that are done, 0 before the first.
+    """
+    rounds: dict[Name, list[Measured]] = {name: [] for name in names}
+    order, shuffle = list(names), random.Random(0)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(num_rounds):
+            done(number)
+            shuffle.shuffle(order)
+            for name in order:
+                rounds[name].append(turn(name))
+    finally:
+        gc.enable()
+    done(num_rounds)
+    return rounds
 
 
 def _turn(content: bytes, inputs: np.ndarray, seconds: float) -> float:

@@ -8,6 +8,7 @@ place of the block. Scripting the block instead loses the shapes inside of it, a
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def _export(module: nn.Module, example: Inputs, opset: int, names: Names, dynami
     buffer = io.BytesIO()
     positional, keywords = arguments(example)
     torch.onnx.export(
-        _ByPosition(module, tuple(keywords)).eval() if keywords else module,
+        _ByPosition(module, tuple(keywords)).eval() if keywords or _takes_more(module, len(positional)) else module,
         positional or tuple(keywords.values()),
         buffer,
         dynamo=False,
@@ -66,15 +67,21 @@ def _export(module: nn.Module, example: Inputs, opset: int, names: Names, dynami
     return buffer.getvalue()
 
 
+def _takes_more(module: nn.Module, count: int) -> bool:
+    """Whether the forward has arguments beside the first `count`, or any number of them."""
+    return len(inspect.signature(module.forward).parameters) > count
+
+
 class _ByPosition(nn.Module):
-    """A network that is given its keywords in order: the exporter would make inputs of its other default arguments."""
+    """A network that is given its inputs in order, keywords too: the exporter would make tensors of its other default
+    arguments, which many a forward does not take."""
 
     def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
         self.network, self.names = network, names
 
     def forward(self, *tensors: torch.Tensor) -> Any:
-        return self.network(**dict(zip(self.names, tensors, strict=True)))
+        return self.network(**dict(zip(self.names, tensors, strict=True))) if self.names else self.network(*tensors)
 
 
 def _axes(example: Inputs, names: Names) -> dict[str, dict[int, str]]:

@@ -5,11 +5,9 @@ Inputs are validation images, the same for all: they decide how much a gated net
 
 from __future__ import annotations
 
-import gc
 import itertools
 import math
 import os
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from edge_bench import board
 from edge_bench.stats import median
 from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.export.onnx import is_deciding
 from edge_dendrite.export.session import open_session
+from edge_dendrite.export.timing import in_turns
 from edge_dendrite.lock import locked
 from edge_dendrite.paired import median_interval
 from edge_dendrite.progress import Progress
@@ -135,22 +134,16 @@ def time_rounds(
     Each turn opens a new session: where its memory happens to lie makes a few percent, which would else stay the same
     in all rounds and pass for a property of the network.
     """
-    rounds: dict[Case, dict[str, list[float]]] = {case: {MEDIAN: [], MEAN: []} for case in models}
-    order, shuffle = list(models), random.Random(0)
-    gc.collect()
-    gc.disable()
-    try:
-        for number in range(protocol.num_rounds):
-            progress("measuring latency", number, protocol.num_rounds)
-            shuffle.shuffle(order)
-            for case in order:
-                samples = _time_calls(models[case], inputs, protocol)
-                rounds[case][MEDIAN].append(median(samples))
-                rounds[case][MEAN].append(sum(samples) / len(samples))
-    finally:
-        gc.enable()
-    progress("measuring latency", protocol.num_rounds, protocol.num_rounds)
-    return dict(rounds)
+    rounds = in_turns(
+        list(models),
+        protocol.num_rounds,
+        lambda case: _time_calls(models[case], inputs, protocol),
+        lambda number: progress("measuring latency", number, protocol.num_rounds),
+    )
+    return {
+        case: {MEDIAN: [median(one) for one in turns], MEAN: [sum(one) / len(one) for one in turns]}
+        for case, turns in rounds.items()
+    }
 
 
 def _time_calls(content: bytes, inputs: np.ndarray, protocol: Protocol) -> list[float]:
@@ -172,14 +165,9 @@ def _num_calls(protocol: Protocol, num_inputs: int) -> int:
     return math.ceil(protocol.num_calls / num_inputs) * num_inputs
 
 
-def is_gated(content: bytes) -> bool:
-    """Whether the input decides what an ONNX file computes."""
-    return any(node.op_type == "If" for node in onnx.load_model_from_string(content).graph.node)
-
-
 def _row(study: Study, case: Case, content: bytes, rounds: Rounds, dense_rounds: Rounds) -> dict[str, Any]:
     # The ratio is one of like with like: means lie above medians, for every network.
-    statistic = MEAN if is_gated(content) else MEDIAN
+    statistic = MEAN if is_deciding(content) else MEDIAN
     values, dense_values = rounds[statistic], dense_rounds[statistic]
     ratio = median_interval([one / other for one, other in zip(values, dense_values, strict=True)])
     return {

@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
+from edge_dendrite.export.onnx import is_deciding
 from edge_dendrite.progress import silent
 from scripts.benchmarks import latency as latency_module
 from scripts.benchmarks.job import Case
-from scripts.benchmarks.latency import OtherLoad, Protocol, is_gated, measure_missing, time_rounds
+from scripts.benchmarks.latency import OtherLoad, Protocol, measure_missing, time_rounds
 from scripts.benchmarks.rows import latency_s, read_rows
 
 QUICK = Protocol(num_rounds=7, num_calls=5, num_warmup_calls=1, max_other_load=1.0, num_inputs=5)
@@ -133,7 +134,7 @@ def gated() -> bytes:
 
 def test_a_gated_network_has_means_and_a_ratio_of_means(kept, monkeypatch, make_network):
     kept.add(Case("dendritic", 0.6, 0), gated())
-    assert is_gated(gated()) and not is_gated(make_network(3))
+    assert is_deciding(gated()) and not is_deciding(make_network(3))
     clock = Clock(monkeypatch)
     rows = {one["arm"]: one for one in measure(kept)}
     images = kept.data.prepare(kept.data.validation.inputs[:5]).numpy()

@@ -111,17 +111,13 @@ def test_an_export_is_the_same_bytes_whatever_the_process(tmp_path):
         ({"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C"}, 0o022),
         ({"PYTHONHASHSEED": "77", "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"}, 0o077),
     ]
+    running = []
     for number, (environment, umask) in enumerate(settings):
         folder = tmp_path / str(number)
         folder.mkdir()
-        subprocess.run(
-            [sys.executable, "-c", EXPORT, "b"],
-            cwd=folder,
-            env={**os.environ, **environment},
-            umask=umask,
-            check=True,
-            timeout=300,
-        )
+        options = {"cwd": folder, "env": {**os.environ, **environment}, "umask": umask}
+        running.append(subprocess.Popen([sys.executable, "-c", EXPORT, "b"], **options))
+    assert [one.wait(timeout=300) for one in running] == [0, 0]
     first, second = (tmp_path / name / "b.tar" for name in "01")
     assert first.read_bytes() == second.read_bytes()
     assert Bundle.read(tmp_path / "0" / "b").id == Bundle.read(tmp_path / "1" / "b").id

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -96,6 +97,7 @@ def test_what_is_for_one_tensor_is_refused_by_flag(file, digits, tmp_path):
     for settings, flag in (
         ({"config": ExportConfig(precision=PrecisionConfig(precision="fp16"))}, "--precision"),
         ({"config": ExportConfig(engine=EngineConfig((1, 2, 4)))}, "--engine-batch"),
+        ({"config": ExportConfig(dynamic_batch=True)}, "--dynamic-batch"),
         ({"data": digits}, "--data"),
     ):
         with pytest.raises(ConfigError, match=f"answer.onnx: {flag} is for files with one float32"):
@@ -120,3 +122,13 @@ def test_inputs_come_from_an_npz_file_without_pickles(inputs, tmp_path):
 def test_a_written_bundle_is_read_again(file, inputs, tmp_path):
     bundle = export_file(file, tmp_path / "b.tar", inputs=inputs)
     assert Bundle.read(tmp_path / "b.tar").id == bundle.id
+
+
+def test_a_batch_is_left_open_in_a_users_file_and_its_opset_is_kept(bundle13, tmp_path):
+    model = bundle13.path / "model.onnx"
+    bundle = export_file(model, tmp_path / "b", ExportConfig(dynamic_batch=True))
+    assert bundle.manifest["model"]["dynamic_batch"] is True
+    shape = onnx.load(bundle.path / "model.onnx").graph.input[0].type.tensor_type.shape
+    assert shape.dim[0].dim_param == "batch"
+    with pytest.raises(ConfigError, match="keeps opset 13"):
+        export_file(model, tmp_path / "c", ExportConfig(opset=17))

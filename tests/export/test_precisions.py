@@ -16,6 +16,7 @@ from edge_dendrite.compress.model import CompressedModel
 from edge_dendrite.config import ExportConfig, PrecisionConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ConfigError, ExportError
+from edge_dendrite.export import precisions
 from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.export.from_file import export_file
 from edge_dendrite.export.half import to_half
@@ -94,6 +95,32 @@ def test_auto_writes_what_it_recommends_among_what_the_board_has(saved_baseline,
     measured = bundle.manifest["precisions"]
     assert measured["written"] == measured["recommended"] in ("fp32", "fp16")
     assert measured["table"][2]["reason"] == "the target has no such precision"
+
+
+def test_what_the_target_does_not_take_is_not_recommended_and_said(saved_baseline, digits, tmp_path, monkeypatch):
+    """The target's answer is made up: int8 as it is made here has nothing that a board with int8 refuses."""
+    checked = precisions.check_target
+
+    def refusing(content, board):
+        if b"QuantizeLinear" in content:
+            raise ExportError("no quantizers there")
+        return checked(content, board)
+
+    monkeypatch.setattr(precisions, "check_target", refusing)
+    settings = config("auto", "jetson-orin-nano@5.1")
+    measured = export_bundle(saved_baseline, tmp_path / "b", settings, data=digits).manifest["precisions"]
+    assert measured["table"][2]["reason"] == "no quantizers there" and measured["written"] != "int8"
+    with pytest.raises(ExportError, match="no quantizers there"):
+        export_bundle(saved_baseline, tmp_path / "c", config("int8", "jetson-orin-nano@5.1"), data=digits)
+
+
+def test_int8_for_a_board_reaches_manifest_and_recipe(saved_baseline, digits, tmp_path):
+    wanted = ExportConfig(target="jetson-orin-nano@5.1", precision=PrecisionConfig(precision="int8", timing_s=0.05))
+    manifest = export_bundle(saved_baseline, tmp_path / "b", wanted, data=digits).manifest
+    assert (manifest["target"], manifest["notices"]) == ("jetson-orin-nano@5.1", [])
+    assert (manifest["model"]["precision"], manifest["model"]["opset"]) == ("int8", 17)
+    recipe = manifest["engine_recipe"]
+    assert (recipe["precision"], recipe["min_tensorrt"], recipe["unsupported"]) == ("int8", "8.4", [])
 
 
 def test_what_cannot_be_had_is_refused_before_any_work(saved_baseline, digits, tmp_path):

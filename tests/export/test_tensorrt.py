@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edge_bench import sidecar
-from edge_bench.recipe import settings_of
-from edge_dendrite.config import EngineConfig, ExportConfig
+from edge_bench.recipe import PRECISIONS, settings_of
+from edge_dendrite.boards import load_board
+from edge_dendrite.config import FILE_PRECISIONS, EngineConfig, ExportConfig
 from edge_dendrite.errors import ConfigError, ExportError
 from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.export.bundle_files import Bundle
@@ -56,7 +57,7 @@ def test_a_plain_convnet_at_opset_13_builds_everywhere(bundle13):
         (nn.LayerNorm(8), (3, 8), 13, {}, "8.0"),  # written out as simpler operators
         (Causal(), (4, 4), 17, {"Trilu": "8.5", "opset 17": "8.4"}, "8.5"),
         (nn.ReLU(), (3,), 20, {"opset 20": "10.0"}, "10.0"),
-        (nn.ReLU(), (3,), 23, {"opset 23": "11.0"}, "11.0"),
+        (nn.ReLU(), (3,), 23, {"opset 23": "10.15"}, "10.15"),
     ],
 )
 def test_operators_and_opset_say_the_oldest_release(module, shape, opset, needs, least):
@@ -105,6 +106,10 @@ def test_operators_that_no_release_reads_are_named_also_inside_of_branches():
     assert build_recipe(check_onnx(model.SerializeToString()), EngineConfig())["unsupported"] == ["Unique"]
 
 
+def test_host_and_agent_know_the_same_precisions():
+    assert PRECISIONS == FILE_PRECISIONS
+
+
 def test_settings_of_the_user_reach_the_recipe():
     config = EngineConfig(batch=(1, 4, 16), workspace_bytes=1 << 28, version_compatible=True, allow_tf32=True)
     settings = settings_of(recipe_of(nn.ReLU(), (3,), 17, config))
@@ -124,6 +129,15 @@ def test_without_a_driver_there_is_no_build_but_a_reason(tmp_path, monkeypatch):
     build, reason = find_build(tmp_path / "log")
     assert build is None
     assert "no NVIDIA driver here" in reason
+
+
+def test_no_engine_is_built_here_for_a_board_with_another_gpu(with_tensorrt, tmp_path):
+    """The stand-in of a driver has an Orin, 8.7."""
+    with_tensorrt("8.6")
+    assert find_build(tmp_path / "log", board=load_board("jetson-orin-nano@5.1"))[0] is not None
+    build, reason = find_build(tmp_path / "log", board=load_board("jetson-nano"))
+    assert build is None
+    assert reason == "an engine of this GPU (8.7) does not load on jetson-nano (5.3)"
 
 
 @pytest.mark.parametrize("release", ["8.2", "8.6", "10.3"])

@@ -105,6 +105,29 @@ def test_attention_at_13_is_that_of_pytorch(settings):
     check_parity(export_onnx(made, (5, 8), 13), made, x, 1e-5, 1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"scale": 0.3}], ids=["plain", "scale"])
+def test_attention_at_13_with_a_dynamic_batch_is_that_of_pytorch(settings):
+    torch.manual_seed(0)
+    made = Scaled(**settings).eval()
+    check_parity(export_onnx(made, (5, 8), 13, dynamic_batch=True), made, torch.randn(4, 5, 8), 1e-5, 1e-5)
+
+
+def test_causal_attention_at_13_with_a_dynamic_batch_is_refused_in_words_or_right():
+    made = Scaled(is_causal=True).eval()
+    try:
+        exported = export_onnx(made, (5, 8), 13, dynamic_batch=True)
+    except ExportError as error:
+        assert "causal attention with a dynamic batch" in str(error)
+    else:
+        check_parity(exported, made, torch.randn(4, 5, 8), 1e-5, 1e-5)
+
+
+def test_default_arguments_of_a_forward_are_no_tensors():
+    torch.manual_seed(0)
+    made = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()  # is_causal=False, among others
+    check_parity(export_onnx(made, (5, 8), 13), made, torch.randn(3, 5, 8), 1e-5, 1e-5)
+
+
 def _without_settings(made):
     plain = Scaled()
     plain.load_state_dict(made.state_dict())

@@ -6,10 +6,12 @@ modules and classes, shared modules and functional calls make no difference.
 
 from __future__ import annotations
 
+import io
 import logging
 import operator
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,8 +122,9 @@ def trace(module: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
     disabled = logging.root.manager.disable
     try:
         # Recurrent layers renew a list of their weights while they run, which torch.export warns of; nothing changes.
-        with evaluating(module), left_unchanged(module), torch.no_grad(), quiet():
-            logging.disable(logging.CRITICAL)  # what is wrong is told once, in one line
+        # What is wrong is told once, in one line; torch prints the graph so far, too.
+        with evaluating(module), left_unchanged(module), torch.no_grad(), quiet(), redirect_stderr(io.StringIO()):
+            logging.disable(logging.CRITICAL)
             return torch.export.export(module, args, kwargs, strict=False)
     except Exception as error:  # torch.export raises many kinds; the first line says what it stumbled over
         raise PruneError(f"the network cannot be traced by torch.export: {_explained(error)}") from error
