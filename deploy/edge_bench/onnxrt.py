@@ -21,6 +21,8 @@ def import_runtime() -> Any:
     if platform.machine() == "aarch64":
         # numpy 1.19's OpenBLAS dies with an illegal instruction on Jetson boards without this (numpy issue 18131).
         os.environ.setdefault("OPENBLAS_CORETYPE", "ARMV8")
+    # Releases around 1.31 else make a number for this machine in ~/.cache and send events, while we measure too.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         with _interrupts_deferred():
             import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore]

@@ -19,7 +19,7 @@ from edge_dendrite.compress.layers.gated import has_gates
 from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.config import ExportConfig
 from edge_dendrite.data.dataset import DataSet
-from edge_dendrite.errors import ExportError
+from edge_dendrite.errors import ConfigError, ExportError
 from edge_dendrite.export.bundle_files import Bundle, check_free
 from edge_dendrite.export.gates import inputs_of_every_path
 from edge_dendrite.export.in_precision import check_precision, in_precision
@@ -77,6 +77,12 @@ def export_bundle(
     ConfigError for a target that is not known and a precision that cannot be had; nothing is then left at `path`.
     """
     config = config or ExportConfig()
+    if not isinstance(model, CompressedModel):
+        raise ConfigError(
+            f"a CompressedModel is exported, not a {type(model).__name__}; of a network and its data make one by "
+            "CompressedModel.describe(network, data, name=..., source=..., role=...)"
+        )
+    check_kinds(config, data)
     check_free(path)
     board = load_board(config.target) if config.target else None
     check_precision(config, data is not None, board)
@@ -105,6 +111,14 @@ def export_bundle(
     samples = single_input(onnx_model, inputs.numpy())
     outputs = parity.outputs if onnx_model is fp32 else reference_outputs(onnx_model, samples, tolerance)
     return write_bundle(path, onnx_model, samples, outputs, manifest, config, tolerance, engine)
+
+
+def check_kinds(config: object, data: object) -> None:
+    """Raise ConfigError for arguments of another kind, as dicts and names are."""
+    if not isinstance(config, ExportConfig):
+        raise ConfigError(f"config: an ExportConfig is needed, not {config!r}; of a dict make one by its from_dict")
+    if data is not None and not isinstance(data, DataSet):
+        raise ConfigError(f"data: a DataSet is needed, not {data!r}; load_data makes one of a name")
 
 
 def _export(model: CompressedModel, config: ExportConfig, board: BoardProfile | None) -> list[OnnxModel]:

@@ -15,7 +15,14 @@ from edge_dendrite.boards import load_board
 from edge_dendrite.config import FP32, ExportConfig
 from edge_dendrite.data.dataset import DataSet, Preprocessing
 from edge_dendrite.errors import ConfigError, ExportError
-from edge_dendrite.export.bundle import evaluate_onnx, for_target, reference_outputs, single_input, write_bundle
+from edge_dendrite.export.bundle import (
+    check_kinds,
+    evaluate_onnx,
+    for_target,
+    reference_outputs,
+    single_input,
+    write_bundle,
+)
 from edge_dendrite.export.bundle_files import Bundle, check_free
 from edge_dendrite.export.dynamic_batch import with_any_batch
 from edge_dendrite.export.in_precision import check_precision, in_precision
@@ -54,6 +61,9 @@ def export_file(
     ConfigError for a precision that cannot be had.
     """
     config, file = config or ExportConfig(), Path(file)
+    check_kinds(config, data)
+    if isinstance(labels, str) or not all(isinstance(one, str) for one in labels):
+        raise ConfigError(f"labels: a list of texts is needed, not {labels!r}")
     check_free(path)
     board = load_board(config.target) if config.target else None
     check_precision(config, data is not None, board)
@@ -80,7 +90,7 @@ def export_file(
     manifest: dict[str, Any] = {
         "name": file.stem,
         "role": "onnx file",
-        "labels": list(labels or (data.labels if data else ())),
+        "labels": [str(one) for one in labels] or list(data.labels if data else ()),
         "preprocessing": known.to_dict() if known else {},
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},
         **for_target(onnx_model, board),
@@ -179,6 +189,7 @@ def _named_inputs(
 
 def _checked(file: Path, onnx_model: OnnxModel, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inputs as the file takes them. Raises ExportError for other names, shapes, types, or no sample at all."""
+    given = {name: np.asarray(array) for name, array in given.items()}  # tensors and lists too
     counts = {len(one) for one in given.values() if one.ndim}
     fits = set(given) == {one.name for one in onnx_model.inputs} and len(counts) == 1 and counts != {0}
     for one in onnx_model.inputs if fits else ():

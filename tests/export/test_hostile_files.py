@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_dendrite.config import ExportConfig, PrecisionConfig
 from edge_dendrite.errors import ConfigError, ExportError
+from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.export.from_file import export_file, read_inputs
 
 VECTOR = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
@@ -144,3 +148,37 @@ def test_a_local_function_is_part_of_the_file(written, tmp_path):
     with pytest.raises(ExportError, match="domain 'local' is no part of ONNX"):
         export_file(file, tmp_path / "b", ExportConfig(target="jetson-agx-orin"))
     assert export_file(file, tmp_path / "b").manifest["model"]["outputs"][0]["shape"] == [1, 4]
+
+
+def test_arguments_of_another_kind_are_refused_in_words(written, tmp_path):
+    file = written([PRODUCT])
+    for change in ({"config": {"opset": 13}}, {"data": "digits"}, {"labels": "abc"}, {"labels": [1]}):
+        with pytest.raises(ConfigError, match="needed, not"):
+            export_file(file, tmp_path / "b", **change)
+    with pytest.raises(ConfigError, match="a CompressedModel is exported, not a Linear"):
+        export_bundle(torch.nn.Linear(4, 4), tmp_path / "b")
+
+
+def test_inputs_may_be_tensors_and_lists_that_fit(written, tmp_path):
+    file, array = written([PRODUCT]), np.arange(8, dtype=np.float32).reshape(2, 4)
+    ids = [export_file(file, tmp_path / "a", inputs=array).id]
+    ids.append(export_file(file, tmp_path / "t", inputs=torch.from_numpy(array)).id)
+    assert ids[0] == ids[1]
+    with pytest.raises(ExportError, match="float64 .* do not fit"):
+        export_file(file, tmp_path / "l", inputs=array.tolist())
+
+
+@pytest.mark.parametrize("program", ["edge_dendrite.export.session", "edge_bench.onnxrt"])
+def test_the_runtime_keeps_no_number_of_this_machine(program, written, tmp_path):
+    """It would send it: no file of it in an empty home means that its events are off."""
+    opened = {
+        "edge_dendrite.export.session": "session.open_session(content)",
+        "edge_bench.onnxrt": "session.OnnxRuntimeBackend(content, 1)",
+    }
+    code = f"import {program} as session\ncontent = open({str(written([PRODUCT]))!r}, 'rb').read()\n{opened[program]}"
+    home = tmp_path / "home"
+    home.mkdir()
+    keep = {key: value for key, value in os.environ.items() if key not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    done = subprocess.run([sys.executable, "-c", code], env={**keep, "HOME": str(home)}, check=False, timeout=120)
+    assert done.returncode == 0
+    assert [str(one) for one in home.rglob("*") if one.is_file()] == []
