@@ -24,7 +24,7 @@ from edge_dendrite.export.dynamo import FIRST_OPSET as FIRST_OF_DYNAMO
 from edge_dendrite.export.dynamo import export_dynamo
 from edge_dendrite.export.gates import check_every_gate, with_open_gates
 from edge_dendrite.export.session import open_session, run_named
-from edge_dendrite.export.subgraphs import all_initializers
+from edge_dendrite.export.subgraphs import all_initializers, all_nodes
 from edge_dendrite.export.torchscript import Names, export_torchscript
 from edge_dendrite.train.evaluate import evaluating
 
@@ -188,7 +188,7 @@ def check_onnx(content: bytes, opset: int | None = None) -> OnnxModel:
 
 def _precision(model: onnx.ModelProto) -> str:
     """int8 where the graph quantizes, fp16 where it keeps weights in half precision, else fp32."""
-    if any("Quantize" in node.op_type or "QLinear" in node.op_type for node in model.graph.node):
+    if any("Quantize" in node.op_type or "QLinear" in node.op_type for node in all_nodes(model.graph)):
         return "int8"
     halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in all_initializers(model.graph))
     return "fp16" if halves else "fp32"

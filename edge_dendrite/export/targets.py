@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from edge_dendrite.boards import BoardProfile
 from edge_dendrite.errors import ExportError
-from edge_dendrite.export.subgraphs import all_nodes
+from edge_dendrite.export.subgraphs import all_initializers, all_nodes
 
 # The oldest opset that any exporter here writes.
 OLDEST_OPSET = 13
@@ -150,7 +150,7 @@ def _check_quantization(model: onnx.ModelProto, nodes: list[onnx.NodeProto], boa
             f"{_node(quantizers[0])}: the file is quantized, and {board.name} runs {', '.join(precisions)}; "
             "export it with --precision fp16 or fp32"
         )
-    constants = {one.name: one for one in model.graph.initializer}
+    constants = {one.name: one for one in all_initializers(model.graph)}  # those of the ways of gates too
     constants |= {
         node.output[0]: attribute.t
         for node in nodes
