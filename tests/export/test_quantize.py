@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -19,7 +20,7 @@ from edge_dendrite.compress.layers.gated import gated_block
 from edge_dendrite.config import PrecisionConfig
 from edge_dendrite.errors import ConfigError, ExportError
 from edge_dendrite.export.half import to_half
-from edge_dendrite.export.onnx import OnnxModel, export_onnx
+from edge_dendrite.export.onnx import export_onnx
 from edge_dendrite.export.quantize import Quantizer
 from edge_dendrite.export.session import open_session, run_onnx
 from edge_dendrite.export.targets import check_target
@@ -285,6 +286,6 @@ def test_values_that_are_not_finite_are_named():
 
 
 def test_opsets_without_scales_per_channel_are_refused(fp32_13, inputs):
-    old = OnnxModel(fp32_13.content, 12, 7, fp32_13.input_shape, fp32_13.output_shape, "fp32")
+    old = replace(fp32_13, opset=12)
     with pytest.raises(ExportError, match="scales per channel need 13"):
         Quantizer(old, inputs, INT8)
