@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from torch import nn
 from zoo import NETWORKS
 
+from edge_dendrite.boards import load_board
 from edge_dendrite.compress.layers.gated import gated_block
 from edge_dendrite.config import PrecisionConfig
 from edge_dendrite.errors import ConfigError, ExportError
@@ -22,6 +23,7 @@ from edge_dendrite.export.half import to_half
 from edge_dendrite.export.onnx import export_onnx
 from edge_dendrite.export.quantize import Quantizer
 from edge_dendrite.export.session import open_session, run_onnx
+from edge_dendrite.export.targets import check_target
 
 INT8 = PrecisionConfig(precision="int8")
 PAIR = ("QuantizeLinear", "DequantizeLinear")
@@ -200,6 +202,18 @@ def test_both_ways_of_a_gate_are_quantized_and_the_gate_decides_in_float(gated, 
     # The gate sees what the quantized stem makes: inputs at its edge may go the other way, no others.
     near = np.sqrt(((seen - wanted) ** 2).mean(1)) < 0.25 * wanted.std()
     assert near.mean() > 0.9
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_a_board_with_int8_takes_a_gated_network_in_it(gated, opset):
+    """The zero points of what is inside of the ways lie there too."""
+    module, x = gated
+    quantizer = Quantizer(export_onnx(module, (2, 8, 8), opset), x.numpy(), INT8)
+    outside = [name for name in quantizer.layers if not name.startswith(("/block", "node_cond", "If"))]
+    for kept in ((), tuple(outside)):  # all layers, and those of the ways alone
+        made = quantizer.quantize(kept)
+        assert made.model.precision == "int8"
+        assert check_target(made.model.content, load_board("jetson-agx-orin")) == ()
 
 
 def test_a_way_that_no_sample_takes_stays_in_float(gated):
