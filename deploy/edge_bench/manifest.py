@@ -159,7 +159,8 @@ def _model_problem(manifest: Dict[str, Any]) -> str:
             shape = tensor.get("shape") if isinstance(tensor, dict) else None  # type: Any
             plain = isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS
             plain = plain and all(type(size) is int and 0 < size < 1 << 31 for size in shape)
-            if not plain or not isinstance(tensor.get("name"), str) or tensor.get("dtype") not in DTYPES:
+            texts = plain and all(isinstance(tensor.get(key), str) for key in ("name", "dtype"))
+            if not texts or tensor["dtype"] not in DTYPES:
                 known = ", ".join(sorted(DTYPES))
                 return "model.%s: each needs a name, a dtype (%s) and a shape of positive whole numbers" % (
                     direction,
