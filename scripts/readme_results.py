@@ -208,6 +208,7 @@ def all_sections() -> dict[str, str]:
         "recipe-mnist-gru": study("recipe-mnist-gru"),
         "gate-cifar10-jpeg": study("gate-cifar10-jpeg"),
         "grow-mnist-tenth": study("grow-mnist-tenth"),
+        "grow-cifar10-jpeg": study("grow-cifar10-jpeg"),
     }
 
 
