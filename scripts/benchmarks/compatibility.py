@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import resource
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "scripts" / "results"
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+from scripts.benchmarks.apart import NoAnswer, answer_of  # noqa: E402
 from scripts.benchmarks.compat_case import CHANNEL_RATIO, OURS, THEIRS, TOLERANCE, Outcome, run_case  # noqa: E402
 
 # Processor seconds that a case may take, and wall seconds on a machine that others use too.
@@ -53,29 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_apart(name: str, engine: str) -> Outcome:
-    """A case in a forked process that is ended when it takes too long."""
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(there, name, engine))
-    process.start()
-    there.close()
-    try:
-        if here.poll(WALL_LIMIT_S):
-            return Outcome(**here.recv())
-        return Outcome(name, engine, "limit", message=f"no end after {WALL_LIMIT_S} s")
-    except EOFError:  # the process ended without an answer: by the limit, or by a crash
-        process.join()
-        if process.exitcode == -24:  # SIGXCPU
-            return Outcome(name, engine, "limit", message=f"no end after {LIMIT_S} s of processor time")
-        return Outcome(name, engine, "limit", message=f"the process ended with code {process.exitcode}")
-    finally:
-        process.kill()
-        process.join()
+    """A case in a process of its own, with limits."""
+    answer = answer_of(lambda: _limited(name, engine), WALL_LIMIT_S)
+    if not isinstance(answer, NoAnswer):
+        return Outcome(**answer)
+    words_of = {None: f"no end after {WALL_LIMIT_S} s", -24: f"no end after {LIMIT_S} s of processor time"}  # SIGXCPU
+    message = words_of.get(answer.exit_code, f"the process ended with code {answer.exit_code}")
+    return Outcome(name, engine, "limit", message=message)
 
 
-def _child(answer: Connection, name: str, engine: str) -> None:
+def _limited(name: str, engine: str) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_S, LIMIT_S + 5))
-    answer.send(run_case(name, engine).to_dict())
+    return run_case(name, engine).to_dict()
 
 
 def words(outcome: Outcome) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import sys
@@ -13,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,8 @@ from edge_dendrite.errors import ExportError
 from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.export.onnx import check_parity, export_onnx
 from edge_dendrite.models.resnet18 import ResNet18
+from scripts.benchmarks.apart import NoAnswer, answer_of
+from scripts.benchmarks.environment import source
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "scripts" / "results"
@@ -56,7 +56,7 @@ class Outcome:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 done, 2 usage."""
     parser = argparse.ArgumentParser(prog="exporting", description=__doc__)
-    parser.add_argument("names", nargs="*", help="architectures, whose rows are made anew; all by default")
+    parser.add_argument("names", nargs="*", help="architectures; all by default. Given, nothing is written")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     import zoo  # type: ignore[import-not-found]
@@ -70,41 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for opset in OPSETS:
             outcomes.append(run_apart(name, opset))
             print(f"{name} | {opset} | {words(outcomes[-1])}", flush=True)
-    results = to_dict(_with_earlier(outcomes) if options.names else outcomes, time_resnet18())
-    write_bytes(str(RESULTS / "exporting.json"), (json.dumps(results, indent=1) + "\n").encode())
-    write_bytes(str(RESULTS / "exporting.md"), markdown(results).encode())
+    if not options.names:
+        results = to_dict(outcomes, time_resnet18())
+        write_bytes(str(RESULTS / "exporting.json"), (json.dumps(results, indent=1) + "\n").encode())
+        write_bytes(str(RESULTS / "exporting.md"), markdown(results).encode())
     return 0
 
 
-def _with_earlier(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The committed rows, with these in the place of those of the same architectures."""
-    earlier = [Outcome(**one) for one in json.loads((RESULTS / "exporting.json").read_text("utf-8"))["outcomes"]]
-    made = {(one.architecture, one.opset): one for one in outcomes}
-    kept = [made.pop((one.architecture, one.opset), one) for one in earlier]
-    return [*kept, *made.values()]
-
-
 def run_apart(name: str, opset: int) -> Outcome:
-    """A case in a forked process that is ended when it takes too long."""
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(there, name, opset))
-    process.start()
-    there.close()
-    try:
-        if here.poll(_WALL_LIMIT_S):
-            return Outcome(**here.recv())
-        return Outcome(name, opset, None, message=f"no end after {_WALL_LIMIT_S} s")
-    except EOFError:  # the process ended without an answer
-        process.join()
-        return Outcome(name, opset, None, message=f"the process ended with code {process.exitcode}")
-    finally:
-        process.kill()
-        process.join()
-
-
-def _child(answer: Connection, name: str, opset: int) -> None:
-    answer.send(asdict(run_case(name, opset)))
+    """A case in a process of its own, with a limit."""
+    answer = answer_of(lambda: asdict(run_case(name, opset)), _WALL_LIMIT_S)
+    if not isinstance(answer, NoAnswer):
+        return Outcome(**answer)
+    timed_out = answer.exit_code is None
+    message = f"no end after {_WALL_LIMIT_S} s" if timed_out else f"the process ended with code {answer.exit_code}"
+    return Outcome(name, opset, None, message=message)
 
 
 def run_case(name: str, opset: int) -> Outcome:
@@ -163,6 +143,7 @@ def to_dict(outcomes: Sequence[Outcome], resnet: dict[str, Any]) -> dict[str, An
         "version": VERSION,
         "tolerance": TOLERANCE,
         "versions": {name: version(name) for name in packages},
+        "source": source(),
         "resnet18": resnet,
         "outcomes": [asdict(one) for one in outcomes],
     }
@@ -181,7 +162,8 @@ def markdown(results: dict[str, Any]) -> str:
         [
             f"Largest absolute error of ONNX Runtime against PyTorch, random weights, {NUM_SAMPLES} inputs one by "
             f'one and at once; at most {results["tolerance"]:g} (and relative) or there is no file. "batch 1": only '
-            f"with a fixed batch. {versions}. Written by `scripts/benchmarks/exporting`.",
+            f"with a fixed batch. {versions}. Written by "
+            f"`scripts/benchmarks/exporting` at {_commit(results)}.",
             "",
             ", ".join(f"{written[opset]} of {total} at opset {opset}" for opset in OPSETS)
             + f". ResNet-18 at 224 pixels takes {resnet['file_s']:.2f} s to export at opset {resnet['opset']}, and "
@@ -194,6 +176,11 @@ def markdown(results: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _commit(results: dict[str, Any]) -> str:
+    commit = results["source"]["commit"]
+    return f"commit {commit[:12]}" if commit else f"sources of sha256 {results['source']['sha256'][:12]}"
 
 
 def _at(results: dict[str, Any], opset: int) -> list[dict[str, Any]]:

@@ -76,8 +76,13 @@ def accuracy_svg(summary: Summary) -> str:
         figure = Figure(figsize=(8.0, 5.0), facecolor="white", layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
-        for arm in dict.fromkeys(arm for wave in summary.study.waves for arm in wave):
-            _draw(axes, summary, arm)
+        arms = list(dict.fromkeys(arm for wave in summary.study.waves for arm in wave))
+        seeds = {arm: sorted({row["seed"] for row in summary.trained if row["arm"] == arm}) for arm in arms}
+        differ = len({tuple(one) for one in seeds.values() if one}) > 1
+        for arm in arms:
+            # Means over other seeds do not compare point by point; the table has the paired differences.
+            of_seeds = f" (seeds {', '.join(map(str, seeds[arm]))})" if differ else ""
+            _draw(axes, summary, arm, arm + of_seeds)
         axes.set_xscale("log")
         axes.set_xticks(ticks := _ticks(summary), [count(tick) for tick in ticks])
         axes.minorticks_off()
@@ -92,7 +97,7 @@ def accuracy_svg(summary: Summary) -> str:
     return stream.getvalue()
 
 
-def _draw(axes: Any, summary: Summary, arm: str) -> None:
+def _draw(axes: Any, summary: Summary, arm: str, label: str) -> None:
     points = []
     for budget in (None, *summary.study.budgets):
         if rows := summary.of(arm, budget):
@@ -107,7 +112,15 @@ def _draw(axes: Any, summary: Summary, arm: str) -> None:
         dashes = "none"  # no way leads from one of these sizes to the next
     sizes, means, below, above = zip(*points, strict=True)
     axes.errorbar(
-        sizes, means, (below, above), color=colour, marker=marker, linestyle=dashes, capsize=3, markersize=6, label=arm
+        sizes,
+        means,
+        (below, above),
+        color=colour,
+        marker=marker,
+        linestyle=dashes,
+        capsize=3,
+        markersize=6,
+        label=label,
     )
 
 
