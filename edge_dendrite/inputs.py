@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from edge_dendrite.train.evaluate import Metric
 
 
+# Who writes is the effective user; not every system can be asked about it.
+_EFFECTIVE = os.access in os.supports_effective_ids
+
+
 def data_kind(data: str) -> str:
     """digits, mnist, cifar10, images, or the user's function."""
     kind = data.partition(":")[0]
@@ -235,7 +239,7 @@ def check_writable(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK):
+    if not os.access(out, os.W_OK, effective_ids=_EFFECTIVE):
         raise ConfigError(f"{out}: cannot be written; give another --out")
 
 
@@ -244,7 +248,7 @@ def check_new(out: Path) -> None:
     if out.exists() or out.is_symlink():
         raise ConfigError(f"{out}: exists already; give another --out or move it away")
     above = next(one for one in out.absolute().parents if one.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
+    if not above.is_dir() or not os.access(above, os.W_OK, effective_ids=_EFFECTIVE):
         raise ConfigError(f"{out}: {above} is no folder that can be written to; give another --out")
 
 

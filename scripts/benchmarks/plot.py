@@ -111,17 +111,8 @@ def _draw(axes: Any, summary: Summary, arm: str, label: str) -> None:
     if summary.study.cut != PARAMETERS:
         dashes = "none"  # no way leads from one of these sizes to the next
     sizes, means, below, above = zip(*points, strict=True)
-    axes.errorbar(
-        sizes,
-        means,
-        (below, above),
-        color=colour,
-        marker=marker,
-        linestyle=dashes,
-        capsize=3,
-        markersize=6,
-        label=label,
-    )
+    look = {"color": colour, "marker": marker, "linestyle": dashes, "capsize": 3, "markersize": 6}
+    axes.errorbar(sizes, means, (below, above), label=label, **look)
 
 
 def _ticks(summary: Summary) -> list[int]:
