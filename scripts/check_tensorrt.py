@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-USER = ROOT / "deploy" / "edge_bench" / "tensorrt_build.py"
+USER = ROOT / "deploy" / "edge_bench" / "engine" / "tensorrt_build.py"
 FAKE = ROOT / "tests" / "support" / "fake_tensorrt" / "8.6" / "tensorrt" / "__init__.py"
 
 # The class behind each name that tensorrt_build.py gives to an object of TensorRT; "" is the module itself.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_bench import power
+from edge_bench.power import meter as power
 from edge_dendrite.boards import list_boards, load_board, parse_board, parse_software, require_structured_sparsity
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
 

@@ -21,7 +21,7 @@ _MAIN = b"import sys\n\nfrom edge_bench.cli import main\n\nsys.exit(main())\n"
 def agent_bytes() -> bytes:
     """The content of edge-bench.pyz: stored, not deflated (zlib versions differ), sorted, with one fixed date."""
     folder = Path(edge_bench.__file__).parent
-    entries = {f"edge_bench/{path.name}": path.read_bytes() for path in folder.glob("*.py")}
+    entries = {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in folder.rglob("*.py")}
     entries["__main__.py"] = _MAIN
     stream = io.BytesIO()
     stream.write(_SHEBANG)

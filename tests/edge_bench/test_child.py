@@ -39,7 +39,7 @@ def wait_until_gone(number):
 
 
 def test_a_function_is_called_in_a_child_and_answers():
-    answer, reason = child.ask(child.python_call("edge_bench.onnx_nodes:node_at", "", ""), "x", LIMIT_S)
+    answer, reason = child.ask(child.python_call("edge_bench.engine.onnx_nodes:node_at", "", ""), "x", LIMIT_S)
     assert answer is None and "memoryview" in reason  # it ran, with texts
     answer, reason = child.ask(python("print('noise'); print('{\"a\": 1}')"), "x", LIMIT_S)
     assert (answer, reason) == ({"a": 1}, "")
@@ -48,10 +48,15 @@ def test_a_function_is_called_in_a_child_and_answers():
 def test_functions_are_found_inside_of_the_one_file_too(tmp_path):
     folder = os.path.dirname(os.path.abspath(child.__file__))
     with zipfile.ZipFile(str(tmp_path / "agent.pyz"), "w") as archive:
-        for name in os.listdir(folder):
-            if name.endswith(".py"):
-                archive.write(os.path.join(folder, name), "edge_bench/" + name)
-    program = "from edge_bench import child, cuda; print(child.__file__); print(cuda.probe_driver()['reason'])"
+        for place, _folders, names in os.walk(folder):
+            for name in names:
+                if name.endswith(".py"):
+                    path = os.path.join(place, name)
+                    archive.write(path, os.path.join("edge_bench", os.path.relpath(path, folder)))
+    program = (
+        "from edge_bench import child; from edge_bench.cuda import driver; "
+        "print(child.__file__); print(driver.probe_driver()['reason'])"
+    )
     environment = dict(os.environ, PYTHONPATH=str(tmp_path / "agent.pyz"), LD_LIBRARY_PATH=str(tmp_path))
     (tmp_path / "libcuda.so.1").write_bytes(b"no library")
     lines = subprocess.check_output(python(program), env=environment, cwd=str(tmp_path)).decode().splitlines()

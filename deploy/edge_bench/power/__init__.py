@@ -1,0 +1,1 @@
+"""Power sensors and energy over a window."""
