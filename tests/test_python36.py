@@ -47,7 +47,7 @@ CHECK = """
 import sys
 from edge_bench.bundle import open_bundle
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
-from edge_bench.measure.run import compare_outputs, read_numbers
+from edge_bench.measure.check import compare_outputs, read_numbers
 
 for path in sys.argv[1:]:
     bundle = open_bundle(path)

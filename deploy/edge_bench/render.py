@@ -33,7 +33,9 @@ def render_measurement(record: Dict[str, Any]) -> str:
     backend = record.get("backend")
     if backend:
         ran = "%s %s, %s" % (backend["name"], backend["version"], ", ".join(backend["providers"]))
-        rows.append(("runtime", "%s, %d thread(s)" % (ran, backend["num_threads"])))
+        threads = ", %d thread(s)" % backend["num_threads"] if backend.get("num_threads") is not None else ""
+        rows.append(("runtime", ran + threads))
+        rows.extend(("", note) for note in backend.get("notes") or [])
     if "check" in record:
         rows.append(("outputs", _check_line(record["check"])))
     if "latency" in record:
@@ -83,6 +85,14 @@ def _latency_rows(latency: Dict[str, Any]) -> List[Any]:
         ("min / max", "%s / %s" % (format_seconds(summary["min_s"]), format_seconds(summary["max_s"]))),
         ("samples", "%d" % summary["num_samples"]),
     ]
+    device = latency.get("device_summary")
+    if device:
+        times = "%s  (MAD %s)" % (format_seconds(device["median_s"]), format_seconds(device["mad_s"]))
+        rows.append(("on device", times))
+    if latency.get("miss_ratio") is not None:
+        rows.append(("deadline", "%d missed, %.3g %%" % (latency["num_missed"], 100 * latency["miss_ratio"])))
+    if latency.get("num_skipped"):
+        rows.append(("skipped", "%d releases, which came while an inference ran" % latency["num_skipped"]))
     if latency.get("other_load") is not None:
         rows.append(("other load", "%.0f %% of all processor time" % (100 * latency["other_load"])))
     return rows

@@ -9,11 +9,15 @@ invalid              reasons why the numbers must not be compared; empty for a v
 started_at           UTC, ISO 8601
 bundle               id, name, role, model, num_labels, stats and accuracy, copied from the bundle's manifest
 agent, backend       versions; the providers that the session reports, not the ones asked for
+run_id               of this run; the journal of a killed one names it too (measure/journal.py)
+source               kind ("bundle", "onnx", "engine", "command") and the words of a command
 settings             what the user asked for
 check                outputs against the bundle's reference: max_abs_error, atol, rtol, passed, num_cases
 load_s, first_inference_s
-latency              samples_s, duration_s, other_load, summary (num_samples, median_s, mean_s, min_s, max_s, mad_s,
-                     p90_s, p99_s, p99_9_s)
+latency              samples_s, duration_s, other_load, overhead_share (of the phase: not spent in inference), summary
+                     (num_samples, median_s, mean_s, min_s, max_s, mad_s, p90_s, p99_s, p99_9_s);
+                     device_samples_s, device_summary: on the GPU's own clock; response_samples_s, num_skipped: from
+                     release to end, with a period; num_missed, miss_ratio: against settings.deadline_s
 memory               named figures in bytes: process_peak_rss_bytes, process_rss_before_load_bytes
 energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference), num_inferences, ...
 state_before/after   the board's state: power mode, clocks, governors, temperatures, throttling
@@ -21,12 +25,14 @@ warnings             code, message, fix
 unavailable          what, reason, fix
 """
 
+import array
 import os
 import sys
 from typing import Any, Callable, Dict, List
 
 from edge_bench.atomic import parse_json
 from edge_bench.errors import MeasurementError
+from edge_bench.stats import summarise
 
 SCHEMA = "edge-dendrite.measurement"
 VERSION = 1
@@ -34,6 +40,9 @@ STATUSES = ("complete", "partial", "failed")
 MAX_BYTES = 256 << 20
 # So many samples fit into a file of MAX_BYTES.
 MAX_SAMPLES = 5000000
+# Beside a measurement whose run was killed: its samples (measure/journal.py).
+JOURNAL_SUFFIX = ".samples"
+_RUN_ID_BYTES = 32
 
 _REQUIRED_KEYS = {
     "status": str,
@@ -57,7 +66,29 @@ def read_measurement(path: str) -> Dict[str, Any]:
             data = stream.read(MAX_BYTES)
     except OSError as error:
         raise MeasurementError("measurement %s: cannot be read: %s" % (path, error)) from error
-    return parse_measurement(data, path)
+    measurement = parse_measurement(data, path)
+    if measurement["status"] == "partial" and "latency" not in measurement:
+        samples = _read_journal(path, measurement.get("run_id"))
+        if samples:
+            measurement["latency"] = {"samples_s": samples, "summary": summarise(samples)}
+    return measurement
+
+
+def _read_journal(path: str, run_id: Any) -> List[float]:
+    """The samples that a killed run left beside its measurement; none where there is no journal, or another run's."""
+    try:
+        with open(os.path.realpath(path) + JOURNAL_SUFFIX, "rb") as stream:
+            owner = stream.read(_RUN_ID_BYTES)
+            data = stream.read(8 * MAX_SAMPLES)
+    except OSError:
+        return []
+    if not isinstance(run_id, str) or owner != run_id.encode("utf-8", "replace"):
+        return []
+    samples = array.array("d")
+    samples.frombytes(data[: len(data) // 8 * 8])  # the last one may have been cut off
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples.tolist() if all(map(_is_duration, samples)) else []
 
 
 def parse_measurement(data: bytes, origin: str) -> Dict[str, Any]:
@@ -168,7 +199,13 @@ _SUMMARY = dict(
 # What the parts hold that their readers rely on; a part may be absent.
 _PARTS = {
     "board": {"model": _or_none(_is_text), "cpu": _or_none(_is_text)},
-    "backend": {"name": _is_text, "version": _is_text, "providers": _list_of(_is_text), "num_threads": _is_count},
+    "backend": {
+        "name": _is_text,
+        "version": _is_text,
+        "providers": _list_of(_is_text),
+        "num_threads": _or_none(_is_count),
+        "notes": _or_none(_list_of(_is_text)),
+    },
     "check": {
         "passed": lambda value: isinstance(value, bool),
         "max_abs_error": _or_none(_is_number),
@@ -176,7 +213,16 @@ _PARTS = {
         "rtol": _is_number,
         "num_cases": _is_count,
     },
-    "latency": {"other_load": _or_none(_is_number)},
+    "latency": {
+        "other_load": _or_none(_is_number),
+        "overhead_share": _or_none(_is_number),
+        "miss_ratio": _or_none(_is_number),
+        "num_missed": _or_none(_is_count),
+        "num_skipped": _or_none(_is_count),
+        "response_samples_s": _or_none(_list_of(_is_duration)),
+        "device_samples_s": _or_none(_list_of(_is_duration)),
+        "device_summary": _or_none(lambda value: not _part_problem("", value, _SUMMARY)),
+    },
     "memory": {"process_peak_rss_bytes": _or_none(_is_number)},
     "energy": {
         "source": _is_text,

@@ -343,8 +343,10 @@ def measurement():
     return {
         "schema": "edge-dendrite.measurement",
         "version": 1,
+        "run_id": "0" * 32,
         "status": "complete",
         "invalid": [],
+        "source": {"kind": "bundle", "words": []},
         "started_at": "2026-01-02T03:04:05Z",
         "bundle": {
             "id": "0" * 64,
@@ -361,6 +363,7 @@ def measurement():
             "version": "1.10.0",
             "providers": ["CPUExecutionProvider"],
             "num_threads": 1,
+            "notes": ["TensorRT: no NVIDIA driver here"],
         },
         "board": {"model": "NVIDIA Jetson Nano", "cpu": "ARMv8", "num_cpus": 4, "l4t": None},
         "settings": {"num_runs": None},
@@ -373,6 +376,13 @@ def measurement():
             "duration_s": 6e-3,
             "summary": summary,
             "other_load": 0.05,
+            "overhead_share": 0.004,
+            "num_missed": 1,
+            "miss_ratio": 0.25,
+            "num_skipped": 1,
+            "response_samples_s": [1e-3, 2e-3, 4e-3],
+            "device_samples_s": [1e-3, 2e-3, 2e-3],
+            "device_summary": dict(summary),
         },
         "memory": {"process_peak_rss_bytes": 60 << 20, "process_rss_before_load_bytes": None},
         "energy": {

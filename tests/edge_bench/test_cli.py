@@ -94,8 +94,8 @@ def test_a_loaded_machine_makes_the_run_invalid(maker, agent):
 
 def test_strict_exits_with_3_on_warnings(maker, in_process, tmp_path, monkeypatch):
     busy = iter([0.0, 1e9] * 2)
-    monkeypatch.setattr("edge_bench.measure.run.busy_seconds", lambda: next(busy))
-    monkeypatch.setattr("edge_bench.power.meter.find_meter", lambda: (None, []))
+    monkeypatch.setattr("edge_bench.measure.latency.busy_seconds", lambda: next(busy))
+    monkeypatch.setattr("edge_bench.power.meter.find_meter", lambda _root: (None, []))
     output = str(tmp_path / "m.json")
     huge = SHORT[:-1] + ["1e30"]
     assert in_process("run", maker.folder(), "--output", output, "--strict", *huge)[0] == 3
@@ -535,7 +535,7 @@ def test_an_output_inside_the_bundle_is_refused_before_it_is_spoilt(maker, agent
     folder = maker.folder()
     done = agent.run("run", folder, "--output", os.path.join(folder, "m.json"), *SHORT)
     assert done.code == 1
-    assert "lies in the bundle" in assert_one_line(done.err)
+    assert "lies in what is measured" in assert_one_line(done.err)
     tar = maker.tar()
     with open(tar, "rb") as stream:
         before = stream.read()

@@ -4,6 +4,15 @@ import argparse
 
 from edge_bench import schema
 
+BACKENDS = ("auto", "onnxruntime", "tensorrt", "trtexec")
+BUFFERS = ("ctypes", "pycuda", "cuda-python")
+POWER_SOURCES = ("auto", "none", "ina3221", "tegrastats", "hwmon", "power-supply", "vcgencmd", "rapl", "jtop")
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """`--root`: for containers that have the board's /proc and /sys somewhere else."""
+    parser.add_argument("--root", default="/", metavar="DIR", help="where the board's /proc and /sys are mounted")
+
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """`--json`: for machines."""

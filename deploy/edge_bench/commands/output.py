@@ -8,10 +8,9 @@ from typing import Any, Callable, Dict
 
 from edge_bench import render
 from edge_bench.errors import EdgeBenchError
+from edge_bench.measure.settings import Progress
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_WARNINGS, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
-
-Progress = Callable[[str, float], None]
 
 
 def print_result(result: Dict[str, Any], to_text: Callable[[Dict[str, Any]], str], as_json: bool) -> None:

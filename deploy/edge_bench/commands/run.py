@@ -1,68 +1,88 @@
-"""`edge-bench run`: measure a bundle, a model or a command on this board."""
+"""`edge-bench run`: measure a bundle, a model, an engine or a command on this board."""
 
 import argparse
 import os
 from typing import Any, Dict
 
 from edge_bench import atomic, render
-from edge_bench.bundle import open_bundle
 from edge_bench.commands import arguments, output
 from edge_bench.errors import EdgeBenchError
-from edge_bench.measure.run import Run, Settings
+from edge_bench.measure.journal import journal_path
+from edge_bench.measure.run import Run
+from edge_bench.measure.settings import Settings
+from edge_bench.measure.source import Source, open_command, open_source
 
 
 def add(commands: Any, formatter: Any) -> None:
     """Its arguments."""
-    run = commands.add_parser("run", help="verify and measure a bundle", formatter_class=formatter)
-    defaults = Settings()
-    run.add_argument("bundle", metavar="BUNDLE", help="folder or .tar that `edge-dendrite export` wrote")
+    run = commands.add_parser(
+        "run", help="verify and measure a bundle, a model or a command", formatter_class=formatter
+    )
+    run.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        help="bundle (folder or .tar that `edge-dendrite export` wrote), model.onnx or model.engine",
+    )
+    run.add_argument("--cmd", metavar="COMMAND", help="measure a program instead: each run of it is an inference")
     run.add_argument("--output", default="measurement.json", metavar="FILE", help="where the measurement is written")
-    run.add_argument(
-        "--runs", type=arguments.num_runs, metavar="N", help="exactly N timed runs, instead of by duration"
+    _add_phases(run)
+    _add_backend(run)
+    run.add_argument("--strict", action="store_true", help="exit with 3 when there are warnings")
+    arguments.add_root(run)
+    arguments.add_json(run)
+    run.set_defaults(handler=_run, fail=run.error)
+
+
+def _add_phases(run: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    positive = arguments.positive
+    add = run.add_argument_group("phases").add_argument
+    add("--runs", type=arguments.num_runs, metavar="N", help="exactly N timed runs, instead of by duration")
+    add("--duration", type=positive, default=defaults.duration_s, metavar="S", help="latency phase, seconds")
+    add("--warmup", type=positive, default=defaults.warmup_s, metavar="S", help="warm-up, seconds")
+    add("--deadline-ms", type=positive, metavar="MS", help="count the inferences that take longer")
+    add("--period-ms", type=positive, metavar="MS", help="release an inference every so often, as a camera does")
+    add("--idle-s", type=positive, default=defaults.idle_s, metavar="S", help="idle power, seconds")
+    add("--energy-s", type=positive, default=defaults.energy_s, metavar="S", help="energy phase, seconds")
+    add(
+        "--power",
+        choices=arguments.POWER_SOURCES,
+        default=defaults.power,
+        help="sensor of the energy phase; 'none' leaves the phase out",
     )
-    run.add_argument(
-        "--duration", type=arguments.positive, default=defaults.duration_s, metavar="S", help="latency phase, seconds"
+    add("--power-cmd", metavar="COMMAND", help="a program that prints the power in watts, a number a line")
+    add(
+        "--power-interval-ms",
+        type=positive,
+        default=1e3 * defaults.power_interval_s,
+        metavar="MS",
+        help="time between two readings of the sensor",
     )
-    run.add_argument(
-        "--warmup", type=arguments.positive, default=defaults.warmup_s, metavar="S", help="warm-up, seconds"
-    )
-    run.add_argument(
-        "--threads", type=arguments.positive_int, default=defaults.num_threads, metavar="N", help="intra-op threads"
-    )
-    run.add_argument("--provider", metavar="NAME", help="onnxruntime provider, else the one that the runtime prefers")
-    run.add_argument(
-        "--idle-s", type=arguments.positive, default=defaults.idle_s, metavar="S", help="idle power, seconds"
-    )
-    run.add_argument(
-        "--energy-s", type=arguments.positive, default=defaults.energy_s, metavar="S", help="energy phase, seconds"
-    )
-    run.add_argument(
+    add(
         "--max-other-load",
-        type=arguments.positive,
+        type=positive,
         default=defaults.max_other_load,
         metavar="SHARE",
         help="share of all processor time that other programs may use before the run is invalid",
     )
-    run.add_argument("--strict", action="store_true", help="exit with 3 when there are warnings")
-    arguments.add_json(run)
-    run.set_defaults(handler=_run)
+
+
+def _add_backend(run: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    add = run.add_argument_group("runtime").add_argument
+    add("--backend", choices=arguments.BACKENDS, default=defaults.backend, help="what runs the network")
+    add("--threads", type=arguments.positive_int, default=defaults.num_threads, metavar="N", help="intra-op threads")
+    add("--provider", metavar="NAME", help="onnxruntime provider, else the one that the runtime prefers")
+    add("--batch", type=arguments.positive_int, metavar="N", help="inferences at once, where the file can")
+    add("--buffers", choices=arguments.BUFFERS, default=defaults.buffers, help="what moves data to a GPU")
 
 
 def _run(given: argparse.Namespace) -> int:
-    settings = Settings(
-        num_runs=given.runs,
-        duration_s=given.duration,
-        warmup_s=given.warmup,
-        num_threads=given.threads,
-        provider=given.provider,
-        idle_s=given.idle_s,
-        energy_s=given.energy_s,
-        max_other_load=given.max_other_load,
-    )
-    bundle = open_bundle(given.bundle)
-    target, source = os.path.realpath(given.output), os.path.realpath(given.bundle)
-    if target == source or target.startswith(source + os.sep):
-        raise EdgeBenchError("--output %s lies in the bundle, which may hold nothing else" % given.output)
+    if (given.source is None) == (given.cmd is None):
+        given.fail("say either SOURCE or --cmd COMMAND")
+    source = open_source(given.source) if given.cmd is None else open_command(given.cmd)
+    _check_output(given.output, source)
 
     def save(record: Dict[str, Any]) -> None:
         try:
@@ -73,7 +93,7 @@ def _run(given: argparse.Namespace) -> int:
                 % (given.output, error.strerror or error)
             ) from error
 
-    run = Run(bundle, settings, save, output.progress_writer())
+    run = Run(source, _settings(given), save, output.progress_writer(), journal_path(given.output))
     try:
         record = run.measure()
     except KeyboardInterrupt:
@@ -86,3 +106,36 @@ def _run(given: argparse.Namespace) -> int:
     if record["invalid"]:
         return output.EXIT_INVALID
     return output.EXIT_WARNINGS if given.strict and record["warnings"] else output.EXIT_DONE
+
+
+def _check_output(path: str, source: Source) -> None:
+    target, place = os.path.realpath(path), os.path.realpath(source.path)
+    if source.words or not (target == place or target.startswith(place + os.sep)):
+        return
+    raise EdgeBenchError("--output %s lies in what is measured, which it would damage" % path)
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    return Settings(
+        num_runs=given.runs,
+        duration_s=given.duration,
+        warmup_s=given.warmup,
+        num_threads=given.threads,
+        backend=given.backend,
+        provider=given.provider,
+        batch=given.batch,
+        buffers=given.buffers,
+        deadline_s=_seconds(given.deadline_ms),
+        period_s=_seconds(given.period_ms),
+        idle_s=given.idle_s,
+        energy_s=given.energy_s,
+        power=given.power if given.power_cmd is None else "command",
+        power_command=given.power_cmd,
+        power_interval_s=given.power_interval_ms / 1e3,
+        max_other_load=given.max_other_load,
+        root=given.root,
+    )
+
+
+def _seconds(milliseconds: Any) -> Any:
+    return None if milliseconds is None else milliseconds / 1e3

@@ -87,27 +87,41 @@ def _is_tensor(value: Any) -> bool:
 
 
 def open_engine(folder: str) -> Tuple[Dict[str, Any], str]:
-    """(sidecar, path of the engine) of a folder, after both were checked against each other.
+    """(sidecar, path of the engine) of a folder with `model.engine`, after both were checked against each other.
 
     Raises BundleError when one is missing or the engine's bytes are not those that the sidecar names.
     """
-    engine, place = os.path.join(folder, ENGINE), os.path.join(folder, SIDECAR)
+    engine = os.path.join(folder, ENGINE)
+    return open_engine_file(engine), engine
+
+
+def open_engine_file(path: str) -> Dict[str, Any]:
+    """The sidecar of the engine at `path`, `NAME.engine.json` beside `NAME.engine`, checked as a pair.
+
+    Raises BundleError as open_engine does.
+    """
+    place = path + ".json"
     try:
         with open(place, "rb") as stream:
             sidecar = parse_sidecar(stream.read(_MAX_BYTES + 1), place)
-        with open(engine, "rb") as stream:
-            digest, num_bytes = hashlib.sha256(), 0
-            while True:
-                data = stream.read(_CHUNK)
-                if not data:
-                    break
-                digest.update(data)
-                num_bytes += len(data)
+        num_bytes, digest = hash_file(path)
     except OSError as error:
-        raise BundleError("%s: %s" % (error.filename or folder, error.strerror or error)) from error
-    if num_bytes != sidecar["num_bytes"] or digest.hexdigest() != sidecar["sha256"]:
-        raise BundleError("%s: not the engine that %s describes; build it again" % (engine, SIDECAR))
-    return sidecar, engine
+        raise BundleError("%s: %s" % (error.filename or path, error.strerror or error)) from error
+    if num_bytes != sidecar["num_bytes"] or digest != sidecar["sha256"]:
+        raise BundleError("%s: not the engine that %s describes; build it again" % (path, os.path.basename(place)))
+    return sidecar
+
+
+def hash_file(path: str) -> Tuple[int, str]:
+    """(size in bytes, sha256) of a file that may be larger than the memory that is free. Raises OSError."""
+    digest, num_bytes = hashlib.sha256(), 0
+    with open(path, "rb") as stream:
+        while True:
+            data = stream.read(_CHUNK)
+            if not data:
+                return num_bytes, digest.hexdigest()
+            digest.update(data)
+            num_bytes += len(data)
 
 
 def why_not_here(sidecar: Dict[str, Any], device: Optional[Dict[str, Any]], tensorrt_version: Optional[str]) -> str:

@@ -1,85 +1,65 @@
-"""One measurement: verify the outputs, warm up, latency phase, energy phase, with the board's state around them."""
+"""One measurement: check the outputs, warm up, latency phase, energy phase, with the board's state around them."""
 
-import array
 import datetime
-import gc
-import math
-import os
+import secrets
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from edge_bench import __version__, schema, stats
-from edge_bench.backends.onnxrt import OnnxRuntimeBackend
+from edge_bench.backends import choose
+from edge_bench.backends.base import Backend
 from edge_bench.board.describe import describe_board
-from edge_bench.board.load import busy_seconds
 from edge_bench.board.memory import process_memory
 from edge_bench.board.state import missing_state, read_state, state_changes
-from edge_bench.bundle import Bundle
 from edge_bench.errors import EdgeBenchError
-from edge_bench.manifest import DTYPES
+from edge_bench.measure import latency
+from edge_bench.measure.check import check_outputs
+from edge_bench.measure.journal import Journal
+from edge_bench.measure.settings import Progress, Settings
+from edge_bench.measure.source import COMMAND, Source, random_inputs
 from edge_bench.power import meter as power
-
-MIN_LATENCY_SAMPLES = 10
-# Without --runs a slow model may take this long to collect the samples that its 99th percentile needs.
-MAX_LATENCY_PHASE_S = 60.0
-MIN_WARMUP_RUNS = 10
-
-Progress = Callable[[str, float], None]
-
-
-class Settings:
-    """What the user asked for. Times in seconds; `num_runs` None means: by duration."""
-
-    def __init__(
-        self,
-        num_runs: Optional[int] = None,
-        duration_s: float = 3.0,
-        warmup_s: float = 0.5,
-        num_threads: int = 1,
-        provider: Optional[str] = None,
-        idle_s: float = 3.0,
-        energy_s: float = 10.0,
-        max_other_load: float = 0.5,
-    ):
-        self.num_runs = num_runs
-        self.duration_s = duration_s
-        self.warmup_s = warmup_s
-        self.num_threads = num_threads
-        self.provider = provider
-        self.idle_s = idle_s
-        self.energy_s = energy_s
-        self.max_other_load = max_other_load
 
 
 class Run:
     """A measurement in the making. `record` is what a reader of the file sees; it is saved after every phase.
 
-    An interrupt (KeyboardInterrupt) saves what was measured so far with status "partial" and goes on upwards.
+    An interrupt (KeyboardInterrupt) saves what was measured so far with status "partial" and goes on upwards; what a
+    killed run leaves is in its journal.
     """
 
-    def __init__(self, bundle: Bundle, settings: Settings, save: Callable[[Dict[str, Any]], None], progress: Progress):
-        self._bundle = bundle
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        save: Callable[[Dict[str, Any]], None],
+        progress: Progress,
+        journal_path: Optional[str] = None,
+    ):
+        self._source = source
         self._settings = settings
         self._save = save
         self._progress = progress
-        self._samples: List[float] = []
-        self._meter, no_energy = power.find_meter()
-        before = read_state()
-        self.record = {
+        self._phase: Optional[latency.LatencyPhase] = None
+        self._meter, no_energy = power.find_meter(settings.root)
+        before = read_state(settings.root)
+        self.record: Dict[str, Any] = {
             "schema": schema.SCHEMA,
             "version": schema.VERSION,
+            "run_id": secrets.token_hex(16),
             "status": "partial",
             "invalid": [],
             "started_at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "bundle": schema.bundle_summary(bundle.id, bundle.manifest),
+            "source": {"kind": source.kind, "words": source.words},
+            "bundle": source.summary,
             "agent": {"version": __version__, "python": sys.version.split()[0]},
-            "board": describe_board(),
-            "settings": dict(vars(settings)),
+            "board": describe_board(settings.root),
+            "settings": settings.to_dict(),
             "state_before": before,
             "warnings": [],
             "unavailable": schema.merge_unavailable([no_energy, missing_state(before)]),
-        }  # type: Dict[str, Any]
+        }
+        self._journal = Journal(journal_path, self.record["run_id"])
 
     def measure(self) -> Dict[str, Any]:
         """Run all phases and return the record.
@@ -92,153 +72,117 @@ class Run:
         try:
             self._measure()
         except KeyboardInterrupt:
-            if self._samples and "latency" not in self.record:
-                self.record["latency"] = {
-                    "samples_s": self._samples,
-                    "summary": stats.summarise(self._samples),
-                }
-            self._save(self.record)
+            self._keep_samples()
             raise
         except EdgeBenchError as error:
             self.record["status"] = "failed"
             self.record["invalid"].append(str(error))
-            self._save(self.record)
+            self._keep_samples()
             raise
         self._save(self.record)
         return self.record
 
+    def _keep_samples(self) -> None:
+        if self._phase is not None and self._phase.samples.latency_s and "latency" not in self.record:
+            self.record["latency"] = latency.latency_record(self._phase.samples, self._settings, None)
+        self._save(self.record)
+        self._journal.remove()
+
     def _measure(self) -> None:
         backend = self._load()
-        if not self._check_outputs(backend):
-            self.record["status"] = "failed"
-            return
-        self._warm_up(backend)
-        self._latency_phase(backend)
-        self._save(self.record)
-        if self._meter is not None:
-            self._energy_phase(backend)
-        self._finish()
+        try:
+            if not self._check_outputs(backend):
+                self.record["status"] = "failed"
+                return
+            is_command = self._source.kind == COMMAND
+            min_warmup = 1 if is_command else latency.MIN_WARMUP_RUNS
+            self.record["num_warmup_runs"] = latency.warm_up(backend, self._settings, min_warmup)
+            self._measure_latency(backend, 1 if is_command else latency.MIN_SAMPLES)
+            if self._meter is not None:
+                self._energy_phase(backend)
+            self._finish()
+        finally:
+            backend.close()
 
-    def _load(self) -> OnnxRuntimeBackend:
+    def _load(self) -> Backend:
         self._progress("load", 0.0)
-        rss_before = process_memory().get("VmRSS")
-        model = self._bundle.read(self._bundle.manifest["model"]["path"])
+        rss_before = process_memory(self._settings.root).get("VmRSS")
         began = time.perf_counter()
-        backend = OnnxRuntimeBackend(model, self._settings.num_threads, self._settings.provider)
-        backend.bind(self._bundle.manifest["model"]["inputs"], self._bundle.manifest["model"]["outputs"])
+        opened = choose.open_backend(self._source, self._settings)
         self.record["load_s"] = time.perf_counter() - began
+        backend = opened.backend
         self.record["backend"] = {
             "name": backend.name,
             "version": backend.version,
             "providers": backend.providers,
-            "num_threads": self._settings.num_threads,
+            "num_threads": backend.num_threads,
+            "notes": opened.notes,
         }
         self.record["memory"] = {"process_rss_before_load_bytes": rss_before}
         self._progress("load", 1.0)
         return backend
 
-    def _check_outputs(self, backend: OnnxRuntimeBackend) -> bool:
-        """Compare with the bundle's reference before anything is timed: a fast wrong model is no result."""
-        manifest, reference = self._bundle.manifest, self._bundle.manifest["reference"]
-        largest, passed = 0.0, True
-        # Backwards, so that the first case is the one that stays set and is timed.
-        for number, case in reversed(list(enumerate(reference["cases"]))):
-            backend.set_inputs([self._bundle.read(name) for name in case["inputs"]])
-            began = time.perf_counter()
-            backend.infer()
-            self.record.setdefault("first_inference_s", time.perf_counter() - began)
-            for output, name, tensor in zip(backend.read_outputs(), case["outputs"], manifest["model"]["outputs"]):
-                expected = read_numbers(self._bundle.read(name), tensor["dtype"])
-                error, close = compare_outputs(output, expected, reference["atol"], reference["rtol"])
-                largest, passed = max(largest, error), passed and close
-            self._progress("check", 1.0 - float(number) / len(reference["cases"]))
-        self.record["check"] = {
-            "passed": passed,
-            "max_abs_error": largest if math.isfinite(largest) else None,
-            "atol": reference["atol"],
-            "rtol": reference["rtol"],
-            "num_cases": len(reference["cases"]),
-        }
-        return passed
-
-    def _warm_up(self, backend: OnnxRuntimeBackend) -> None:
+    def _check_outputs(self, backend: Backend) -> bool:
+        if self._source.cases:
+            batch = self._settings.batch or 1
+            checked = check_outputs(backend, self._source, batch, lambda share: self._progress("check", share))
+            self.record["check"], self.record["first_inference_s"] = checked
+            return bool(checked.record["passed"])
+        if self._source.kind != COMMAND:
+            backend.set_inputs(random_inputs(backend.inputs, self._settings.batch))
+            self._warn(
+                "outputs-not-checked",
+                "nothing says what the outputs of a bare model or engine should be: it was timed on made-up inputs",
+                "measure a bundle: edge-dendrite export FILE.onnx",
+            )
         began = time.perf_counter()
-        num_runs = 0
-        while num_runs < MIN_WARMUP_RUNS or time.perf_counter() - began < self._settings.warmup_s:
-            backend.infer()
-            num_runs += 1
-        self.record["num_warmup_runs"] = num_runs
+        backend.infer()
+        self.record["first_inference_s"] = time.perf_counter() - began
+        return True
 
-    def _latency_phase(self, backend: OnnxRuntimeBackend) -> None:
-        busy_before, own_before, began = busy_seconds(), time.process_time(), time.perf_counter()
-        gc.collect()
-        gc.disable()
-        try:
-            while not self._enough(time.perf_counter() - began):
-                # In slices, so that drawing the progress stays outside of what is timed.
-                backend.time_slice(self._samples, self._slice_runs(), 0.25)
-                self._progress("latency", self._share_done(time.perf_counter() - began))
-        finally:
-            gc.enable()
-        duration_s = time.perf_counter() - began
-        own_s, busy_after = time.process_time() - own_before, busy_seconds()
-        latency = {
-            "samples_s": self._samples,
-            "duration_s": duration_s,
-            "summary": stats.summarise(self._samples),
-        }
-        if busy_before is not None and busy_after is not None:
-            num_cpus = os.cpu_count() or 1
-            latency["other_load"] = max(0.0, busy_after - busy_before - own_s) / (duration_s * num_cpus)
-        self.record["latency"] = latency
-        self.record["memory"]["process_peak_rss_bytes"] = process_memory().get("VmHWM")
-
-    def _slice_runs(self) -> int:
-        num_runs = schema.MAX_SAMPLES if self._settings.num_runs is None else self._settings.num_runs
-        return num_runs - len(self._samples)
-
-    def _enough(self, elapsed_s: float) -> bool:
-        num_samples = len(self._samples)
-        if self._settings.num_runs is not None:
-            return num_samples >= self._settings.num_runs
-        if num_samples >= schema.MAX_SAMPLES:
-            return True  # a reader takes no more
-        if num_samples < MIN_LATENCY_SAMPLES or elapsed_s < self._settings.duration_s:
-            return False
-        return num_samples >= stats.MIN_SAMPLES[99.0] or elapsed_s >= MAX_LATENCY_PHASE_S
-
-    def _share_done(self, elapsed_s: float) -> float:
-        if self._settings.num_runs is not None:
-            return min(1.0, len(self._samples) / float(self._settings.num_runs))
-        by_time = elapsed_s / max(self._settings.duration_s, 1e-9)
-        return min(
-            1.0, by_time, max(len(self._samples) / float(stats.MIN_SAMPLES[99.0]), elapsed_s / MAX_LATENCY_PHASE_S)
+    def _measure_latency(self, backend: Backend, min_samples: int) -> None:
+        self._phase = latency.LatencyPhase(
+            backend, self._settings, self._journal, lambda share: self._progress("latency", share)
         )
+        self.record["latency"] = self._phase.measure(min_samples)
+        memory = self.record["memory"]
+        memory["process_peak_rss_bytes"] = process_memory(self._settings.root).get("VmHWM")
+        memory.update(backend.memory())
+        self._save(self.record)
+        self._journal.remove()
 
-    def _energy_phase(self, backend: OnnxRuntimeBackend) -> None:
+    def _energy_phase(self, backend: Backend) -> None:
         """Idle power first, then the same inference for `energy_s`; apart from the latency phase: sampling slows it."""
         assert self._meter is not None
         idle_window = self._meter.open_window()
         idle_window.start()
         self._sleep("idle power", self._settings.idle_s)
         idle = idle_window.stop()
-        samples: List[float] = []
         window = self._meter.open_window()
         window.start()
-        began = time.perf_counter()
-        while not samples or time.perf_counter() - began < self._settings.energy_s:
-            backend.time_slice(samples, None, 0.25)
-            self._progress("energy", min(1.0, (time.perf_counter() - began) / self._settings.energy_s))
-        elapsed_s = time.perf_counter() - began
+        samples, marks = self._busy(backend)
         load = window.stop()
         if idle is None or load is None:
             self.record["unavailable"].append(
                 schema.unavailable("energy", "the power sensor stopped answering", "run again; check the sensor")
             )
             return
+        elapsed_s = marks[-1][0] - marks[0][0]
         self.record["energy"] = energy_record(self._meter, idle, load, len(samples), elapsed_s)
         slow_down = stats.median(samples) / self.record["latency"]["summary"]["median_s"]
         self.record["energy"]["latency_ratio_while_sampling"] = slow_down
+
+    def _busy(self, backend: Backend) -> Tuple[List[float], List[Tuple[float, int]]]:
+        """The latencies of the energy phase, and how many inferences were done by when."""
+        samples: List[float] = []
+        began = time.perf_counter()
+        marks = [(began, 0)]
+        while not samples or time.perf_counter() - began < self._settings.energy_s:
+            backend.time_slice(samples, None, latency.SLICE_S)
+            now = time.perf_counter()
+            marks.append((now, len(samples)))
+            self._progress("energy", min(1.0, (now - began) / self._settings.energy_s))
+        return samples, marks
 
     def _sleep(self, phase: str, duration_s: float) -> None:
         began = time.perf_counter()
@@ -247,8 +191,9 @@ class Run:
             self._progress(phase, min(1.0, (time.perf_counter() - began) / duration_s))
 
     def _finish(self) -> None:
-        self.record["state_after"] = read_state()
-        self.record["invalid"] = state_changes(self.record["state_before"], self.record["state_after"])
+        after = read_state(self._settings.root)
+        self.record["state_after"] = after
+        self.record["invalid"] = state_changes(self.record["state_before"], after)
         other_load = self.record["latency"].get("other_load")
         if other_load is not None and other_load > self._settings.max_other_load:
             self.record["invalid"].append(
@@ -256,40 +201,15 @@ class Run:
                 % (100 * other_load, 100 * self._settings.max_other_load)
             )
         elif other_load is not None and other_load > 0.1:
-            self.record["warnings"].append(
-                schema.warning(
-                    "other-load",
-                    "other programs used %.0f %% of all processor time during the latency phase" % (100 * other_load),
-                    "end them and run again",
-                )
+            self._warn(
+                "other-load",
+                "other programs used %.0f %% of all processor time during the latency phase" % (100 * other_load),
+                "end them and run again",
             )
         self.record["status"] = "complete"
 
-
-def read_numbers(content: bytes, dtype: str) -> Sequence[float]:
-    """The numbers of a tensor as it lies in a bundle: little-endian, of a type that manifests know."""
-    numbers = array.array(DTYPES[dtype][0])
-    numbers.frombytes(content)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
-
-
-def compare_outputs(output: Sequence[float], expected: Sequence[float], atol: float, rtol: float) -> Tuple[float, bool]:
-    """(largest absolute error, whether every value is within atol + rtol * |expected|).
-
-    NaN and infinity are never close, on either side.
-    """
-    if len(expected) != len(output):
-        return math.inf, False
-    largest, close = 0.0, True
-    for value, wanted in zip(output, expected):
-        error = abs(value - wanted)
-        # An infinite reference has an infinite tolerance: without the second condition anything would pass.
-        if not (error <= atol + rtol * abs(wanted) and error < math.inf):
-            close = False
-        largest = max(largest, error) if error == error else math.inf
-    return largest, close
+    def _warn(self, code: str, message: str, fix: str) -> None:
+        self.record["warnings"].append(schema.warning(code, message, fix))
 
 
 def energy_record(

@@ -9,13 +9,17 @@ import types
 import pytest
 
 from edge_bench import atomic, schema, stats
-from edge_bench.backends import base
+from edge_bench.backends import base, choose
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
 from edge_bench.board import state as board
 from edge_bench.bundle import open_bundle
 from edge_bench.errors import BackendError, BundleError
+from edge_bench.measure import check, latency
 from edge_bench.measure import run as run_module
-from edge_bench.measure.run import Run, Settings, compare_outputs, read_numbers
+from edge_bench.measure.check import compare_outputs, read_numbers
+from edge_bench.measure.run import Run
+from edge_bench.measure.settings import Settings
+from edge_bench.measure.source import open_source
 from edge_bench.power import meter as power
 
 NO_METER = (None, [schema.unavailable("energy", "none in this test", "none")])
@@ -58,7 +62,7 @@ def saver():
 @pytest.fixture
 def no_meter(monkeypatch):
     """This machine's own power sensors stay out of it."""
-    monkeypatch.setattr(power, "find_meter", lambda: NO_METER)
+    monkeypatch.setattr(power, "find_meter", lambda _root: NO_METER)
 
 
 def silent(_phase, _share):
@@ -66,7 +70,7 @@ def silent(_phase, _share):
 
 
 def start(path, saver, **changes):
-    return Run(open_bundle(path), settings(**changes), saver, silent)
+    return Run(open_source(path), settings(**changes), saver, silent)
 
 
 # --- real runs
@@ -109,7 +113,7 @@ def test_a_run_by_duration_collects_what_the_99th_percentile_needs(maker, no_met
 
 def test_progress_goes_through_the_phases_and_never_backwards(maker, no_meter, saver):
     seen = []
-    Run(open_bundle(maker.folder()), settings(), saver, lambda phase, share: seen.append((phase, share))).measure()
+    Run(open_source(maker.folder()), settings(), saver, lambda phase, share: seen.append((phase, share))).measure()
     assert list(dict(seen)) == ["load", "check", "latency"]
     for phase in dict(seen):
         shares = [share for name, share in seen if name == phase]
@@ -120,7 +124,7 @@ def test_an_unwritable_output_is_known_before_the_measurement(maker, no_meter):
     def full(_record):
         raise OSError(28, "No space left on device")
 
-    run = Run(open_bundle(maker.folder()), settings(), full, silent)
+    run = Run(open_source(maker.folder()), settings(), full, silent)
     with pytest.raises(OSError, match="No space"):
         run.measure()
     assert "backend" not in run.record
@@ -352,16 +356,16 @@ class FakeMeter:
 def pretend(maker, monkeypatch, saver):
     """A function that gives (run, backend) with a runtime that takes `seconds` for an inference."""
     clock = FakeClock()
-    monkeypatch.setattr(run_module, "time", clock)
-    monkeypatch.setattr(base, "time", clock)
-    monkeypatch.setattr(run_module, "busy_seconds", lambda: None)
+    for module in (run_module, base, latency, check):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(latency, "busy_seconds", lambda: None)
     output = array.array("f")
     output.frombytes(maker.files()["reference/output.bin"])
 
     def make(seconds, meter=None, **changes):
         backend = FakeBackend(clock, output, seconds)
-        monkeypatch.setattr(run_module, "OnnxRuntimeBackend", lambda *_arguments: backend)
-        monkeypatch.setattr(power, "find_meter", lambda: (meter, []) if meter else NO_METER)
+        monkeypatch.setattr(choose, "open_backend", lambda *_arguments: choose.Opened(backend, []))
+        monkeypatch.setattr(power, "find_meter", lambda _root: (meter, []) if meter else NO_METER)
         values = {"num_runs": None, "warmup_s": 0.5}
         values.update(changes)
         return start(maker.folder(), saver, **values), backend
@@ -477,7 +481,7 @@ def test_a_change_of_the_boards_state_makes_the_run_invalid(pretend, monkeypatch
     run, _backend = pretend(0.01)
     after = dict(board.read_state(), power_mode="5W", throttle_counts={"oc3_event_cnt": 9})
     run.record["state_before"] = dict(after, power_mode="MAXN", throttle_counts={"oc3_event_cnt": 2})
-    monkeypatch.setattr(run_module, "read_state", lambda: after)
+    monkeypatch.setattr(run_module, "read_state", lambda _root: after)
     record = run.measure()
     assert record["status"] == "complete"
     assert record["invalid"] == [
@@ -491,10 +495,11 @@ def test_a_change_of_the_boards_state_makes_the_run_invalid(pretend, monkeypatch
 )
 def test_the_load_of_other_programs(pretend, monkeypatch, share, invalid, warnings):
     """Shares of all processors: with 4 of them, 0.2 of a phase of 10 s are 8 busy seconds."""
-    monkeypatch.setattr(run_module.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(latency.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(latency, "_own_seconds", lambda: 0.0)
     busy = iter([100.0, 100.0 + share * 4 * 10.0])
     run, _backend = pretend(0.1, num_runs=100, max_other_load=0.5)
-    monkeypatch.setattr(run_module, "busy_seconds", lambda: next(busy))
+    monkeypatch.setattr(latency, "busy_seconds", lambda: next(busy))
     record = run.measure()
     assert record["latency"]["other_load"] == pytest.approx(share)
     assert len(record["invalid"]) == invalid
