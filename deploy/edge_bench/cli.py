@@ -6,18 +6,28 @@ partial).
 """
 
 import argparse
+import importlib
 import signal
+import sys
 from typing import Any, List, Optional
 
 from edge_bench import __version__
-from edge_bench.commands import doctor, output, run, show, verify
+from edge_bench.commands import output
 from edge_bench.errors import EdgeBenchError
+
+_COMMANDS = (
+    ("run", "verify and measure a bundle, a model, an engine or any command"),
+    ("verify", "check that a bundle is whole, and who signed it"),
+    ("doctor", "what this board is and can do, with the fix for each problem"),
+    ("show", "print a measurement"),
+)
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run one command; returns the exit code and never lets a user's mistake end in a traceback."""
     output.replace_closed_streams()
-    arguments = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(argv).parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
         signal.signal(signal.SIGHUP, _interrupt)
@@ -36,15 +46,32 @@ def main(argv: Optional[List[str]] = None) -> int:
         return output.EXIT_FAILED
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line; every default is shown in the help."""
+def build_parser(argv: List[str]) -> argparse.ArgumentParser:
+    """The command line; every default is shown in the help.
+
+    Only the module of the command that is asked for is imported: from the one file each has to be compiled anew, and
+    on a small board that is a good part of the time until the first inference.
+    """
     parser = argparse.ArgumentParser(prog="edge-bench", description="Measure networks on this board.")
     parser.add_argument("--version", action="version", version="edge-bench " + __version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True  # an argument of add_subparsers only from Python 3.7 on
-    for command in (run, verify, doctor, show):
-        command.add(commands, argparse.ArgumentDefaultsHelpFormatter)
+    asked = next((word for word in argv if not word.startswith("-")), "")
+    for name, words in _COMMANDS:
+        command = commands.add_parser(name, help=words, formatter_class=_Formatter)
+        command.description = words[0].upper() + words[1:] + "."
+        if name == asked:
+            importlib.import_module("edge_bench.commands." + name).add_arguments(command)
     return parser
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults that say something; "(default: None)" does not."""
+
+    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

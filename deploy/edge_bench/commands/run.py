@@ -13,11 +13,8 @@ from edge_bench.measure.settings import Settings
 from edge_bench.measure.source import Source, open_command, open_source
 
 
-def add(commands: Any, formatter: Any) -> None:
-    """Its arguments."""
-    run = commands.add_parser(
-        "run", help="verify and measure a bundle, a model or a command", formatter_class=formatter
-    )
+def add_arguments(run: argparse.ArgumentParser) -> None:
+    """Its command line."""
     run.add_argument(
         "source",
         metavar="SOURCE",

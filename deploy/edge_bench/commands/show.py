@@ -1,15 +1,13 @@
 """`edge-bench show`: a measurement for a person."""
 
 import argparse
-from typing import Any
 
 from edge_bench import render, schema
 from edge_bench.commands import arguments, output
 
 
-def add(commands: Any, formatter: Any) -> None:
-    """Its arguments."""
-    show = commands.add_parser("show", help="print a measurement", formatter_class=formatter)
+def add_arguments(show: argparse.ArgumentParser) -> None:
+    """Its command line."""
     show.add_argument("measurement", metavar="FILE", help="what `edge-bench run` wrote")
     arguments.add_json(show)
     show.set_defaults(handler=_show)

@@ -1,7 +1,6 @@
 """`edge-bench verify`: is a bundle whole, and who signed it?"""
 
 import argparse
-from typing import Any
 
 from edge_bench import render
 from edge_bench.bundle import open_bundle
@@ -9,9 +8,8 @@ from edge_bench.commands import arguments, output
 from edge_bench.signature import signature_path, verify_signature
 
 
-def add(commands: Any, formatter: Any) -> None:
-    """Its arguments."""
-    verify = commands.add_parser("verify", help="check that a bundle is whole, and who signed it")
+def add_arguments(verify: argparse.ArgumentParser) -> None:
+    """Its command line."""
     verify.add_argument("bundle", metavar="BUNDLE", help="folder or .tar that `edge-dendrite export` wrote")
     verify.add_argument("--allowed-signers", metavar="FILE", help="who may sign, with which key: see ssh-keygen(1)")
     verify.add_argument("--signer", metavar="NAME", help="who must have signed, a name in that file")
