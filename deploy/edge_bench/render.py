@@ -89,7 +89,7 @@ def _latency_rows(latency: Dict[str, Any]) -> List[Any]:
     if device:
         times = "%s  (MAD %s)" % (format_seconds(device["median_s"]), format_seconds(device["mad_s"]))
         rows.append(("on device", times))
-    if latency.get("miss_ratio") is not None:
+    if latency.get("miss_ratio") is not None and latency.get("num_missed") is not None:
         rows.append(("deadline", "%d missed, %.3g %%" % (latency["num_missed"], 100 * latency["miss_ratio"])))
     if latency.get("num_skipped"):
         rows.append(("skipped", "%d releases, which came while an inference ran" % latency["num_skipped"]))
