@@ -47,10 +47,11 @@ OBJECTS = {
 RESULTS = {"ITensor.dtype": "DataType"}
 # Everything else that has attributes there; a name in neither list is an error, so nothing is passed over.
 OTHERS = {
-    "os", "sys", "atomic", "functools", "onnx_nodes", "stream", "notes", "kind", "_DTYPES", "errors", "msg",
-    "direction", "self.version", "self.inputs", "self.outputs", "self.names", "self.errors", "self.execute", "self.by_name",
-    "self.why", "self.add", "self.set_shape", "self.batch_limits", "self.describe_by_name", "self.describe_by_index",
-}  # fmt: skip
+    *("os", "sys", "atomic", "functools", "onnx_nodes", "stream", "notes", "kind", "_DTYPES", "errors", "msg"),
+    *("direction", "self.version", "self.inputs", "self.outputs", "self.names", "self.errors", "self.execute"),
+    *("self.by_name", "self.why", "self.add", "self.set_shape", "self.batch_limits"),
+    *("self.describe_by_name", "self.describe_by_index"),
+}
 # Libraries that libnvinfer_plugin needs to be loaded, not to be looked at.
 STUBBED = ("libcublas.so.12", "libcublasLt.so.12", "libcudnn.so.8")
 

@@ -24,7 +24,7 @@ class Backend:
     program). num_threads: intra-op threads, None where that is not ours to say. inputs, outputs: its tensors as in a
     manifest (name, dtype, shape for a batch of 1). batch: examples of one inference. device_samples_s: times on the
     device itself, beside those of the host, where the backend has them; its `time_slice` adds to them. timed_by: what
-    took the latencies. notes: for the record, such as which backends were not chosen, and why.
+    took the latencies.
     """
 
     name = ""
@@ -39,7 +39,6 @@ class Backend:
         self.outputs: List[Dict[str, Any]] = []
         self.batch = 1
         self.device_samples_s: List[float] = []
-        self.notes: List[str] = []
         self.window_s: Optional[Tuple[float, float]] = None
         self._clock = clock
 

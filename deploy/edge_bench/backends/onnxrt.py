@@ -8,6 +8,7 @@ import sys
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from edge_bench.backends.base import Backend
+from edge_bench.backends.tensors import num_bytes, tile
 from edge_bench.errors import BackendError
 
 # Providers that run anywhere but on this machine, or that only log.
@@ -105,11 +106,12 @@ class OnnxRuntimeBackend(Backend):
 
         self._feed = {}
         for tensor, content in zip(self.inputs, contents):
+            shape = list(tensor["shape"])
+            if _has_any_batch(self._shapes[tensor["name"]]):
+                shape[0] = self.batch
+                content = tile(content, num_bytes(tensor["dtype"], shape), tensor["name"])
             values = numpy.frombuffer(content, dtype=numpy.dtype(tensor["dtype"]).newbyteorder("<"))
-            values = values.reshape(tensor["shape"]).astype(tensor["dtype"])
-            if self.batch != 1 and _has_any_batch(self._shapes[tensor["name"]]):
-                values = numpy.tile(values, [self.batch] + [1] * (values.ndim - 1))
-            self._feed[tensor["name"]] = values
+            self._feed[tensor["name"]] = values.reshape(shape).astype(tensor["dtype"])
 
     def infer(self) -> Any:
         try:
