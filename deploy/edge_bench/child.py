@@ -20,6 +20,7 @@ _MAX_ANSWER_BYTES = 1 << 20
 _MAX_LINE = 4000
 _TAIL_LINES = 200
 _GRACE_S = 3.0
+_MAX_POLLS = 200
 
 # Calls a function of this package in a fresh interpreter; its answer is the last line. Works from inside the .pyz too.
 _CALL = """
@@ -72,15 +73,22 @@ def ask(command: List[str], what: str, timeout_s: float) -> Tuple[Optional[Dict[
 
 
 def run_logged(
-    command: List[str], log: BinaryIO, max_log_bytes: int, timeout_s: float, on_line: Callable[[str], None]
+    command: List[str],
+    log: BinaryIO,
+    max_log_bytes: int,
+    timeout_s: float,
+    on_line: Callable[[str], None],
+    on_wait: Callable[[], None] = lambda: None,
+    cwd: str = os.path.abspath(os.sep),
 ) -> Ended:
     """Run a command, its stdout and stderr into `log` (at most so many bytes) and line by line to `on_line`.
 
-    Raises OSError when it cannot be started. An interrupt ends its whole group before it goes on upwards.
+    `on_wait` is called about once a second while it says nothing. Raises OSError when it cannot be started. An
+    interrupt ends its whole group before it goes on upwards.
     """
     start = time.monotonic()
     tail: "collections.deque[str]" = collections.deque(maxlen=_TAIL_LINES)
-    with _group(command, stderr=subprocess.STDOUT) as child:
+    with _group(command, stderr=subprocess.STDOUT, cwd=cwd) as child:
         if isinstance(child, OSError):
             raise child
         assert child.stdout is not None
@@ -91,6 +99,7 @@ def run_logged(
             if left <= 0:
                 return Ended(None, list(tail), time.monotonic() - start)
             if not select.select([child.stdout], [], [], min(left, 1.0))[0]:
+                on_wait()
                 continue
             data = os.read(child.stdout.fileno(), 65536)
             log.write(data[: max(room, 0)])
@@ -102,6 +111,10 @@ def run_logged(
                 on_line(line[:_MAX_LINE])
             if not data:
                 break
+        # It has closed its output, so it is about to end; a wait with a time limit would first sleep a millisecond.
+        for _ in range(_MAX_POLLS):
+            if child.poll() is not None:
+                break
         try:
             child.wait(max(start + timeout_s - time.monotonic(), 0.1))
         except subprocess.TimeoutExpired:
@@ -110,7 +123,7 @@ def run_logged(
 
 
 @contextlib.contextmanager
-def _group(command: List[str], stderr: int) -> Iterator[Any]:
+def _group(command: List[str], stderr: int, cwd: str = os.path.abspath(os.sep)) -> Iterator[Any]:
     """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""
     try:
         child = subprocess.Popen(
@@ -118,7 +131,7 @@ def _group(command: List[str], stderr: int) -> Iterator[Any]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            cwd=os.path.abspath(os.sep),
+            cwd=cwd,
             start_new_session=True,
         )
     except OSError as error:

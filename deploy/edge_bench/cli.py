@@ -17,6 +17,7 @@ from edge_bench.errors import EdgeBenchError
 
 _COMMANDS = (
     ("run", "verify and measure a bundle, a model, an engine or any command"),
+    ("build", "build a TensorRT engine of a bundle on this board"),
     ("verify", "check that a bundle is whole, and who signed it"),
     ("doctor", "what this board is and can do, with the fix for each problem"),
     ("show", "print a measurement"),

@@ -4,6 +4,7 @@ Everything here and beside it runs under Python 3.6 with nothing but pytest and,
 """
 
 import copy
+import ctypes
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ import edge_bench
 from edge_bench import atomic, ustar
 from edge_bench import bundle as bundles
 from edge_bench import manifest as manifests
+from edge_bench.cuda import runtime as cuda_runtime
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))  # under Python 3.6 no setting of pytest does it
@@ -424,6 +426,35 @@ def with_driver(fake_cuda, monkeypatch):
             monkeypatch.setenv("FAKE_" + name.upper(), str(value))
 
     return answers
+
+
+@pytest.fixture
+def cudart(fake_cuda, monkeypatch):
+    """The fake libcudart, in this process, as the only one that there is; a test that leaves something on it fails."""
+    path = os.path.join(fake_cuda, "libcudart.so")
+    monkeypatch.setattr(cuda_runtime, "library_paths", lambda: [path])
+    monkeypatch.setenv("FAKE_LIBCUDART", path)
+    for name in ("FAIL_AT", "CODE", "LOG"):
+        monkeypatch.delenv("FAKE_CUDART_" + name, raising=False)
+    library = ctypes.CDLL(path)
+    library.fake_reset()
+    assert library.fake_live() == 0, "an earlier test left something"
+    yield library
+    left = library.fake_live()
+    assert left == 0, "%d allocations, streams or events were not given back" % left
+
+
+@pytest.fixture
+def tensorrt_here(monkeypatch):
+    """A function that makes the fake of a TensorRT release the one that this process imports, in a mode of failing."""
+
+    def choose(release, mode=""):
+        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+        monkeypatch.syspath_prepend(fakes.tensorrt_path(release))
+        monkeypatch.setenv("FAKE_TENSORRT", mode)
+
+    yield choose
+    sys.modules.pop("tensorrt", None)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from edge_bench.backends.base import Backend
+from edge_bench.backends.tensors import num_bytes, tile
 from edge_bench.errors import BackendError
 
 # Providers that run anywhere but on this machine, or that only log.
@@ -54,11 +55,12 @@ class OnnxRuntimeBackend(Backend):
 
     name = "onnxruntime"
 
-    def __init__(self, model: bytes, num_threads: int, provider: Optional[str] = None):
+    def __init__(self, model: bytes, num_threads: int, provider: Optional[str] = None, batch: int = 1):
         """Load a model from its bytes.
 
         `provider` is a name such as 'CPUExecutionProvider'; None takes what this installation prefers.
-        Raises BackendError when the runtime is missing, does not have the provider, or refuses the model.
+        Raises BackendError when the runtime is missing, does not have the provider, or refuses the model, and when the
+        model has a fixed batch and `batch` is another.
         """
         super().__init__()
         runtime = import_runtime()
@@ -84,34 +86,32 @@ class OnnxRuntimeBackend(Backend):
         self.num_threads = num_threads
         self.inputs = [_describe(node) for node in self._session.get_inputs()]
         self.outputs = [_describe(node) for node in self._session.get_outputs()]
+        self._shapes = {one["name"]: one["shape"] for one in self.inputs}
+        self.batch = batch
+        if batch != 1 and not any(_has_any_batch(one["shape"]) for one in self.inputs):
+            raise BackendError(
+                "the model takes a batch of %s and no other; for %d export it with --dynamic-batch"
+                % (", ".join(str(one["shape"][0]) for one in self.inputs if one["shape"]) or "no size", batch)
+            )
         self._names = [tensor["name"] for tensor in self.outputs]
         self._feed = {}  # type: Dict[str, Any]
         self._results = []  # type: List[Any]
 
     def bind(self, inputs: List[Dict[str, Any]], outputs: List[Dict[str, Any]]) -> None:
-        """Take the tensors of the manifest: `infer()` gives the outputs in their order, whatever the model's is.
-
-        Raises BackendError when the model has others: one that the manifest leaves out would go unchecked.
-        """
-        for direction, tensors, found in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
-            seen, wanted = (sorted((one["name"], one["dtype"]) for one in some) for some in (found, tensors))
-            if seen != wanted:
-                raise BackendError(
-                    "the model's %s are %s, its manifest names %s: export it again"
-                    % ((direction,) + tuple(", ".join("%s %s" % pair for pair in pairs) for pairs in (seen, wanted)))
-                )
-        self.inputs, self.outputs = list(inputs), list(outputs)
+        super().bind(inputs, outputs)
         self._names = [tensor["name"] for tensor in outputs]
 
     def set_inputs(self, contents: Sequence[bytes]) -> None:
         import numpy
 
-        self._feed = {
-            tensor["name"]: numpy.frombuffer(content, dtype=numpy.dtype(tensor["dtype"]).newbyteorder("<"))
-            .reshape(tensor["shape"])
-            .astype(tensor["dtype"])
-            for tensor, content in zip(self.inputs, contents)
-        }
+        self._feed = {}
+        for tensor, content in zip(self.inputs, contents):
+            shape = list(tensor["shape"])
+            if _has_any_batch(self._shapes[tensor["name"]]):
+                shape[0] = self.batch
+                content = tile(content, num_bytes(tensor["dtype"], shape), tensor["name"])
+            values = numpy.frombuffer(content, dtype=numpy.dtype(tensor["dtype"]).newbyteorder("<"))
+            self._feed[tensor["name"]] = values.reshape(shape).astype(tensor["dtype"])
 
     def infer(self) -> Any:
         try:
@@ -121,6 +121,10 @@ class OnnxRuntimeBackend(Backend):
 
     def read_outputs(self) -> List[Sequence[float]]:
         return [result.ravel().tolist() for result in self._results]
+
+
+def _has_any_batch(shape: List[int]) -> bool:
+    return bool(shape) and shape[0] == -1
 
 
 def _describe(node: Any) -> Dict[str, Any]:

@@ -6,16 +6,13 @@ unchanged from CUDA 10.2 to 13. Run against libraries that tests compile and aga
 """
 
 import ctypes
-import glob
 from typing import Any, Dict, List, Optional, Tuple
 
 from edge_bench import child
+from edge_bench.cuda.runtime import library_paths
 
 _TIMEOUT_S = 60.0
 _DRIVER = "libcuda.so.1"
-# The loader's own search comes first; on JetPack the folder below is not always in it.
-_RUNTIMES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so.10.2")
-_RUNTIME_FILES = "/usr/local/cuda/lib64/libcudart.so.*"
 _MAX_DEVICES = 64
 _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
 # Said in CUDA's own texts, but these need a remedy too.
@@ -107,7 +104,7 @@ def _call(driver: ctypes.CDLL, name: str, *arguments: Any) -> None:
 
 def _ask_runtime() -> Tuple[Optional[str], Optional[str]]:
     """(version of libcudart, why it cannot be used); (None, None) where there is none, which many do without."""
-    for path in list(_RUNTIMES) + sorted(glob.glob(_RUNTIME_FILES), reverse=True):
+    for path in library_paths():
         try:
             runtime = ctypes.CDLL(path)
             functions = [getattr(runtime, name) for name in ("cudaRuntimeGetVersion", "cudaGetDeviceCount")]

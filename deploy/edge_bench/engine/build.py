@@ -24,6 +24,7 @@ _PROBE_TIMEOUT_S = 120.0
 _MAX_LOG_BYTES = 16 << 20
 _MAX_RESULT_BYTES = 1 << 20
 _SAY_EVERY_S = 5.0
+_SAY_ANYWAY_S = 20.0
 _INSTALL = "on a Jetson it comes with JetPack: sudo apt-get install python3-libnvinfer libnvinfer-bin"
 
 
@@ -175,9 +176,10 @@ def _run(
             raise BackendError(str(error)) from error
     say("TensorRT %s builds for %s by %s" % (builder.tensorrt_version, builder.device["name"], builder.way))
     # Unbuffered: a board may lose its power in the middle of a build.
+    sayer = _Sayer(say)
     with open(log_path, "wb", 0) as log:
         log.write(("%s\n" % " ".join(command if builder.program else command[-2:])).encode("utf-8", "replace"))
-        ended = child.run_logged(command, log, _MAX_LOG_BYTES, settings.timeout_s, _Sayer(say))
+        ended = child.run_logged(command, log, _MAX_LOG_BYTES, settings.timeout_s, sayer, sayer.wait)
     if ended.returncode is None:
         raise BackendError("building took more than %g s and was ended; its log: %s" % (settings.timeout_s, log_path))
     result = _read_result(job["result"]) if builder.program is None else _check_program(ended, notes, builder, job)
@@ -251,16 +253,25 @@ def _with_batch(tensor: Dict[str, Any], batch: Optional[Tuple[int, int, int]], i
 
 
 class _Sayer:
-    """Steps of the build at once; of TensorRT's own lines the newest one every few seconds."""
+    """Steps of the build at once; of TensorRT's own lines the newest one every few seconds; else that it goes on."""
 
     def __init__(self, say: Callable[[str], None]):
         self._say, self._start, self._last = say, time.monotonic(), time.monotonic()
+        self._step = "starting"
 
     def __call__(self, line: str) -> None:
         now = time.monotonic()
         if line.startswith(tensorrt_build.PHASE):
-            self._say(line[len(tensorrt_build.PHASE) :])
+            self._step = line[len(tensorrt_build.PHASE) :]
+            self._say(self._step)
             self._last = now
         elif now - self._last > _SAY_EVERY_S and line.strip():
             self._say("%.0f s: %s" % (now - self._start, line.strip()[:120]))
+            self._last = now
+
+    def wait(self) -> None:
+        """TensorRT tries tactics for minutes without a word."""
+        now = time.monotonic()
+        if now - self._last > _SAY_ANYWAY_S:
+            self._say("%.0f s: still %s" % (now - self._start, self._step))
             self._last = now

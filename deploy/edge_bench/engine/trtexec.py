@@ -20,7 +20,8 @@ _MAX_HELP_BYTES = 1 << 20
 # As in '&&&& RUNNING TensorRT.trtexec [TensorRT v8201] # trtexec --help'.
 _BANNER = re.compile(r"\[TensorRT v(\d{4,6})\]")
 _FLAG = re.compile(r"^\s+--([A-Za-z0-9]+)", re.MULTILINE)
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_./-]+\Z")
+# Names of tensors that its command line can carry.
+SAFE_NAME = re.compile(r"[A-Za-z0-9_./-]+\Z")
 _MIB = 1 << 20
 
 
@@ -106,7 +107,7 @@ def _shape_flags(job: Dict[str, Any]) -> List[str]:
     for key, size in zip(("min", "opt", "max"), job["batch"]):
         shapes = []
         for name, shape in sorted(job["input_shapes"].items()):
-            if not _SAFE_NAME.match(name):
+            if not SAFE_NAME.match(name):
                 raise ValueError("trtexec takes no input of the name %r; export the network with a plain name" % name)
             shapes.append("%s:%s" % (name, "x".join(str(one) for one in [size] + shape[1:])))
         flags.append("--%sShapes=%s" % (key, ",".join(shapes)))

@@ -18,19 +18,19 @@ class Checked(NamedTuple):
     first_inference_s: float
 
 
-def check_outputs(backend: Backend, source: Source, batch: int, progress: Callable[[float], None]) -> Checked:
-    """Run every reference case; with a larger batch each case fills all of its places.
+def check_outputs(backend: Backend, source: Source, progress: Callable[[float], None]) -> Checked:
+    """Run every reference case; of a batch every example is that case.
 
     The first case is the one that stays set, to be timed. Raises BackendError when the runtime fails.
     """
     largest, passed, first_s = 0.0, True, None
     for number, case in reversed(list(enumerate(source.cases))):
-        backend.set_inputs([source.read(name) * batch for name in case.inputs])
+        backend.set_inputs([source.read(name) for name in case.inputs])
         began = time.perf_counter()
         backend.infer()
         first_s = time.perf_counter() - began if first_s is None else first_s
         for output, name, tensor in zip(backend.read_outputs(), case.outputs, source.outputs):
-            expected = read_numbers(source.read(name) * batch, tensor["dtype"])
+            expected = read_numbers(source.read(name) * backend.batch, tensor["dtype"])
             error, close = compare_outputs(output, expected, source.atol, source.rtol)
             largest, passed = max(largest, error), passed and close
         progress(1.0 - float(number) / len(source.cases))

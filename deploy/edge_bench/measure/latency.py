@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional
 from edge_bench import schema, stats
 from edge_bench.backends.base import Backend
 from edge_bench.board.load import busy_seconds
+from edge_bench.errors import BackendError
 from edge_bench.measure.journal import Journal
 from edge_bench.measure.settings import Settings
 
@@ -35,6 +36,8 @@ class Samples:
 
 def warm_up(backend: Backend, settings: Settings, min_runs: int) -> int:
     """Run until the warm-up time has passed and `min_runs` were made, or MAX_WARMUP_S have; returns how many."""
+    if backend.in_bulk:
+        return 0  # it warms up by itself
     began, num_runs = time.perf_counter(), 0
     while True:
         elapsed_s = time.perf_counter() - began
@@ -67,6 +70,8 @@ class LatencyPhase:
         try:
             while not self._enough(time.perf_counter() - began):
                 self._slice()
+                if self._backend.in_bulk:
+                    break
                 self._journal.add(self.samples.latency_s)
                 self._progress(self._share_done(time.perf_counter() - began))
         finally:
@@ -76,7 +81,7 @@ class LatencyPhase:
         record = latency_record(self.samples, self._settings, self._backend)
         record["duration_s"] = duration_s
         # Everything that is not inference: the loop, the clock, progress, the journal.
-        if self._settings.period_s is None:
+        if self._settings.period_s is None and not self._backend.in_bulk:
             record["overhead_share"] = max(0.0, 1.0 - sum(self.samples.latency_s) / duration_s)
         if busy_before is not None and busy_after is not None:
             num_cpus = os.cpu_count() or 1
@@ -85,7 +90,11 @@ class LatencyPhase:
 
     def _slice(self) -> None:
         num_runs = self._slice_runs()
-        if self._settings.period_s is None:
+        if self._backend.in_bulk:
+            if self._settings.period_s is not None:
+                raise BackendError("%s cannot be given a period; leave out --period-ms" % self._backend.name)
+            self._backend.time_slice(self.samples.latency_s, self._settings.num_runs, self._settings.duration_s)
+        elif self._settings.period_s is None:
             self._backend.time_slice(self.samples.latency_s, num_runs, SLICE_S)
         else:
             self._paced_slice(self._settings.period_s, num_runs)

@@ -116,6 +116,8 @@ class Run:
             "version": backend.version,
             "providers": backend.providers,
             "num_threads": backend.num_threads,
+            "batch": backend.batch,
+            "timed_by": backend.timed_by,
             "notes": opened.notes,
         }
         self.record["memory"] = {"process_rss_before_load_bytes": rss_before}
@@ -124,12 +126,12 @@ class Run:
 
     def _check_outputs(self, backend: Backend) -> bool:
         if self._source.cases:
-            batch = self._settings.batch or 1
-            checked = check_outputs(backend, self._source, batch, lambda share: self._progress("check", share))
-            self.record["check"], self.record["first_inference_s"] = checked
+            checked = check_outputs(backend, self._source, lambda share: self._progress("check", share))
+            self.record["check"] = checked.record
+            self._set_first(backend, checked.first_inference_s)
             return bool(checked.record["passed"])
         if self._source.kind != COMMAND:
-            backend.set_inputs(random_inputs(backend.inputs, self._settings.batch))
+            backend.set_inputs(random_inputs(backend.inputs))
             self._warn(
                 "outputs-not-checked",
                 "nothing says what the outputs of a bare model or engine should be: it was timed on made-up inputs",
@@ -137,8 +139,12 @@ class Run:
             )
         began = time.perf_counter()
         backend.infer()
-        self.record["first_inference_s"] = time.perf_counter() - began
+        self._set_first(backend, time.perf_counter() - began)
         return True
+
+    def _set_first(self, backend: Backend, seconds: float) -> None:
+        if not backend.in_bulk:  # that was the start of a program
+            self.record["first_inference_s"] = seconds
 
     def _measure_latency(self, backend: Backend, min_samples: int) -> None:
         self._phase = latency.LatencyPhase(
@@ -177,6 +183,10 @@ class Run:
         samples: List[float] = []
         began = time.perf_counter()
         marks = [(began, 0)]
+        if backend.in_bulk:
+            backend.time_slice(samples, None, self._settings.energy_s)
+            start, end = backend.window_s or (began, time.perf_counter())
+            return samples, [(start, 0), (end, len(samples))]
         while not samples or time.perf_counter() - began < self._settings.energy_s:
             backend.time_slice(samples, None, latency.SLICE_S)
             now = time.perf_counter()

@@ -89,19 +89,19 @@ def open_command(text: str) -> Source:
     return source
 
 
-def random_inputs(tensors: List[Dict[str, Any]], batch: Optional[int]) -> List[bytes]:
+def random_inputs(tensors: List[Dict[str, Any]]) -> List[bytes]:
     """Inputs for a file without a reference: the same at every run, uniform in [-1, 1); whole numbers are 0.
 
     Raises BackendError for a shape that is not known, or a type that bundles do not have.
     """
     chance = random.Random(0)
-    return [_random_tensor(tensor, batch, chance) for tensor in tensors]
+    return [_random_tensor(tensor, chance) for tensor in tensors]
 
 
-def _random_tensor(tensor: Dict[str, Any], batch: Optional[int], chance: random.Random) -> bytes:
+def _random_tensor(tensor: Dict[str, Any], chance: random.Random) -> bytes:
     shape = list(tensor["shape"])
     if shape and shape[0] < 0:
-        shape[0] = batch or 1
+        shape[0] = 1  # a batch of any size; the backend repeats it
     count = 1
     for size in shape:
         count *= size

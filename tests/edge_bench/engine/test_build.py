@@ -51,8 +51,9 @@ class Place:
         )
 
     def told(self):
-        """What the fake was told: the content of its plan."""
-        return json.loads((self.folder / "model.engine").read_text())
+        """What the fake was told: the content of its plan, without the tensors."""
+        plan = json.loads((self.folder / "model.engine").read_text())
+        return {key: value for key, value in plan.items() if key not in ("inputs", "outputs")}
 
     def names(self):
         return sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []

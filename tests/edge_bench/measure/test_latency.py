@@ -28,7 +28,7 @@ class Paced(base.Backend):
     """Takes the given times one after another, the last one again and again."""
 
     def __init__(self, clock, times):
-        super().__init__()
+        super().__init__(clock.perf_counter)
         self.clock, self.times = clock, list(times)
         self.starts = []
 
@@ -50,7 +50,6 @@ def phase(monkeypatch):
     """A function that runs a phase on the test's clock: (record, backend, journal)."""
     clock = Clock()
     monkeypatch.setattr(latency, "time", clock)
-    monkeypatch.setattr(base, "time", clock)
     monkeypatch.setattr(latency, "busy_seconds", lambda: None)
 
     def run(times, min_samples=latency.MIN_SAMPLES, **settings):
@@ -150,7 +149,6 @@ def test_a_device_has_a_clock_of_its_own():
 def test_an_error_in_the_middle_leaves_the_samples(phase, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(latency, "time", clock)
-    monkeypatch.setattr(base, "time", clock)
     backend = Paced(clock, [0.01])
     infer = backend.infer
 

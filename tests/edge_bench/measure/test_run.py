@@ -313,7 +313,7 @@ class FakeBackend(base.Backend):
     name, version = "fake", "0"
 
     def __init__(self, clock, output, seconds):
-        super().__init__()
+        super().__init__(clock.perf_counter)
         self.providers = ["FakeProvider"]
         self.clock = clock
         self.output = output
@@ -356,7 +356,7 @@ class FakeMeter:
 def pretend(maker, monkeypatch, saver):
     """A function that gives (run, backend) with a runtime that takes `seconds` for an inference."""
     clock = FakeClock()
-    for module in (run_module, base, latency, check):
+    for module in (run_module, latency, check):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(latency, "busy_seconds", lambda: None)
     output = array.array("f")

@@ -93,23 +93,22 @@ def test_what_is_no_command_is_refused(text):
 
 
 def test_made_up_inputs_are_the_same_every_time():
-    (first,), (second,) = random_inputs([TENSOR], None), random_inputs([TENSOR], None)
+    (first,), (second,) = random_inputs([TENSOR]), random_inputs([TENSOR])
     values = struct.unpack("<3f", first)
     assert first == second and len(set(values)) == 3
     assert all(-1.0 <= value < 1.0 for value in values)
 
 
-def test_made_up_inputs_fill_a_batch_of_any_size():
+def test_made_up_inputs_are_those_of_one_example():
     tensor = dict(TENSOR, shape=[-1, 3])
-    assert len(random_inputs([tensor], None)[0]) == 12
-    assert len(random_inputs([tensor], 4)[0]) == 48
-    assert random_inputs([dict(TENSOR, dtype="int64")], None) == [bytes(24)]
+    assert len(random_inputs([tensor])[0]) == 12
+    assert random_inputs([dict(TENSOR, dtype="int64")]) == [bytes(24)]
 
 
 @pytest.mark.parametrize("changes", [{"shape": [1, -1]}, {"dtype": "tensor(float16)"}, {"shape": [1 << 30, 1 << 30]}])
 def test_inputs_that_cannot_be_made_up_say_what_to_do(changes):
     with pytest.raises(BackendError, match="edge-dendrite export"):
-        random_inputs([dict(TENSOR, **changes)], None)
+        random_inputs([dict(TENSOR, **changes)])
 
 
 def test_every_source_gives_what_a_measurement_must_hold(maker, measurement):
