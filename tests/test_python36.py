@@ -108,7 +108,8 @@ def test_the_agents_own_suite_passes_there(python36):
     environment = {"PYTHONPATH": str(ROOT / "deploy"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
     result = run(
         python36, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null",
-        "-m", "not slow", "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
+        "--import-mode=importlib", "-m", "not slow",
+        "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
         cwd=ROOT, env=environment,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]
