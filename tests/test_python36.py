@@ -47,7 +47,7 @@ CHECK = """
 import sys
 from edge_bench.bundle import open_bundle
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
-from edge_bench.measure.check import compare_outputs, read_numbers
+from edge_bench.measure.run import compare_outputs, read_numbers
 
 for path in sys.argv[1:]:
     bundle = open_bundle(path)
@@ -108,7 +108,8 @@ def test_the_agents_own_suite_passes_there(python36):
     environment = {"PYTHONPATH": str(ROOT / "deploy"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
     result = run(
         python36, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null",
-        "--import-mode=importlib", "-m", "not slow", "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
+        "--import-mode=importlib", "-m", "not slow",
+        "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
         cwd=ROOT, env=environment,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]

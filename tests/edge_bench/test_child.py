@@ -139,3 +139,18 @@ def test_an_interrupt_ends_the_group_and_goes_on_upwards(tmp_path):
     rest, _ = parent.communicate(timeout=LIMIT_S)
     assert rest == "interrupted\n" and parent.returncode == 0
     assert wait_until_gone(number)
+
+
+def test_it_runs_where_it_is_told(tmp_path):
+    for place in (str(tmp_path), os.path.abspath(os.sep)):
+        log = io.BytesIO()
+        options = {} if place == os.sep else {"cwd": place}
+        child.run_logged(python("import os; print(os.getcwd())"), log, 1000, LIMIT_S, lambda line: None, **options)
+        assert os.path.realpath(log.getvalue().decode().strip()) == os.path.realpath(place)
+
+
+def test_a_silent_child_is_waited_for_aloud():
+    waited, lines = [], []
+    code = "import time; time.sleep(2.5); print('done')"
+    ended = child.run_logged(python(code), io.BytesIO(), 1000, LIMIT_S, lines.append, lambda: waited.append(1))
+    assert ended.returncode == 0 and lines == ["done"] and len(waited) >= 2

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", metavar="BUNDLE|FILE.onnx", help="what `edge-dendrite export` wrote, or any ONNX file"
     )
     parser.add_argument("--out", metavar="DIR", help="put the engine into this folder, instead of the cache")
-    parser.add_argument("--cache", metavar="DIR", help="where engines are kept (default: ~/.cache/edge-bench/engines)")
+    parser.add_argument("--cache", metavar="DIR", help="keep it there, instead of where `edge-bench run` looks for it")
     parser.add_argument(
         "--precision", choices=recipe.PRECISIONS, help="that of an ONNX file (default: fp32); a bundle says its own"
     )
@@ -162,7 +162,7 @@ def _render(result: Dict[str, Any]) -> str:
         ("TensorRT", "%s, by %s" % (described["tensorrt_version"], described["built_with"].get("way", "?"))),
         ("for", "%s, sm_%s" % (gpu["name"], gpu["compute_capability"].replace(".", ""))),
         ("precision", described["precision"]),
-        ("size", "%.2f MiB" % (described["num_bytes"] / 1048576.0)),
+        ("size", "%d bytes" % described["num_bytes"]),
         ("built", "now, in %.1f s" % result["num_seconds"] if result["built"] else "before; --force builds it again"),
     ]
     if result["log"]:

@@ -8,6 +8,7 @@ An entry is a folder that appears whole, by one rename. Of two builds of the sam
 entry whose engine is not the one that its sidecar describes is as good as none, and is built again.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -137,9 +138,8 @@ def new_log(cache: str, key: str) -> str:
         os.makedirs(folder, exist_ok=True)
         names = sorted((name for name in os.listdir(folder) if name.endswith(".log")), key=lambda one: one[17:])
         for name in names[: max(len(names) + 1 - _MAX_LOGS, 0)]:
-            os.unlink(os.path.join(folder, name))
-    except FileNotFoundError:
-        pass  # another build took the same log away
+            with contextlib.suppress(FileNotFoundError):  # another build took the same one away
+                os.unlink(os.path.join(folder, name))
     except OSError as error:
         raise BackendError("the cache %s cannot be written: %s" % (cache, error.strerror or error)) from error
     return os.path.join(folder, "%s-%s-%d.log" % (key[:16], time.strftime("%Y%m%d-%H%M%S"), os.getpid()))

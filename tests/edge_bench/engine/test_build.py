@@ -310,3 +310,13 @@ def test_a_key_of_the_cache_is_equal_exactly_for_equal_builds():
         engine.cache_key("0" * 64, builder, settings._replace(allow_tf32=True)),
     ]
     assert len({key, *others}) == 6
+
+
+def test_a_build_that_says_nothing_is_said_to_go_on(monkeypatch):
+    said, now = [], [0.0]
+    monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
+    sayer = engine._Sayer(said.append)
+    sayer("edge-bench: building")
+    for now[0] in (5.0, 19.0, 21.0, 25.0, 42.0):
+        sayer.wait()
+    assert said == ["building", "21 s: still building", "42 s: still building"]

@@ -72,32 +72,28 @@ def test_an_entry_is_found_again_under_its_key(place):
     assert other != folder and len(cache.find_engines(place, described["onnx_sha256"])) == 2
 
 
-@pytest.mark.parametrize("what", ["longer", "empty", "no engine", "not JSON", "another key"])
-def test_a_damaged_entry_is_not_an_entry_and_is_replaced(place, what):
+def test_a_damaged_entry_is_not_an_entry_and_is_replaced(place):
     folder, described = build_here(place)
     key = os.path.basename(folder)
     engine, beside = os.path.join(folder, sidecar.ENGINE), os.path.join(folder, sidecar.SIDECAR)
-    if what == "longer":
-        atomic.write_bytes(engine, read(engine) + b"x")
-    elif what == "empty":
-        atomic.write_bytes(engine, b"")
-    elif what == "no engine":
-        os.unlink(engine)
-    elif what == "not JSON":
-        atomic.write_bytes(beside, b"{")
-    else:
-        atomic.write_json(beside, dict(described, settings=dict(described["settings"], allow_tf32=True)))
-    found, reason = cache.check_entry(folder, key)
-    assert found is None and reason
+    content, text = read(engine), read(beside)
+    other = atomic.canonical_json(dict(described, settings=dict(described["settings"], allow_tf32=True)))
+    for path, bad in ((engine, content + b"x"), (engine, b""), (beside, b"{"), (beside, other), (engine, None)):
+        atomic.write_bytes(engine, content)
+        atomic.write_bytes(beside, text)
+        assert cache.check_entry(folder, key) == (described, "")
+        os.unlink(path) if bad is None else atomic.write_bytes(path, bad)
+        found, reason = cache.check_entry(folder, key)
+        assert found is None and reason
     again, _ = build_here(place)
     assert again == folder and cache.check_entry(folder, key)[0] is not None
     assert sorted(os.listdir(place)) == [key, "logs"]
 
 
-@pytest.mark.parametrize("value", [None, 3, "text", [1, 2], {"unknown": 1}])
-def test_settings_of_a_sidecar_that_are_none_have_no_key(place, value):
+def test_settings_of_a_sidecar_that_are_none_have_no_key(place):
     _, described = build_here(place)
-    assert cache.key_of(dict(described, settings=value)) == ""
+    for value in (None, 3, "text", [1, 2], {"unknown": 1}):
+        assert cache.key_of(dict(described, settings=value)) == ""
 
 
 def test_builds_at_once_leave_one_whole_entry(place):
