@@ -19,6 +19,7 @@ from edge_bench.bundle import Bundle
 from edge_bench.errors import EdgeBenchError
 from edge_bench.manifest import DTYPES
 from edge_bench.power import meter as power
+from edge_bench.power.energy import energy_record
 
 MIN_LATENCY_SAMPLES = 10
 # Without --runs a slow model may take this long to collect the samples that its 99th percentile needs.
@@ -226,17 +227,19 @@ class Run:
         window = self._meter.open_window()
         window.start()
         began = time.perf_counter()
+        marks = [(began, 0)]
         while not samples or time.perf_counter() - began < self._settings.energy_s:
             backend.time_slice(samples, None, 0.25)
-            self._progress("energy", min(1.0, (time.perf_counter() - began) / self._settings.energy_s))
-        elapsed_s = time.perf_counter() - began
+            marks.append((time.perf_counter(), len(samples)))
+            self._progress("energy", min(1.0, (marks[-1][0] - began) / self._settings.energy_s))
         load = window.stop()
-        if idle is None or load is None:
-            self.record["unavailable"].append(
-                schema.unavailable("energy", "the power sensor stopped answering", "run again; check the sensor")
-            )
+        energy = None if idle is None or load is None else energy_record(self._meter, idle, load, marks)
+        if energy is None:
+            reason = "the power sensor stopped answering: %s" % (idle_window.problem or window.problem)
+            self.record["unavailable"].append(schema.unavailable("energy", reason, "run again; check the sensor"))
             return
-        self.record["energy"] = energy_record(self._meter, idle, load, len(samples), elapsed_s)
+        self.record["warnings"].extend(energy.pop("warnings"))
+        self.record["energy"] = energy
         slow_down = stats.median(samples) / self.record["latency"]["summary"]["median_s"]
         self.record["energy"]["latency_ratio_while_sampling"] = slow_down
 
@@ -290,27 +293,3 @@ def compare_outputs(output: Sequence[float], expected: Sequence[float], atol: fl
             close = False
         largest = max(largest, error) if error == error else math.inf
     return largest, close
-
-
-def energy_record(
-    meter: power.EnergyMeter,
-    idle: Dict[str, Any],
-    load: Dict[str, Any],
-    num_inferences: int,
-    elapsed_s: float,
-) -> Dict[str, Any]:
-    """Energy per inference in joules: gross, and net of idle power. The rails and their scope are named."""
-    gross_j = load["mean_power_w"] * elapsed_s / num_inferences
-    return {
-        "source": meter.source,
-        "rails": list(meter.rails),
-        "scope": meter.scope,
-        "idle_power_w": idle["mean_power_w"],
-        "load_power_w": load["mean_power_w"],
-        "num_inferences": num_inferences,
-        "duration_s": elapsed_s,
-        "gross_energy_j": gross_j,
-        "net_energy_j": gross_j - idle["mean_power_w"] * elapsed_s / num_inferences,
-        "idle": idle,
-        "load": load,
-    }

@@ -345,7 +345,7 @@ class FakeMeter:
     def open_window(self):
         watts = self._watts.pop(0)
         result = None if watts in self._dead else {"mean_power_w": watts, "duration_s": 1.0}
-        return types.SimpleNamespace(start=lambda: None, stop=lambda: result)
+        return types.SimpleNamespace(start=lambda: None, stop=lambda: result, problem="")
 
 
 @pytest.fixture
