@@ -9,7 +9,8 @@ power_samples_s_w     all samples [time, watts], or energy_samples_s_j [time, jo
 num_samples, num_fresh, sensor_rate_hz   readings; those that differ from the one before; their rate. Reading faster
                       than the sensor converts adds nothing; equal values in a row count once, so it is a lower bound
 interval_s            asked for; median_interval_s: what came
-step_w, step_source   the sensor's step for the total: "chip", "data", "assumed", "printed" or None where not known
+step_w, step_source   the sensor's step for the total, and who says so: "source" (data sheet and bus voltage), "data",
+                      "assumed", or None where nobody does
 edges_s               how long the first value was held back to the begin, and the last one forward to the end
 num_gaps, longest_gap_s   pauses longer than GAP_INTERVALS intervals, over which a straight line was drawn
 num_failed_reads      times at which the sensor gave no or no sensible value
@@ -126,11 +127,11 @@ def _covered(times: Sequence[float], duration_s: float, hold_s: float) -> Tuple[
 
 
 def _step(meter: Any, totals: Sequence[float]) -> Tuple[Optional[float], Optional[str]]:
-    """The sensor's step: as its source knows it, else as the data show it, else as the source assumes it."""
-    if meter.step_w is not None and not meter.details.get("step_is_assumed"):
-        return meter.step_w, str(meter.details.get("step_source", "chip"))
+    """The sensor's step: as its source knows it, else as the data show it, but no finer than its source assumes."""
+    if meter.step_w is not None and not meter.step_is_assumed:
+        return meter.step_w, "source"
     found = None if meter.counts_energy else step_in_data(totals)
-    if found is not None:
+    if found is not None and found >= (meter.step_w or 0.0):
         return found, "data"
     return meter.step_w, None if meter.step_w is None else "assumed"
 

@@ -85,11 +85,15 @@ def find(interval_s: Optional[float], root: str) -> Found:
         fix = "run edge-bench as root (sudo); else the board's total rail has to be documented"
         return None, [unavailable("energy", "tegrastats: " + no_total(values), fix)]
     names, scope = total
-    others = sorted(set(values) - set(names))
-    details = {"command": command, "other_rails": others, "step_is_assumed": True}
-    step_w = _ASSUMED_STEP_W * len(names)
     return Meter(
-        "tegrastats", names, scope, every_s, lambda clock: TegrastatsFeed(command, every_s, clock), step_w, details
+        "tegrastats",
+        names,
+        scope,
+        every_s,
+        lambda clock: TegrastatsFeed(command, every_s, clock),
+        _ASSUMED_STEP_W * len(names),
+        {"command": command, "other_rails": sorted(set(values) - set(names))},
+        step_is_assumed=True,
     ), []
 
 

@@ -53,12 +53,14 @@ class Meter:
         step_w: Optional[float] = None,
         details: Optional[Dict[str, Any]] = None,
         counts_energy: bool = False,
+        step_is_assumed: bool = False,
     ):
         self.source = source
         self.rails = rails
         self.scope = scope
         self.interval_s = interval_s
         self.step_w = step_w
+        self.step_is_assumed = step_is_assumed
         self.details = details or {}
         self.counts_energy = counts_energy
         self.clock = Clock()
