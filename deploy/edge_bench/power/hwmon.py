@@ -69,7 +69,7 @@ def find(name: str, interval_s: Optional[float], root: str) -> Found:
 def find_channels(root: str) -> List[Channel]:
     """All sensors of power, energy, or voltage with current; chips in the order of their names."""
     found: List[Channel] = []
-    for folder in sorted(glob.glob(os.path.join(root, "sys/class/hwmon/hwmon*"))):
+    for folder in sorted(glob.glob(os.path.join(glob.escape(root), "sys/class/hwmon/hwmon*"))):
         chip = read_text(os.path.join(folder, "name"))
         if chip:
             found.extend(_of_kind(chip, folder, "power") or _pairs(chip, folder))
@@ -103,6 +103,6 @@ def _name(chip: str, folder: str, stem: str) -> str:
 
 
 def _numbers(folder: str, kind: str) -> List[int]:
-    names = (os.path.basename(path) for path in glob.glob(os.path.join(folder, kind + "*_input")))
+    names = (os.path.basename(path) for path in glob.glob(os.path.join(glob.escape(folder), kind + "*_input")))
     matches = (re.match(r"^%s(\d{1,3})_input$" % kind, name) for name in names)
     return sorted(int(match.group(1)) for match in matches if match)

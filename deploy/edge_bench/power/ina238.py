@@ -17,7 +17,7 @@ def find_rails(root: str) -> Tuple[List[Rail], Dict[str, Any]]:
     """The rail of each chip, and what the chips say of their averaging. A single chip without a label is VIN."""
     folders = [
         folder
-        for folder in sorted(glob.glob(os.path.join(root, "sys/class/hwmon/hwmon*")))
+        for folder in sorted(glob.glob(os.path.join(glob.escape(root), "sys/class/hwmon/hwmon*")))
         if read_text(os.path.join(folder, "name")) == "ina238"
     ]
     rails = []

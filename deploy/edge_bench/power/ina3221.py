@@ -22,13 +22,13 @@ def find_rails(root: str) -> Tuple[List[Rail], Dict[str, Any]]:
     """All named rails, and what the chips say of their averaging, by folder name."""
     rails: List[Rail] = []
     chips: Dict[str, Any] = {}
-    for folder in sorted(glob.glob(os.path.join(root, "sys/class/hwmon/hwmon*"))):
+    for folder in sorted(glob.glob(os.path.join(glob.escape(root), "sys/class/hwmon/hwmon*"))):
         if read_text(os.path.join(folder, "name")) == "ina3221":
             found = [_hwmon_rail(folder, channel) for channel in (1, 2, 3)]
             rails.extend(rail for rail in found if rail is not None)
             chips[os.path.basename(folder)] = chip_settings(folder)
     for pattern in ("iio:device*", "iio_device*"):
-        for folder in sorted(glob.glob(os.path.join(root, "sys/bus/i2c/drivers/ina3221x/*", pattern))):
+        for folder in sorted(glob.glob(os.path.join(glob.escape(root), "sys/bus/i2c/drivers/ina3221x/*", pattern))):
             found = [_iio_rail(folder, channel) for channel in (0, 1, 2)]
             rails.extend(rail for rail in found if rail is not None)
     return rails, chips

@@ -10,6 +10,8 @@ MAX_RESTARTS = 5
 # Between the end of a program and its restart.
 _PAUSE_S = 0.1
 _KEPT_LINES = 3
+# A program that floods its output must not fill the memory.
+_MIN_SPACING_S = 1e-3
 
 # The watts by rail that a line holds, or None for a line without any.
 Parse = Callable[[str], Optional[Dict[str, float]]]
@@ -29,7 +31,7 @@ class LinesFeed(Feed):
         self._num_values = 0
         # Lines without a value may say why there is none.
         self._strange: List[str] = []
-        self._last_s = float("-inf")
+        self._last_s = self._pushed_s = float("-inf")
         self.num_restarts = 0
 
     def run(self, push: Push, stopped: threading.Event) -> None:
@@ -67,7 +69,9 @@ class LinesFeed(Feed):
         spacing_s = min(self._interval_s, (now_s - self._last_s) / (num_waiting + 1))
         self._last_s = now_s - num_waiting * spacing_s
         self._num_values += 1
-        push(self._last_s, values)
+        if self._last_s - self._pushed_s >= _MIN_SPACING_S:
+            self._pushed_s = self._last_s
+            push(self._last_s, values)
 
     def notes(self) -> Dict[str, Any]:
         problems = []

@@ -11,6 +11,8 @@ from edge_bench.schema import unavailable
 # In the order in which `auto` takes them. jtop needs a root service and is only taken when asked for.
 SOURCES = ("ina3221", "tegrastats", "rapl", "vcgencmd", "power_supply", "hwmon")
 CHOICES = ("auto", "none") + SOURCES + ("jtop", "command")
+# No sensor that is known converts as fast.
+MIN_INTERVAL_S = 1e-3
 
 
 class PowerChoice(NamedTuple):
@@ -30,8 +32,8 @@ def find_meter(choice: PowerChoice = AUTO, root: str = "/") -> Tuple[Optional[Me
     Some sources are started once to see whether they answer (tegrastats: until its first line).
     Raises EdgeBenchError for a source that does not exist and a command that is none.
     """
-    if choice.interval_s is not None and not 0 < choice.interval_s < float("inf"):
-        raise EdgeBenchError("the power interval %r is not a positive number of seconds" % choice.interval_s)
+    if choice.interval_s is not None and not MIN_INTERVAL_S <= choice.interval_s < float("inf"):
+        raise EdgeBenchError("the power interval %r s is not at least %g s" % (choice.interval_s, MIN_INTERVAL_S))
     if choice.command is not None:
         return command.find(choice.command, choice.interval_s)
     source, _, name = choice.source.partition(":")

@@ -20,7 +20,7 @@ _INTERVAL_S = 0.25
 def find(interval_s: Optional[float], root: str) -> Found:
     """The meter of the only supply that feeds this system now; (None, []) where there is none."""
     usable, refused = [], []
-    for folder in sorted(glob.glob(os.path.join(root, "sys/class/power_supply/*"))):
+    for folder in sorted(glob.glob(os.path.join(glob.escape(root), "sys/class/power_supply/*"))):
         rail = _rail(folder)
         if rail is None:
             continue

@@ -20,7 +20,10 @@ _INTERVAL_S = 0.1
 def find(interval_s: Optional[float], root: str) -> Found:
     """The meter of all packages; (None, []) where there is none."""
     # "intel-rapl-mmio" shows the same packages by another way; AMD has the name "intel-rapl" too.
-    zones = [_zone(folder) for folder in sorted(glob.glob(os.path.join(root, "sys/class/powercap/intel-rapl:*")))]
+    zones = [
+        _zone(folder)
+        for folder in sorted(glob.glob(os.path.join(glob.escape(root), "sys/class/powercap/intel-rapl:*")))
+    ]
     packages = [zone for zone in zones if zone.name.startswith("package")]
     if not packages:
         return None, []

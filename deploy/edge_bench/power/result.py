@@ -15,6 +15,7 @@ edges_s               how long the first value was held back to the begin, and t
 num_gaps, longest_gap_s   pauses longer than GAP_INTERVALS intervals, over which a straight line was drawn
 num_failed_reads      times at which the sensor gave no or no sensible value
 stopped_answering_s   when the last value came, where none came for the rest of the window; else None
+sensor                what its chips say of their averaging (samples, update_interval_s), the command that ran
 rail_power_w          mean power of each rail, those of the total and others
 problems              all of the above that went wrong, in words
 """
@@ -102,6 +103,7 @@ def window_result(
         "num_failed_reads": recorded.num_failed,
         "stopped_answering_s": times[-1] if last_s < duration_s else None,
         "rail_power_w": _rail_means(meter, recorded, began_s, first_s, last_s),
+        "sensor": meter.details,
         "problems": [],
     }
     result.update({key: value for key, value in notes.items() if key != "problems"})

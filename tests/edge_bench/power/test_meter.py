@@ -1,10 +1,12 @@
 """Which meter a board gets, on folders that look like the boards'; what it says where it has none."""
 
+import argparse
 import time
 
 import pytest
 from fake_trees import hwmon, iio, ina238, merged
 
+from edge_bench.commands import arguments
 from edge_bench.errors import EdgeBenchError
 from edge_bench.power import meter as power
 from edge_bench.power.meter import PowerChoice, find_meter
@@ -210,7 +212,7 @@ def test_a_source_that_does_not_exist_is_an_error_that_names_all(board_tree, sou
     assert "tegrastats" in str(caught.value) or "--power-cmd" in str(caught.value)
 
 
-@pytest.mark.parametrize("interval_s", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("interval_s", [0.0, 1e-4, -1.0, float("nan"), float("inf")])
 def test_an_interval_has_to_be_one(board_tree, interval_s):
     with pytest.raises(EdgeBenchError):
         find_meter(PowerChoice(interval_s=interval_s), board_tree(NANO))
@@ -223,3 +225,25 @@ def test_the_interval_that_was_asked_for_is_the_meters(board_tree):
 def test_a_board_sensor_is_preferred_to_rapl(board_tree):
     board_tree({"sys/class/powercap/intel-rapl:0/name": "package-0\n"})
     assert find_meter(root=board_tree(NANO))[0].source == "ina3221"
+
+
+@pytest.mark.parametrize(
+    "words, choice",
+    [
+        ([], PowerChoice()),
+        (["--power", "hwmon:ina226/power1", "--power-interval", "0.5"], PowerChoice("hwmon:ina226/power1", None, 0.5)),
+        (["--power-cmd", "meter --watts"], PowerChoice("auto", "meter --watts")),
+        (["--power", "nonsense"], None),
+        (["--power", "command"], None),
+        (["--power-interval", "0"], None),
+        (["--power-interval", "0.0001"], None),
+    ],
+)
+def test_the_arguments_of_commands(words, choice):
+    parser = argparse.ArgumentParser()
+    arguments.add_power(parser)
+    if choice is None:
+        with pytest.raises(SystemExit):
+            parser.parse_args(words)
+    else:
+        assert arguments.power_choice(parser.parse_args(words)) == choice

@@ -142,7 +142,7 @@ NANO_TREE[NANO_POWER] = "%9d\n" % 0
 
 
 def test_a_second_between_samples(programs):
-    """30 times as fast as the clock: a sensor that converts about every 0.6 s, read every second, for two minutes."""
+    """30 times as fast as the clock: converted about every 0.6 s, read every second, for a minute and a half."""
     speed = 30.0
     # A file of milliwatts: one "volt" makes its milliamperes just these.
     board = Board(
@@ -159,8 +159,8 @@ def test_a_second_between_samples(programs):
     meter, problems = find_meter(PowerChoice(interval_s=1.0), board.root)
     assert problems == []
     meter.clock = FastClock(speed)
-    (result,) = run_windows([meter.open_window()], 4.0)
-    assert result["duration_s"] >= 4.0 * speed
+    (result,) = run_windows([meter.open_window()], 3.0)
+    assert result["duration_s"] >= 3.0 * speed
     assert result["num_samples"] <= 1.1 * result["duration_s"] + 3
     assert abs(board.error(result, speed)) <= MOST
 
@@ -279,6 +279,6 @@ def test_tegrastats_once_a_second(programs):
     speed = 30.0
     curve = Curve(slower(SMOOTH, 9.0))
     program = programs.tegrastats(board="agx-orin", points=curve.points, speed=speed, jitter=0.2)
-    (result,) = run_windows([tegra_window(program, 1.0, FastClock(speed))], 4.0)
+    (result,) = run_windows([tegra_window(program, 1.0, FastClock(speed))], 3.0)
     assert abs(result["energy_j"] / curve.energy(*span(result)) - 1.0) <= MOST
-    assert 100 <= result["num_samples"] <= 1.1 * result["duration_s"] + 3
+    assert 70 <= result["num_samples"] <= 1.1 * result["duration_s"] + 3

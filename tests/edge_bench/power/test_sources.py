@@ -364,6 +364,13 @@ def runs(pid):
         return False
 
 
+def test_a_program_that_floods_its_output_fills_no_memory():
+    meter, _problems = find_meter(PowerChoice(command="yes 5"))
+    result, _window = measure(meter, 0.5)
+    assert result["mean_power_w"] == pytest.approx(5.0)
+    assert result["num_samples"] <= 1000 * result["duration_s"] + 2
+
+
 def test_the_program_and_its_children_end_with_the_window(tmp_path):
     pids = tmp_path / "pids"
     script = "sleep 300 & echo $! $$ > %s; while :; do echo 5; sleep 0.05; done" % pids
