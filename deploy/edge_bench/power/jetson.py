@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from edge_bench.power import ina238, ina3221
 from edge_bench.power.polled import PolledFeed
 from edge_bench.power.sysfs import Rail, read_rails, read_what_answers, unreadable
-from edge_bench.power.totals import board_model, no_total, total_of
+from edge_bench.power.totals import board_model, has_no_sensor, no_total, total_of
 from edge_bench.power.window import Meter
 from edge_bench.schema import unavailable
 
@@ -61,9 +61,7 @@ def _sum_of_steps(rails: List[Rail]) -> Optional[float]:
 
 
 def _known_without_sensor(root: str) -> List[Dict[str, str]]:
-    """A Jetson Nano 2GB has no INA3221 (facts of its tegrastats lines: they hold no rails)."""
-    model = board_model(root)
-    if "Nano 2GB" not in model:
+    if not has_no_sensor(root):
         return []
     fix = "measure at its USB-C supply: --power-cmd with a program that prints the watts of a meter there"
-    return [unavailable("energy", "%s has no power sensor (no INA3221)" % model, fix)]
+    return [unavailable("energy", "%s has no power sensor (no INA3221)" % board_model(root), fix)]

@@ -44,11 +44,18 @@ def find_meter(choice: PowerChoice = AUTO, root: str = "/") -> Tuple[Optional[Me
     if source == "command":
         raise EdgeBenchError("power source command: give the program with --power-cmd")
     finders = _finders(choice.interval_s, root, name)
+    seen: List[Dict[str, str]] = []
     for each in SOURCES if source == "auto" else (source,):
         meter, problems = finders[each]()
-        # A sensor that is there and cannot be read is not replaced by another of another scope.
-        if meter is not None or problems:
-            return meter, problems
+        if meter is not None:
+            return meter, []
+        seen = seen or problems
+        # A sensor that is there and cannot be read is not replaced by one of another scope. tegrastats is none: it
+        # reads the same rails, and where it runs by another right than ours it may read what we cannot.
+        if seen and each != "ina3221":
+            break
+    if seen:
+        return None, seen
     if source == "auto":
         reason = "no INA3221, tegrastats, RAPL, vcgencmd, battery or hwmon: this machine shows no power sensor"
     else:

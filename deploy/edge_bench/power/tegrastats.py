@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional
 from edge_bench.logs.tegrastats import parse_line
 from edge_bench.power.jetson import Found
 from edge_bench.power.lines import LinesFeed, Parse, first_values
-from edge_bench.power.totals import no_total, total_of
+from edge_bench.power.totals import has_no_sensor, no_total, total_of
 from edge_bench.power.window import FIRST_VALUE_S, Clock, Meter, Values
 from edge_bench.schema import unavailable
 
@@ -72,7 +72,7 @@ class TegrastatsFeed(LinesFeed):
 def find(interval_s: Optional[float], root: str) -> Found:
     """The meter by tegrastats; (None, []) where the program is not there. Runs it until its first line."""
     program = _program(root)
-    if program is None:
+    if program is None or has_no_sensor(root):
         return None, []
     every_s = interval_s or _INTERVAL_S
     command = [program, "--interval", "%d" % max(1, round(1e3 * every_s))]

@@ -39,3 +39,8 @@ def board_model(root: str) -> str:
         if text:
             return text
     return ""
+
+
+def has_no_sensor(root: str) -> bool:
+    """A Jetson Nano 2GB has no INA3221 (README of a public energy library; its tegrastats lines hold no rails)."""
+    return "Nano 2GB" in board_model(root)

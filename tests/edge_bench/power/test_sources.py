@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from fake_trees import hwmon, write_tree
+from fake_trees import hwmon, iio, write_tree
 
 import edge_bench
 from edge_bench.errors import EdgeBenchError
@@ -433,6 +433,25 @@ def test_a_tegrastats_without_a_total_says_what_it_saw(find_program, board_tree,
     meter, problems = find_meter(root=board_tree({}))
     assert meter is None
     assert reason in problems[0]["reason"] and "sudo" in problems[0]["fix"]
+
+
+def test_tegrastats_reads_the_rails_that_the_driver_does_not_give(find_program, programs, board_tree):
+    program = programs.tegrastats(board="nano", points=[[0.0, 4.0], [1.0, 4.0]])
+    find_program("tegrastats", 'exec %s "$@"' % program)
+    root = board_tree(iio("6-0040", 0, [("POM_5V_IN", 1650)]))
+    assert find_meter(root=root)[0].source == "ina3221"
+    board_tree({"sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input": ""})
+    meter, problems = find_meter(root=root)
+    assert meter.source == "tegrastats" and problems == []
+    meter, problems = find_meter(PowerChoice("ina3221"), root)
+    assert meter is None and "in_power0_input" in problems[0]["reason"]
+
+
+def test_a_nano_2gb_is_not_asked_for_rails_by_tegrastats(find_program, board_tree, tmp_path):
+    find_program("tegrastats", "touch %s; exec sleep 300" % (tmp_path / "was run"))
+    meter, problems = find_meter(root=board_tree({"proc/device-tree/model": "NVIDIA Jetson Nano 2GB Developer Kit"}))
+    assert meter is None and "no INA3221" in problems[0]["reason"]
+    assert not (tmp_path / "was run").exists()
 
 
 FAKE_JTOP = """
