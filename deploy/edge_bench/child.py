@@ -122,6 +122,44 @@ def run_logged(
     return Ended(child.returncode, list(tail), time.monotonic() - start)
 
 
+def follow(
+    command: List[str], on_line: Callable[[str, int], None], should_stop: Callable[[], bool], max_silence_s: float
+) -> str:
+    """Call `on_line(line, lines still to come from the same read)` for each line that a command writes to stdout or
+    stderr, until should_stop() or its end.
+
+    Returns why it ended, "" when it was stopped; in each case its whole group has ended.
+    """
+    with _group(command, stderr=subprocess.STDOUT) as child:
+        if isinstance(child, OSError):
+            return "cannot be started: %s" % child
+        heard_s, pending = time.monotonic(), ""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while not should_stop():
+            if not select.select([child.stdout], [], [], 0.05)[0]:
+                if time.monotonic() - heard_s > max_silence_s:
+                    return "wrote nothing for %.3g s" % max_silence_s
+                continue
+            data = os.read(child.stdout.fileno(), 65536)
+            lines = (pending + decoder.decode(data, not data)).split("\n")
+            pending = lines.pop()[-_MAX_LINE:]
+            for number, line in enumerate(lines, 1):
+                on_line(line[:_MAX_LINE], len(lines) - number)
+            if not data:
+                return "ended (%s)" % _how_it_ended(child)
+            heard_s = time.monotonic()
+    return ""
+
+
+def _how_it_ended(child: "subprocess.Popen[bytes]") -> str:
+    """Of a child that closed its output: it is given a moment to end."""
+    try:
+        child.wait(0.5)
+    except subprocess.TimeoutExpired:
+        return "it closed its output"
+    return "signal %d" % -child.returncode if child.returncode < 0 else "exit code %d" % child.returncode
+
+
 @contextlib.contextmanager
 def _group(command: List[str], stderr: int, cwd: str = os.path.abspath(os.sep)) -> Iterator[Any]:
     """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""

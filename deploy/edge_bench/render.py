@@ -100,14 +100,17 @@ def _latency_rows(latency: Dict[str, Any]) -> List[Any]:
 
 def _energy_rows(energy: Dict[str, Any]) -> List[Any]:
     return [
-        (
-            "energy",
-            "%.4g mJ gross, %.4g mJ net of idle, per inference"
-            % (1e3 * energy["gross_energy_j"], 1e3 * energy["net_energy_j"]),
-        ),
+        ("energy", _energy_text(energy, "gross") + " gross, per inference"),
+        ("", _energy_text(energy, "net") + " net of idle"),
         ("power", "%.3g W idle, %.3g W under load" % (energy["idle_power_w"], energy["load_power_w"])),
         ("scope", "%s (%s, %s)" % (energy["scope"], energy["source"], " + ".join(energy["rails"]))),
     ]
+
+
+def _energy_text(energy: Dict[str, Any], kind: str) -> str:
+    interval = energy.get(kind + "_interval_j")
+    around = " (%.4g to %.4g)" % (1e3 * interval[0], 1e3 * interval[1]) if interval else ", no interval"
+    return "%.4g mJ%s" % (1e3 * energy[kind + "_energy_j"], around)
 
 
 def _missing_lines(entries: List[Dict[str, str]]) -> List[str]:

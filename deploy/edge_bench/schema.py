@@ -19,7 +19,8 @@ latency              samples_s, duration_s, other_load, overhead_share (of the p
                      device_samples_s, device_summary: on the GPU's own clock; response_samples_s, num_skipped: from
                      release to end, with a period; num_missed, miss_ratio: against settings.deadline_s
 memory               named figures in bytes: process_peak_rss_bytes, process_rss_before_load_bytes
-energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference), num_inferences, ...
+energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference; of a batch each counts),
+                     gross_interval_j, net_interval_j ([low, high], about 95 %), num_inferences, ...: power/energy.py
 state_before/after   the board's state: power mode, clocks, governors, temperatures, throttling
 warnings             code, message, fix
 unavailable          what, reason, fix
@@ -183,6 +184,10 @@ def _dict_of(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(is_right, value.values()))
 
 
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
 _STATE = {
     "power_mode": _or_none(_is_text),
     "governors": _or_none(_dict_of(_is_text)),
@@ -232,6 +237,8 @@ _PARTS = {
         "load_power_w": _is_number,
         "gross_energy_j": _is_number,
         "net_energy_j": _is_number,
+        "gross_interval_j": _or_none(_is_interval),
+        "net_interval_j": _or_none(_is_interval),
     },
     "state_before": _STATE,
     "state_after": _STATE,

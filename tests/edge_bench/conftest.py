@@ -397,6 +397,8 @@ def measurement():
             "duration_s": 10.0,
             "gross_energy_j": 0.012,
             "net_energy_j": 0.008,
+            "gross_interval_j": [0.011, 0.013],
+            "net_interval_j": [0.006, 0.009],
             "idle": dict(window, mean_power_w=2.0),
             "load": window,
             "latency_ratio_while_sampling": 1.01,

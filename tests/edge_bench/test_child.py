@@ -154,3 +154,38 @@ def test_a_silent_child_is_waited_for_aloud():
     code = "import time; time.sleep(2.5); print('done')"
     ended = child.run_logged(python(code), io.BytesIO(), 1000, LIMIT_S, lines.append, lambda: waited.append(1))
     assert ended.returncode == 0 and lines == ["done"] and len(waited) >= 2
+
+
+# --- lines as they come
+
+
+def followed(script, should_stop=lambda: False, max_silence_s=30.0):
+    lines = []
+    why = child.follow(["sh", "-c", script], lambda line, _waiting: lines.append(line), should_stop, max_silence_s)
+    return lines, why
+
+
+def test_lines_of_a_program_and_how_it_ended():
+    assert followed("echo one; echo two >&2; exit 4") == (["one", "two"], "ended (exit code 4)")
+    assert followed("kill -9 $$")[1] == "ended (signal 9)"
+    assert followed("printf 'no end of line'")[0] == []
+
+
+def test_a_program_that_is_silent_is_ended():
+    began = time.monotonic()
+    assert followed("echo one; sleep 300", max_silence_s=0.3) == (["one"], "wrote nothing for 0.3 s")
+    assert time.monotonic() - began < 60
+
+
+def test_a_program_that_never_ends_its_lines_fills_no_memory():
+    lines, _why = followed("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo after")
+    assert lines[-1] == "after" and max(map(len, lines)) <= 4000
+
+
+def test_following_ends_when_it_should_stop():
+    lines, why = followed("while :; do echo x; sleep 0.01; done", iter([False, False, True]).__next__)
+    assert why == ""
+
+
+def test_a_program_that_is_not_there_is_a_reason():
+    assert child.follow(["/nonexistent"], print, lambda: False, 1.0).startswith("cannot be started")

@@ -95,7 +95,7 @@ def test_a_loaded_machine_makes_the_run_invalid(maker, agent):
 def test_strict_exits_with_3_on_warnings(maker, in_process, tmp_path, monkeypatch):
     busy = iter([0.0, 1e9] * 2)
     monkeypatch.setattr("edge_bench.measure.latency.busy_seconds", lambda: next(busy))
-    monkeypatch.setattr("edge_bench.power.meter.find_meter", lambda _root: (None, []))
+    monkeypatch.setattr("edge_bench.power.meter.find_meter", lambda *_: (None, []))
     output = str(tmp_path / "m.json")
     huge = SHORT[:-1] + ["1e30"]
     assert in_process("run", maker.folder(), "--output", output, "--strict", *huge)[0] == 3

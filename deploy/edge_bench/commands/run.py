@@ -11,6 +11,7 @@ from edge_bench.measure.journal import journal_path
 from edge_bench.measure.run import Run
 from edge_bench.measure.settings import Settings
 from edge_bench.measure.source import Source, open_command, open_source
+from edge_bench.power.meter import CHOICES
 
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
@@ -44,17 +45,18 @@ def _add_phases(run: argparse.ArgumentParser) -> None:
     add("--energy-s", type=positive, default=defaults.energy_s, metavar="S", help="energy phase, seconds")
     add(
         "--power",
-        choices=arguments.POWER_SOURCES,
+        type=_power_source,
         default=defaults.power,
-        help="sensor of the energy phase; 'none' leaves the phase out",
+        metavar="SOURCE",
+        help="sensor of the energy phase: %s, or hwmon:CHIP/LABEL; 'none' leaves the phase out"
+        % ", ".join(CHOICES[:-1]),
     )
     add("--power-cmd", metavar="COMMAND", help="a program that prints the power in watts, a number a line")
     add(
         "--power-interval-ms",
         type=positive,
-        default=1e3 * defaults.power_interval_s,
         metavar="MS",
-        help="time between two readings of the sensor",
+        help="time between two readings of the sensor (default: what suits it)",
     )
     add(
         "--max-other-load",
@@ -63,6 +65,13 @@ def _add_phases(run: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of all processor time that other programs may use before the run is invalid",
     )
+
+
+def _power_source(text: str) -> str:
+    kind, _, name = text.partition(":")
+    if kind not in CHOICES or kind == "command" or (name and kind != "hwmon"):
+        raise argparse.ArgumentTypeError("%s is not one of %s, hwmon:CHIP/LABEL" % (text, ", ".join(CHOICES[:-1])))
+    return text
 
 
 def _add_backend(run: argparse.ArgumentParser) -> None:
@@ -126,9 +135,9 @@ def _settings(given: argparse.Namespace) -> Settings:
         period_s=_seconds(given.period_ms),
         idle_s=given.idle_s,
         energy_s=given.energy_s,
-        power=given.power if given.power_cmd is None else "command",
+        power=given.power,
         power_command=given.power_cmd,
-        power_interval_s=given.power_interval_ms / 1e3,
+        power_interval_s=_seconds(given.power_interval_ms),
         max_other_load=given.max_other_load,
         root=given.root,
     )

@@ -19,6 +19,7 @@ from edge_bench.measure.journal import Journal
 from edge_bench.measure.settings import Progress, Settings
 from edge_bench.measure.source import COMMAND, Source, random_inputs
 from edge_bench.power import meter as power
+from edge_bench.power.energy import energy_record
 
 
 class Run:
@@ -41,7 +42,8 @@ class Run:
         self._save = save
         self._progress = progress
         self._phase: Optional[latency.LatencyPhase] = None
-        self._meter, no_energy = power.find_meter(settings.root)
+        choice = power.PowerChoice(settings.power, settings.power_command, settings.power_interval_s)
+        self._meter, no_energy = power.find_meter(choice, settings.root)
         before = read_state(settings.root)
         self.record: Dict[str, Any] = {
             "schema": schema.SCHEMA,
@@ -162,35 +164,39 @@ class Run:
         assert self._meter is not None
         idle_window = self._meter.open_window()
         idle_window.start()
-        self._sleep("idle power", self._settings.idle_s)
-        idle = idle_window.stop()
+        try:
+            self._sleep("idle power", self._settings.idle_s)
+        finally:  # also of an interrupt: the sensor may be a program
+            idle = idle_window.stop()
         window = self._meter.open_window()
         window.start()
-        samples, marks = self._busy(backend)
-        load = window.stop()
-        if idle is None or load is None:
-            self.record["unavailable"].append(
-                schema.unavailable("energy", "the power sensor stopped answering", "run again; check the sensor")
-            )
+        try:
+            samples, marks = self._busy(backend)
+        finally:
+            load = window.stop()
+        energy = None if idle is None or load is None else energy_record(self._meter, idle, load, marks)
+        if energy is None:
+            reason = "the power sensor stopped answering: %s" % (idle_window.problem or window.problem)
+            self.record["unavailable"].append(schema.unavailable("energy", reason, "run again; check the sensor"))
             return
-        elapsed_s = marks[-1][0] - marks[0][0]
-        self.record["energy"] = energy_record(self._meter, idle, load, len(samples), elapsed_s)
+        self.record["warnings"].extend(energy.pop("warnings"))
+        self.record["energy"] = energy
         slow_down = stats.median(samples) / self.record["latency"]["summary"]["median_s"]
         self.record["energy"]["latency_ratio_while_sampling"] = slow_down
 
     def _busy(self, backend: Backend) -> Tuple[List[float], List[Tuple[float, int]]]:
-        """The latencies of the energy phase, and how many inferences were done by when."""
+        """The latencies of the energy phase, and how many inferences were done by when; those of a batch count each."""
         samples: List[float] = []
         began = time.perf_counter()
         marks = [(began, 0)]
         if backend.in_bulk:
             backend.time_slice(samples, None, self._settings.energy_s)
             start, end = backend.window_s or (began, time.perf_counter())
-            return samples, [(start, 0), (end, len(samples))]
+            return samples, [(start, 0), (end, len(samples) * backend.batch)]
         while not samples or time.perf_counter() - began < self._settings.energy_s:
             backend.time_slice(samples, None, latency.SLICE_S)
             now = time.perf_counter()
-            marks.append((now, len(samples)))
+            marks.append((now, len(samples) * backend.batch))
             self._progress("energy", min(1.0, (now - began) / self._settings.energy_s))
         return samples, marks
 
@@ -220,27 +226,3 @@ class Run:
 
     def _warn(self, code: str, message: str, fix: str) -> None:
         self.record["warnings"].append(schema.warning(code, message, fix))
-
-
-def energy_record(
-    meter: power.EnergyMeter,
-    idle: Dict[str, Any],
-    load: Dict[str, Any],
-    num_inferences: int,
-    elapsed_s: float,
-) -> Dict[str, Any]:
-    """Energy per inference in joules: gross, and net of idle power. The rails and their scope are named."""
-    gross_j = load["mean_power_w"] * elapsed_s / num_inferences
-    return {
-        "source": meter.source,
-        "rails": list(meter.rails),
-        "scope": meter.scope,
-        "idle_power_w": idle["mean_power_w"],
-        "load_power_w": load["mean_power_w"],
-        "num_inferences": num_inferences,
-        "duration_s": elapsed_s,
-        "gross_energy_j": gross_j,
-        "net_energy_j": gross_j - idle["mean_power_w"] * elapsed_s / num_inferences,
-        "idle": idle,
-        "load": load,
-    }

@@ -8,7 +8,7 @@ Progress = Callable[[str, float], None]
 
 class Settings(NamedTuple):
     """Times in seconds. None: num_runs by duration, provider and batch the runtime's or file's own, no deadline, as
-    fast as it goes. `power` and `power_command` choose the sensor; `root` is where /proc and /sys lie.
+    fast as it goes, the sensor read as often as suits it. `power` and `power_command` choose the sensor; `root` is where /proc and /sys lie.
     """
 
     num_runs: Optional[int] = None
@@ -25,7 +25,7 @@ class Settings(NamedTuple):
     energy_s: float = 10.0
     power: str = "auto"
     power_command: Optional[str] = None
-    power_interval_s: float = 0.05
+    power_interval_s: Optional[float] = None
     max_other_load: float = 0.5
     root: str = "/"
 

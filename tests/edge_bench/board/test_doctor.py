@@ -1,6 +1,7 @@
 """A runtime that is missing, fails or crashes is a row of the diagnosis; it never ends it."""
 
 import json
+import types
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_moving_clocks_are_a_problem(pretend, governors, is_problem):
 
 
 def test_a_diagnosis_can_be_printed_as_json(pretend):
-    meter = power.EnergyMeter("ina3221", ("GPU", "CPU"), "sum of rails", None)
+    meter = types.SimpleNamespace(source="ina3221", rails=("GPU", "CPU"), scope="sum of rails")
     diagnosis = json.loads(json.dumps(pretend(meter=meter)))
     assert diagnosis["energy"] == {"source": "ina3221", "rails": ["GPU", "CPU"], "scope": "sum of rails"}
     assert diagnosis["schema"] == "edge-dendrite.doctor"

@@ -62,7 +62,7 @@ def saver():
 @pytest.fixture
 def no_meter(monkeypatch):
     """This machine's own power sensors stay out of it."""
-    monkeypatch.setattr(power, "find_meter", lambda _root: NO_METER)
+    monkeypatch.setattr(power, "find_meter", lambda *_: NO_METER)
 
 
 def silent(_phase, _share):
@@ -349,7 +349,7 @@ class FakeMeter:
     def open_window(self):
         watts = self._watts.pop(0)
         result = None if watts in self._dead else {"mean_power_w": watts, "duration_s": 1.0}
-        return types.SimpleNamespace(start=lambda: None, stop=lambda: result)
+        return types.SimpleNamespace(start=lambda: None, stop=lambda: result, problem="")
 
 
 @pytest.fixture
@@ -365,7 +365,7 @@ def pretend(maker, monkeypatch, saver):
     def make(seconds, meter=None, **changes):
         backend = FakeBackend(clock, output, seconds)
         monkeypatch.setattr(choose, "open_backend", lambda *_arguments: choose.Opened(backend, []))
-        monkeypatch.setattr(power, "find_meter", lambda _root: (meter, []) if meter else NO_METER)
+        monkeypatch.setattr(power, "find_meter", lambda *_: (meter, []) if meter else NO_METER)
         values = {"num_runs": None, "warmup_s": 0.5}
         values.update(changes)
         return start(maker.folder(), saver, **values), backend
