@@ -7,9 +7,10 @@ from typing import Any, Dict, List
 from edge_bench import schema
 from edge_bench.commands import arguments, output
 from edge_bench.commands.parse import add_log, samples
+from edge_bench.errors import EdgeBenchError
 from edge_bench.logs import report
 from edge_bench.logs.lines import open_log, read_lines
-from edge_bench.logs.playback import timed_lines
+from edge_bench.logs.playback import DEFAULT_INTERVAL_S, timed_lines
 from edge_bench.logs.rails import total_rails
 from edge_bench.logs.statistics import LogStatistics
 from edge_bench.render import format_seconds, to_ascii
@@ -45,18 +46,27 @@ def _replay(given: argparse.Namespace) -> int:
 def _play(given: argparse.Namespace) -> int:
     """Being ended, or a reader that goes away, is the normal end of such a program."""
     try:
-        begin_s, is_first = time.monotonic(), True
-        while is_first or given.loop:
-            is_first, elapsed_s = False, 0.0
-            with open_log(given.log) as stream:
-                for timed in timed_lines((line.text for line in read_lines(stream)), given.interval):
-                    elapsed_s = timed.time_s / given.speed
-                    time.sleep(max(begin_s + elapsed_s - time.monotonic(), 0.0))
-                    output.print_line(to_ascii(timed.text.replace("\t", " ")))
-            begin_s += elapsed_s + (given.interval or 1.0) / given.speed
+        begin_s = time.monotonic()
+        last_s = _play_once(given, begin_s)
+        while given.loop:
+            begin_s = last_s + (given.interval or DEFAULT_INTERVAL_S) / given.speed
+            last_s = _play_once(given, begin_s)
     except (KeyboardInterrupt, BrokenPipeError):
         pass
     return output.EXIT_DONE
+
+
+def _play_once(given: argparse.Namespace, begin_s: float) -> float:
+    """From `begin_s` on; gives the time of the last line. Raises EdgeBenchError for a log without lines."""
+    due_s = None
+    with open_log(given.log) as stream:
+        for timed in timed_lines((line.text for line in read_lines(stream)), given.interval):
+            due_s = begin_s + timed.time_s / given.speed
+            time.sleep(max(due_s - time.monotonic(), 0.0))
+            output.print_line(to_ascii(timed.text.replace("\t", " ")))
+    if due_s is None:
+        raise EdgeBenchError("log %s: empty, nothing to replay" % given.log)
+    return due_s
 
 
 def _summarise(given: argparse.Namespace) -> int:

@@ -53,7 +53,7 @@ def statistics_lines(result: Dict[str, Any]) -> List[str]:
         rows.append(
             (
                 "energy",
-                "unknown: the lines have no time stamps that move on; give the time from line to line with --interval S",
+                "unknown: no time stamps that move on; give the time from line to line with --interval S",
             )
         )
     loads = ["%s %.1f%%" % (name, load) for name, load in sorted(result["mean_load_percent"].items())]

@@ -12,8 +12,8 @@ from typing import Any, Dict, List, Optional
 from edge_bench.logs.running_means import Break, RunningMeans
 from edge_bench.logs.times import seconds_of
 
-# A gap is a step of more than three times the shortest one, and of more than 3 s: stamps are whole seconds. Of the first
-# step only this much is believed.
+# A gap is a step of more than three times the shortest one, and of more than 3 s: stamps are whole seconds. Of the
+# first step only this much is believed.
 _GAP_STEPS, _MIN_GAP_S, _MAX_FIRST_STEP_S = 3.0, 3.0, 60.0
 # Of each kind so many are named; all are counted.
 _MAX_NAMED = 100
@@ -60,7 +60,7 @@ class LogStatistics:
         """num_samples, first_timestamp, last_timestamp; duration_s, without gaps, and times_from ("time stamps",
         "interval", or null where nothing tells a time); num_gaps, gap_s; power by rail: num_samples, mean_power_w,
         min_power_w, max_power_w, energy_j (null without a time); mean_load_percent, peak_temperature_c, peak_ram_mb;
-        restart_lines, lost_before_lines: numbers of lines where tegrastats began anew, or before which some are missing.
+        restart_lines, lost_before_lines: numbers of lines where tegrastats began anew, or before which some miss.
         """
         energy = self._energy.result()
         return {

@@ -67,6 +67,8 @@ _ENGINE = re.compile(
 _MB_OF = {"k": 1.0 / 1024, "M": 1, "G": 1024}  # type: Dict[str, float]
 _MIN_READINGS = 3
 _EMC = ("EMC_FREQ", "EMC")
+# Of a line that was cut a memory without its unit would look like a rail, and half of MTS like an engine.
+_NEVER_ALONE = frozenset(("RAM", "SWAP", "IRAM", "fg", "bg"))
 _NAMES_OF_OTHER = ("EDP", "MTS", "NC", "PMIC", "is_cut", "prefix", "tokens")
 
 
@@ -86,7 +88,7 @@ def parse_line(text: str) -> Optional[Dict[str, Any]]:
         if power:
             if name == "NC":
                 other.setdefault(name, []).append({"power_w": _rail(power)})
-            elif name in rails:
+            elif name in rails or name in _NEVER_ALONE:
                 loose.append("%s %s" % (name, power))
             else:
                 rails[name] = _rail(power)
@@ -99,7 +101,7 @@ def parse_line(text: str) -> Optional[Dict[str, Any]]:
             if maximum:
                 maxima[name] = _degrees(maximum)
         elif engine:
-            if name in engines or (engine.isdigit() and not _ENGINE.match(name)):
+            if name in engines or name in _NEVER_ALONE or (engine.isdigit() and not _ENGINE.match(name)):
                 loose.append("%s %s" % (name, engine))
             else:
                 engines[name] = _engine(name, engine)
