@@ -68,7 +68,8 @@ _MB_OF = {"k": 1.0 / 1024, "M": 1, "G": 1024}  # type: Dict[str, float]
 _MIN_READINGS = 3
 _EMC = ("EMC_FREQ", "EMC")
 # Of a line that was cut a memory without its unit would look like a rail, and half of MTS like an engine.
-_NEVER_ALONE = frozenset(("RAM", "SWAP", "IRAM", "fg", "bg"))
+_NO_RAILS = frozenset(("NC", "RAM", "SWAP", "IRAM"))
+_NO_ENGINES = frozenset(("fg", "bg"))
 _NAMES_OF_OTHER = ("EDP", "MTS", "NC", "PMIC", "is_cut", "prefix", "tokens")
 
 
@@ -86,25 +87,24 @@ def parse_line(text: str) -> Optional[Dict[str, Any]]:
     memories, cpu, other, loose = {}, [], {}, []  # type: Dict[str, Any], List[Any], Dict[str, Any], List[str]
     for name, temperature, power, engine, special, word in _TOKEN.findall(text, stamp.end() if stamp else 0):
         if power:
-            if name == "NC":
-                other.setdefault(name, []).append({"power_w": _rail(power)})
-            elif name in rails or name in _NEVER_ALONE:
-                loose.append("%s %s" % (name, power))
-            else:
+            if name not in rails and name not in _NO_RAILS:
                 rails[name] = _rail(power)
+            elif name == "NC":
+                other.setdefault(name, []).append({"power_w": _rail(power)})
+            else:
+                loose.append("%s %s" % (name, power))
         elif temperature:
             if name in temperatures:
                 loose.append("%s@%s" % (name, temperature))
-                continue
-            degrees, _, maximum = temperature.partition("/")
-            temperatures[name] = _degrees(degrees)
-            if maximum:
-                maxima[name] = _degrees(maximum)
-        elif engine:
-            if name in engines or name in _NEVER_ALONE or (engine.isdigit() and not _ENGINE.match(name)):
-                loose.append("%s %s" % (name, engine))
+            elif "/" in temperature:
+                temperatures[name], maxima[name] = map(_degrees, temperature.split("/"))
             else:
+                temperatures[name] = _degrees(temperature)
+        elif engine:
+            if name not in engines and name not in _NO_ENGINES and (not engine.isdigit() or _ENGINE.match(name)):
                 engines[name] = _engine(name, engine)
+            else:
+                loose.append("%s %s" % (name, engine))
         elif word:
             loose.append(word)
         elif not _take_special(name, special, memories, cpu, other):
@@ -136,12 +136,9 @@ def parse_line(text: str) -> Optional[Dict[str, Any]]:
 def _rail(text: str) -> Dict[str, Optional[float]]:
     """Without a unit they are milliwatts too."""
     values = text.replace("mW", "").split("/")
-    num_values = len(values)
-    return {
-        "current": int(values[0]) / 1000.0,
-        "average": int(values[1]) / 1000.0 if num_values > 1 else None,
-        "maximum": int(values[2]) / 1000.0 if num_values > 2 else None,
-    }
+    current, average = int(values[0]) / 1000.0, int(values[1]) / 1000.0 if len(values) > 1 else None
+    maximum = int(values[2]) / 1000.0 if len(values) > 2 else None
+    return {"current": current, "average": average, "maximum": maximum}
 
 
 def _degrees(text: str) -> Optional[float]:
@@ -202,7 +199,7 @@ def _cores(text: str) -> List[Optional[Dict[str, Any]]]:
     for item in inside.split(","):
         load, at, clock = item.partition("%@")
         if at:
-            cores.append({"load_percent": float(load), "clock_mhz": _clock(clock)})
+            cores.append({"load_percent": float(load), "clock_mhz": int(clock) if clock[0] != "-" else None})
         elif item == "off":
             cores.append(None)
         else:
