@@ -63,21 +63,28 @@ def _parse(given: argparse.Namespace) -> int:
 
 
 def _tegrastats(given: argparse.Namespace, stream: BinaryIO, head: bytes) -> int:
-    whole = LogStatistics(given.interval)
-    with_header = not given.json and not given.stats
-    for number, sample in samples(stream, head, given.log):
-        if with_header:
-            output.print_line(report.HEADER)
-            with_header = False
-        if given.stats:
-            whole.add(sample, number)
-        elif given.json:
-            output.print_line(json.dumps(sample, allow_nan=False))
-        else:
-            output.print_line(report.row(sample))
     if given.stats:
-        output.print_result(whole.result(), lambda result: "\n".join(report.statistics_lines(result)), given.json)
+        return _statistics(given, stream, head)
+    has_header = given.json
+    for _, sample in samples(stream, head, given.log):
+        if not has_header:
+            output.print_line(report.HEADER)
+            has_header = True
+        output.print_line(json.dumps(sample, allow_nan=False) if given.json else report.row(sample))
     return output.EXIT_DONE
+
+
+def _statistics(given: argparse.Namespace, stream: BinaryIO, head: bytes) -> int:
+    """Of `tegrastats | edge-bench parse - --stats` Ctrl-C is the usual end: what was read so far counts."""
+    whole, code = LogStatistics(given.interval), output.EXIT_DONE
+    try:
+        for number, sample in samples(stream, head, given.log):
+            whole.add(sample, number)
+    except KeyboardInterrupt:
+        output.say("interrupted: this is what was read so far")
+        code = output.EXIT_INTERRUPTED
+    output.print_result(whole.result(), lambda result: "\n".join(report.statistics_lines(result)), given.json)
+    return code
 
 
 def samples(stream: BinaryIO, head: bytes, origin: str) -> Iterator[Tuple[int, Dict[str, Any]]]:

@@ -57,10 +57,11 @@ class LogStatistics:
                 self._breaks[found.kind].append(found.line_number)
 
     def result(self) -> Dict[str, Any]:
-        """num_samples, first_timestamp, last_timestamp; duration_s, without gaps, and times_from ("time stamps",
-        "interval", or null where nothing tells a time); num_gaps, gap_s; power by rail: num_samples, mean_power_w,
-        min_power_w, max_power_w, energy_j (null without a time); mean_load_percent, peak_temperature_c, peak_ram_mb;
-        restart_lines, lost_before_lines: numbers of lines where tegrastats began anew, or before which some miss.
+        """num_samples, first_timestamp, last_timestamp; duration_s, without gaps, with duration_error_s (stamps are
+        whole seconds), and times_from ("time stamps", "interval", or null where nothing tells a time); num_gaps, gap_s;
+        power by rail: num_samples, mean_power_w, min_power_w, max_power_w, energy_j (null without a time);
+        mean_load_percent, peak_temperature_c, peak_ram_mb; restart_lines and lost_before_lines, numbers of lines where
+        tegrastats began anew or before which some miss, and how many there are: num_restarts, num_losses.
         """
         energy = self._energy.result()
         return {
@@ -68,6 +69,7 @@ class LogStatistics:
             "first_timestamp": self._stamps[0] if self._stamps else None,
             "last_timestamp": self._stamps[-1] if self._stamps else None,
             "duration_s": energy["duration_s"],
+            "duration_error_s": energy["duration_error_s"],
             "times_from": energy["times_from"],
             "num_gaps": energy["num_gaps"],
             "gap_s": energy["gap_s"],
@@ -188,6 +190,7 @@ class _Energy:
         return {
             "times_from": source if known else None,
             "duration_s": self._duration_s if known else None,
+            "duration_error_s": None if not known else 1.0 if self._interval_s is None else 0.0,
             "num_gaps": self._num_gaps,
             "gap_s": self._gap_s,
             "energy_j": dict(self._energy_j) if known else {},

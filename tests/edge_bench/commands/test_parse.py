@@ -1,9 +1,14 @@
 """`edge-bench parse` as its users run it."""
 
+import array
+import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+import termios
+import time
 
 import pytest
 
@@ -122,6 +127,30 @@ def test_a_pipe_is_read_as_it_comes(agent):
         child.stdin.flush()
         assert json.loads(child.stdout.readline().decode("ascii"))["timestamp"].endswith(":0%d" % second)
     assert child.communicate(timeout=60) == (b"", b"") and child.returncode == 0
+
+
+def test_statistics_of_a_pipe_are_printed_when_it_is_interrupted(agent):
+    child = start_with_pipe(agent, "--stats", "--json")
+    child.stdin.write("".join(stamped(second, 5000) for second in range(11)).encode("ascii"))
+    child.stdin.flush()
+    wait_until_read(child)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130 and b"this is what was read so far" in err
+    assert json.loads(out.decode("ascii"))["num_samples"] == 11
+
+
+def wait_until_read(child):
+    """Until nothing is left in its pipe, and it sleeps there for more."""
+    waiting = array.array("i", [1])
+    while waiting[0]:
+        fcntl.ioctl(child.stdin, termios.FIONREAD, waiting)
+        time.sleep(0.05)
+    while True:
+        with open("/proc/%d/stat" % child.pid) as stat:
+            if stat.read().rpartition(")")[2].split()[0] == "S":
+                return
+        time.sleep(0.05)
 
 
 def test_a_reader_that_goes_away_ends_it_without_a_word(agent):

@@ -7,6 +7,19 @@ import pytest
 from edge_bench.logs.running_means import Break, RunningMeans
 from edge_bench.logs.tegrastats import parse_line
 
+# VDD_IN and VDD_SYS_CPU of the first lines that a TX2 wrote (ssaraff98/tegrastats_parser, sample_log.txt).
+RECORDED = """
+1840/1840 306/306, 1610/1725 230/268, 1572/1674 230/255, 1610/1658 230/249, 1495/1625 230/245, 4061/2031 1149/395,
+5056/2463 1761/590, 4673/2739 1455/698, 4634/2950 1455/782, 4826/3137 1608/865, 4673/3277 1532/926, 6202/3521 2449/1052,
+5132/3644 1532/1089, 4711/3721 1455/1115, 4519/3774 1225/1123, 4519/3820 1149/1124, 4519/3861 1149/1126,
+4596/3902 1225/1131, 4061/3911 843/1116, 4481/3939 1072/1114, 3946/3939 766/1097, 4443/3962 1072/1096
+"""
+
+
+def recorded():
+    pairs = [pair.split() for pair in RECORDED.split(",")]
+    return ["RAM 896/7859MB VDD_IN %s VDD_SYS_CPU %s" % tuple(pair) for pair in pairs]
+
 
 def breaks_of(lines):
     means, found = RunningMeans(), []
@@ -19,6 +32,24 @@ def breaks_of(lines):
 
 def rails(rng, base):
     return [("VDD_IN", base + rng.randint(-400, 400)), ("VDD_SOC", 1200 + rng.randint(-40, 40))]
+
+
+def test_a_recorded_log_is_unbroken_from_wherever_it_begins():
+    lines = recorded()
+    assert len(lines) == 22
+    for begin in range(len(lines)):
+        assert breaks_of(lines[begin:]) == []
+
+
+@pytest.mark.parametrize("begin, end", [(5, 8), (8, 9), (9, 12), (12, 18)])
+def test_lines_that_are_taken_out_of_a_recorded_log_are_missed(begin, end):
+    lines = recorded()
+    assert breaks_of(lines[:begin] + lines[end:]) == [(Break.LOST, begin + 1)]
+
+
+def test_a_recorded_log_behind_itself_is_a_restart():
+    lines = recorded()
+    assert breaks_of(lines + lines) == [(Break.RESTART, 23)]
 
 
 @pytest.mark.parametrize("seed", range(8))
