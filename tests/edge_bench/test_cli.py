@@ -345,7 +345,7 @@ def test_show(agent, measurement):
     write_measurement(agent, measurement)
     shown = agent.run("show", "m.json")
     assert shown.code == 0 and shown.err == ""
-    assert "tiny (baseline)" in shown.out and "12 mJ gross" in shown.out
+    assert "tiny (baseline)" in shown.out and "12 mJ (11 to 13) gross" in shown.out
     as_json = agent.run("show", "m.json", "--json")
     assert as_json.code == 0
     assert json.loads(as_json.out) == measurement

@@ -34,7 +34,7 @@ def test_a_measurement_shows_its_figures_with_their_state(measurement):
         "2 ms  (MAD 1 ms)",
         "n too small / n too small",
         "60.0 MiB",
-        "12 mJ gross, 8 mJ net of idle",
+        "12 mJ (11 to 13) gross, per inference",
         "2 W idle, 6 W under load",
         "module input (ina3221, POM_5V_IN)",
         "busy; end it",

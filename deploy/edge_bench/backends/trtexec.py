@@ -21,13 +21,12 @@ from edge_bench.backends.base import Backend
 from edge_bench.engine import trtexec
 from edge_bench.engine.trtexec import SAFE_NAME, Trtexec
 from edge_bench.errors import BackendError, EdgeBenchError
-from edge_bench.logs.trtexec import read_times
+from edge_bench.logs.trtexec import MAX_JSON_BYTES, read_json
 
 _NEEDED = ("loadEngine", "exportTimes", "iterations", "duration", "warmUp")
 _WARMUP_S = 0.2
 _START_TIMEOUT_S = 600.0
 _MAX_LOG_BYTES = 1 << 20
-_MAX_TIMES_BYTES = 256 << 20
 _MAX_OUTPUT_BYTES = 256 << 20
 # Lines of trtexec between which it runs inferences (samples/common/sampleInference.cpp, sampleReporting.cpp).
 _BEGINS, _ENDS = "Starting inference", "Timing trace has"
@@ -130,9 +129,14 @@ class TrtexecBackend(Backend):
         self._run(limits + ["--exportTimes=" + self._path("times.json")], seconds)
         try:
             with open(self._path("times.json"), "rb") as stream:
-                return read_times(stream.read(_MAX_TIMES_BYTES), _WARMUP_S)
+                times = read_json(stream.read(MAX_JSON_BYTES + 1), "its times", _WARMUP_S)
         except (OSError, EdgeBenchError) as error:
-            raise BackendError("trtexec %s: its times: %s" % (self.version, error)) from error
+            raise BackendError("trtexec %s: %s" % (self.version, error)) from error
+        return {
+            "latency_s": times["latency"]["samples_s"],
+            "compute_s": times["compute"]["samples_s"],
+            "num_warmup_cut": times["num_warmup_cut"],
+        }
 
     def memory(self) -> Dict[str, int]:
         return {"engine_file_bytes": self._num_file_bytes}

@@ -82,3 +82,13 @@ def num_runs(text: str) -> int:
     if value > schema.MAX_SAMPLES:
         raise argparse.ArgumentTypeError("a measurement holds at most %d samples" % schema.MAX_SAMPLES)
     return value
+
+
+def not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("%s is not a number of 0 or more" % text)
+    return value

@@ -14,8 +14,13 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_WARNINGS, EXIT_INVALID, EXIT_INTERRUPTE
 
 
 def print_result(result: Dict[str, Any], to_text: Callable[[Dict[str, Any]], str], as_json: bool) -> None:
+    print_line(json.dumps(result, sort_keys=True) if as_json else to_text(result))
+
+
+def print_line(text: str) -> None:
+    """Written at once: who reads it may wait for it."""
     try:
-        print(json.dumps(result, sort_keys=True) if as_json else to_text(result))
+        print(text)
         sys.stdout.flush()
     except OSError as error:
         _silence(1)

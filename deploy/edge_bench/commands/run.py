@@ -48,8 +48,7 @@ def _add_phases(run: argparse.ArgumentParser) -> None:
         type=_power_source,
         default=defaults.power,
         metavar="SOURCE",
-        help="sensor of the energy phase: %s, or hwmon:CHIP/LABEL; 'none' leaves the phase out"
-        % ", ".join(CHOICES[:-1]),
+        help="sensor of the energy phase, or none: %s, hwmon:CHIP/LABEL" % ", ".join(CHOICES[:-1]),
     )
     add("--power-cmd", metavar="COMMAND", help="a program that prints the power in watts, a number a line")
     add(

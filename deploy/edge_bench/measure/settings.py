@@ -8,7 +8,8 @@ Progress = Callable[[str, float], None]
 
 class Settings(NamedTuple):
     """Times in seconds. None: num_runs by duration, provider and batch the runtime's or file's own, no deadline, as
-    fast as it goes, the sensor read as often as suits it. `power` and `power_command` choose the sensor; `root` is where /proc and /sys lie.
+    fast as it goes, the sensor read as often as suits it. `power` and `power_command` choose the sensor; `root` is
+    where /proc and /sys lie.
     """
 
     num_runs: Optional[int] = None
