@@ -1,6 +1,6 @@
 """Statistics of measurements, with the standard library alone: what a sample supports, and nothing beyond it."""
 
-from edge_bench.stats.bootstrap import Comparison, Samples, Single, compare_sides
+from edge_bench.stats.bootstrap import Comparison, Run, Samples, Single, compare_sides
 from edge_bench.stats.distributions import binomial_cdf, incomplete_beta, student_quantile
 from edge_bench.stats.intervals import (
     Interval,
@@ -9,6 +9,7 @@ from edge_bench.stats.intervals import (
     mean_interval,
     median_interval,
     percentile_interval,
+    percentile_ranks,
     proportion_interval,
     samples_to_decide,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "MIN_SAMPLES",
     "Comparison",
     "Interval",
+    "Run",
     "Samples",
     "Single",
     "binomial_cdf",
@@ -40,6 +42,7 @@ __all__ = [
     "nearest_rank",
     "percentile",
     "percentile_interval",
+    "percentile_ranks",
     "proportion_interval",
     "samples_to_decide",
     "student_quantile",

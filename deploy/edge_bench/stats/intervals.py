@@ -37,9 +37,9 @@ def percentile_interval(
 ) -> Interval:
     """Order-statistic interval of a percentile; a bound that so few samples cannot give is None.
 
-    `factor` is what `dependence` found. Samples that are sorted already cost little.
+    `factor` is what `dependence` found.
     """
-    low, high = _ranks(len(samples), percent / 100.0, confidence, factor)
+    low, high = percentile_ranks(len(samples), percent, confidence, factor)
     ordered = sorted(samples)
     return Interval(ordered[low - 1] if low else None, ordered[high - 1] if high else None)
 
@@ -48,13 +48,15 @@ def _whole(interval: Interval) -> Optional[Interval]:
     return None if interval.low is None or interval.high is None else interval
 
 
-def _ranks(num_samples: int, share: float, confidence: float, factor: float) -> Tuple[int, int]:
-    """Ranks, counted from 1, of the bounds of the quantile `share`; 0 where there is none.
+def percentile_ranks(
+    num_samples: int, percent: float, confidence: float = CONFIDENCE, factor: float = 1.0
+) -> Tuple[int, int]:
+    """Ranks, counted from 1, of the bounds of a percentile; 0 where there is none.
 
     Fewer than `low` of n samples lie below the quantile, and fewer than `high` do not, each but for a chance of
     (1 - confidence) / 2.
     """
-    count = int(num_samples / factor)
+    count, share = int(num_samples / factor), percent / 100.0
     if count < 1:
         return 0, 0
     doubt = (1.0 - confidence) / 2.0
@@ -104,7 +106,7 @@ def proportion_interval(
     return Interval(low, high)
 
 
-def dependence(flags: Sequence[bool]) -> float:
+def dependence(flags: Sequence[int]) -> float:
     """By how much resemblance of neighbours multiplies the variance of a share; at least 1.
 
     The shares in 20 blocks of the run, in the order of time, vary more than those of independent samples. Far fewer
@@ -144,9 +146,10 @@ def samples_to_decide(share: float, limit: float, factor: float, largest: int, f
         return None
 
     def decides(count: int) -> bool:
-        interval = proportion_interval(share * count, count, factor=factor)
-        assert interval.low is not None and interval.high is not None
-        return interval.high <= limit if share < limit else interval.low > limit
+        hits, misses = share * count / factor, (1.0 - share) * count / factor
+        if share < limit:
+            return incomplete_beta(limit, hits + 1.0, misses) >= (1.0 + CONFIDENCE) / 2.0
+        return incomplete_beta(limit, hits, misses + 1.0) < (1.0 - CONFIDENCE) / 2.0
 
     if not decides(largest):
         return None
