@@ -49,7 +49,7 @@ def latency(record: Dict[str, Any], percent: float, limit_s: float) -> Figure:
     factor = stats.dependence(bytearray(sample > centre for sample in samples))
     low, high = (ordered[rank - 1] if rank else None for rank in stats.percentile_ranks(count, percent, factor=factor))
     over = (count - bisect.bisect_right(ordered, limit_s)) / float(count)
-    needed = stats.samples_to_decide(over, 1.0 - percent / 100.0, factor, schema.MAX_SAMPLES, fewest)
+    needed = _needed(over, 1.0 - percent / 100.0, factor, count, fewest)
     advice = _more_samples(needed, count)
     if count < fewest:
         return Figure(None, low, None, "too few samples", "", advice, needed)
@@ -75,7 +75,7 @@ def miss_ratio(record: Dict[str, Any], limit: float, deadline_s: Optional[float]
     factor = stats.dependence(flags)
     interval = stats.proportion_interval(num_missed, len(samples), factor=factor)
     share = num_missed / float(len(samples))
-    needed = stats.samples_to_decide(share, limit, factor, schema.MAX_SAMPLES)
+    needed = _needed(share, limit, factor, len(samples))
     basis = "%d of %d later than %.6g ms" % (num_missed, len(samples), 1e3 * deadline_s)
     return Figure(share, interval.low, interval.high, basis, "", _more_samples(needed, len(samples)), needed)
 
@@ -161,7 +161,17 @@ def _basis(count: int, factor: float) -> str:
     return "%d samples that tell as much as %d independent ones" % (count, int(count / factor))
 
 
+def _needed(share: float, limit: float, factor: float, count: int, fewest: int = 1) -> Optional[int]:
+    """The samples that would decide, more than there are; an estimate, so rounded up to two digits."""
+    needed = stats.samples_to_decide(share, limit, factor, schema.MAX_SAMPLES, fewest)
+    if needed is None or needed == fewest > count:
+        return needed
+    needed = max(needed, count + 1)
+    unit = 10 ** max(0, len(str(needed)) - 2)
+    return -(-needed // unit) * unit
+
+
 def _more_samples(needed: Optional[int], count: int) -> str:
     if needed is None:
         return "it is too close to the limit for any number of samples"
-    return "about %d samples would decide (this run has %d)" % (max(needed, count + 1), count)
+    return "about %d samples would decide (this run has %d)" % (needed, count)

@@ -12,8 +12,12 @@ _LARGEST = 1e15
 
 
 def read_record(path: str) -> Dict[str, Any]:
-    """Read and check a measurement; its samples become an array, for memory. Raises MeasurementError."""
-    record = schema.read_measurement(path)
+    """Read and check a measurement. Raises MeasurementError."""
+    return prepare(schema.read_measurement(path), path)
+
+
+def prepare(record: Dict[str, Any], path: str) -> Dict[str, Any]:
+    """A measurement that the schema let in, with its samples as an array: they may be millions."""
     if "latency" in record:
         samples = array.array("d", record["latency"]["samples_s"])
         if min(samples) < _SHORTEST_S or max(samples) > _LONGEST_S:

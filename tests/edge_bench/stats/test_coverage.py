@@ -93,7 +93,8 @@ def test_a_against_a_is_not_distinguishable(runs, memory, between):
 def test_a_against_a_many_times(runs, memory, between, percent):
     if runs == 1 and between:
         pytest.skip("one run a side cannot tell what differs from run to run, and says so")
-    assert same(400, runs, 1000, memory, between, percent) >= 0.92
+    # 0.93 is asked of the truth; 200 repetitions scatter by 0.015.
+    assert same(200, runs, 500, memory, between, percent) >= 0.91
 
 
 @pytest.mark.slow
