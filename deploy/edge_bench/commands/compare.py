@@ -41,7 +41,9 @@ def _compare(given: argparse.Namespace) -> int:
     compared = [comparing.compare(a, _side(paths), given.force) for paths in sides]
     result = {"confidence": 0.95, "refused": any(one["refused"] for one in compared), "comparisons": compared}
     output.print_result(result, text.render_comparisons, given.json)
-    return output.EXIT_INVALID if result["refused"] else output.EXIT_DONE
+    # Nothing that both sides measured is no comparison either.
+    done = all(any(row["difference"] is not None for row in one["rows"]) for one in compared)
+    return output.EXIT_DONE if done and not result["refused"] else output.EXIT_INVALID
 
 
 def _side(paths: List[str]) -> comparing.Side:

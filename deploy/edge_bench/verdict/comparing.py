@@ -29,6 +29,7 @@ class Side:
             "name": bundle["name"],
             "role": bundle["role"],
             "id": bundle["id"],
+            "board_state": records.state_line(self.runs[0]),
             "num_samples": [len(records.samples_of(run)) for run in self.runs],
         }
 
@@ -42,7 +43,6 @@ def compare(a: Side, b: Side, force: bool) -> Dict[str, Any]:
     return {
         "a": a.to_dict(),
         "b": b.to_dict(),
-        "board_state": records.state_line(a.runs[0]),
         "refused": refused,
         "forced": bool(reasons) and not refused,
         "reasons": impossible + reasons,

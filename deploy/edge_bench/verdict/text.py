@@ -27,13 +27,13 @@ def render_verdicts(result: Dict[str, Any]) -> str:
 
 def requirement_line(entry: Dict[str, Any]) -> str:
     """One requirement: limit, value, interval and verdict."""
-    limit = "%s %s" % (">=" if entry["is_minimum"] else "<=", quantity(entry["limit"], entry["unit"]))
+    limit = ("%s %.6g %s" % (">=" if entry["is_minimum"] else "<=", entry["limit"], entry["unit"])).rstrip()
     value = "-" if entry["value"] is None else quantity(entry["value"], entry["unit"])
     line = "%-15s %13s %11s  %-22s %s" % (
         entry["label"],
         limit,
         value,
-        _interval(entry["low"], entry["high"]),
+        _interval(entry["low"], entry["high"], 4 if entry["unit"] else 3),
         entry["verdict"],
     )
     return line.rstrip()
@@ -47,7 +47,7 @@ def render_comparisons(result: Dict[str, Any]) -> str:
             side = compared[name]
             what = "%s (%s), %d run(s), id %s" % (side["name"], side["role"], len(side["files"]), side["id"][:12])
             lines.extend(_wrapped("%s  %s" % (name.upper(), what), "", "   "))
-        lines.extend(_wrapped(compared["board_state"], "   "))
+            lines.extend(_wrapped(side["board_state"], "   "))
         if compared["forced"]:
             lines.extend(_wrapped("FORCED: these runs are not comparable", "", "   "))
         label = "REFUSED" if compared["refused"] else "FORCED" if compared["forced"] else ""
@@ -92,10 +92,10 @@ def scaled(value: Optional[float], unit: str) -> str:
     return "%.4g %s%s" % (value * 1e9, "n" if value else "", unit)
 
 
-def _interval(low: Optional[float], high: Optional[float]) -> str:
+def _interval(low: Optional[float], high: Optional[float], num_digits: int) -> str:
     if low is None and high is None:
         return "-"
-    return "[%s .. %s]" % tuple("?" if bound is None else "%.4g" % bound for bound in (low, high))
+    return "[%s .. %s]" % tuple("?" if bound is None else "%.*g" % (num_digits, bound) for bound in (low, high))
 
 
 def _wrapped(text: str, first: str = "", rest: Optional[str] = None) -> List[str]:

@@ -78,6 +78,17 @@ def test_an_invalid_run_is_refused(agent, stored):
     assert done.code == 4 and "throttled" in done.out
 
 
+def test_nothing_in_common_is_no_comparison(agent, stored):
+    stored("a.json", 1), stored("b.json", 2, 0.5)
+    with open(agent.path("b.json"), "rb") as stream:
+        run = json.loads(stream.read().decode("ascii"))
+    for part in ("latency", "energy", "memory"):
+        del run[part]
+    atomic.write_json(agent.path("b.json"), dict(run, status="partial"))
+    done = agent.run("compare", "--force", "a.json", "b.json")
+    assert done.code == 4 and "not measured" in done.out
+
+
 @pytest.mark.parametrize("arguments", [[], ["a.json"], ["a.json", "--with"], ["--with", "a.json"]])
 def test_usage_errors(agent, stored, arguments):
     stored("a.json", 1)
