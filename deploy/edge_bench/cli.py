@@ -21,6 +21,8 @@ _COMMANDS = (
     ("verify", "check that a bundle is whole, and who signed it"),
     ("doctor", "what this board is and can do, with the fix for each problem"),
     ("show", "print a measurement"),
+    ("validate", "check measurements against requirements: PASS, FAIL or INCONCLUSIVE"),
+    ("compare", "compare measurements of two networks, or say that they cannot be told apart"),
     ("parse", "read what tegrastats or trtexec wrote"),
     ("replay", "feed a recorded tegrastats log through the path of a live one"),
 )

@@ -17,7 +17,7 @@ load_s, first_inference_s
 latency              samples_s, duration_s, other_load, overhead_share (of the phase: not spent in inference), summary
                      (num_samples, median_s, mean_s, min_s, max_s, mad_s, p90_s, p99_s, p99_9_s);
                      device_samples_s, device_summary: on the GPU's own clock; response_samples_s, num_skipped: from
-                     release to end, with a period; num_missed, miss_ratio: against settings.deadline_s
+                     release to end, with a period; num_missed, miss_ratio: against deadline_s
 memory               named figures in bytes: process_peak_rss_bytes, process_rss_before_load_bytes
 energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference; of a batch each counts),
                      gross_interval_j, net_interval_j ([low, high], about 95 %), num_inferences, ...: power/energy.py
@@ -223,7 +223,8 @@ _PARTS = {
         "overhead_share": _or_none(_is_number),
         "miss_ratio": _or_none(_is_number),
         "num_missed": _or_none(_is_count),
-        "num_skipped": _or_none(_is_count),
+        "num_skipped": _or_none(lambda value: _is_count(value) and value <= MAX_SAMPLES),
+        "deadline_s": _or_none(_is_duration),
         "response_samples_s": _or_none(_list_of(_is_duration)),
         "device_samples_s": _or_none(_list_of(_is_duration)),
         "device_summary": _or_none(lambda value: not _part_problem("", value, _SUMMARY)),

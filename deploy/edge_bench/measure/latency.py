@@ -152,6 +152,7 @@ def latency_record(samples: Samples, settings: Settings, backend: Optional[Backe
         num_missed = sum(1 for seconds in counted if seconds > settings.deadline_s)
         # A release that was skipped never had its answer in time.
         skipped = samples.num_skipped if settings.period_s is not None else 0
+        record["deadline_s"] = settings.deadline_s
         record["num_missed"] = num_missed + skipped
         record["miss_ratio"] = (num_missed + skipped) / float(len(counted) + skipped)
     if backend is not None and backend.device_samples_s:
