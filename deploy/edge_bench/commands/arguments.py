@@ -10,6 +10,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """`--root`: for a board whose /proc and /sys are mounted elsewhere, as into a container."""
+    parser.add_argument("--root", default="/", metavar="DIR", help="where /proc, /sys and /etc of the board are")
+
+
 def positive(text: str) -> float:
     try:
         value = float(text)

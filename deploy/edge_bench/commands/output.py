@@ -35,7 +35,7 @@ def progress_writer() -> Progress:
         now = time.perf_counter()
         if on_terminal and (new_phase or share >= 1.0 or now - seen["drawn"] > 0.1):
             bar = "#" * int(30 * share)
-            _write("\r%-12s [%-30s] %3.0f %%" % (phase, bar, 100 * share) + ("\n" if share >= 1.0 else ""))
+            write_error("\r%-12s [%-30s] %3.0f %%" % (phase, bar, 100 * share) + ("\n" if share >= 1.0 else ""))
             seen["drawn"] = now
         fifth = int(5 * share)
         if not on_terminal and (new_phase or fifth > seen["fifth"]):
@@ -46,10 +46,10 @@ def progress_writer() -> Progress:
 
 
 def say(text: str) -> None:
-    _write("edge-bench: %s\n" % render.to_ascii(text))
+    write_error("edge-bench: %s\n" % render.to_ascii(text))
 
 
-def _write(text: str) -> None:
+def write_error(text: str) -> None:
     """Write to stderr; a terminal that went away or a full disk there is no reason to lose a measurement."""
     try:
         sys.stderr.write(text)
