@@ -110,6 +110,15 @@ def run_logged(
 
 
 @contextlib.contextmanager
+def started(command: List[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child whose stdout the caller reads; its group ends with the block. Raises OSError when it cannot start."""
+    with _group(command, stderr=subprocess.DEVNULL) as child:
+        if isinstance(child, OSError):
+            raise child
+        yield child
+
+
+@contextlib.contextmanager
 def _group(command: List[str], stderr: int) -> Iterator[Any]:
     """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""
     try:
