@@ -103,5 +103,7 @@ def _size() -> Tuple[int, int]:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Past the buffers of sys.stdout, which a handler of a signal must not enter while they are being written."""
+    data = text.encode("ascii", "replace")
+    while data:
+        data = data[os.write(1, data) :]

@@ -1,13 +1,13 @@
 """A runtime that is missing, fails or crashes is a row of the diagnosis; it never ends it."""
 
 import json
+import types
 
 import pytest
 
 import fake_boards
 from edge_bench.board import doctor, problems
 from edge_bench.board.diagnosis_text import render_diagnosis
-from edge_bench.power.meter import EnergyMeter
 
 
 def probe(tmp_path, monkeypatch, text):
@@ -165,7 +165,7 @@ def fixes(diagnosis):
 
 
 PIP_21 = "python3 -m pip install 'pip==21.3.1' && "
-METER = EnergyMeter("ina3221", ("GPU", "CPU"), "sum of rails", None)
+METER = types.SimpleNamespace(source="ina3221", rails=("GPU", "CPU"), scope="sum of rails")
 
 
 def test_without_any_runtime_inference_is_a_problem_with_a_fix(pretend):

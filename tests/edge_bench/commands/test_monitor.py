@@ -78,8 +78,11 @@ class Shown:
         code = self.child.wait(LIMIT_S)
         assert self.text.count("\x1b[?1049h") == self.text.count("\x1b[?1049l")
         assert self.text.rindex("\x1b[?25h") > self.text.rindex("\x1b[?25l")
-        assert termios.tcgetattr(self._slave) == self._before
+        assert self.settings_are_as_before()
         return code
+
+    def settings_are_as_before(self):
+        return termios.tcgetattr(self._slave) == self._before
 
     def close(self):
         if self.child.poll() is None:
@@ -133,12 +136,34 @@ def test_ctrl_c_is_a_key_of_the_terminal(show):
     assert shown.end() == 130
 
 
-def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(show):
+# What a shell does with a job: a group of its own in the foreground; when it is stopped, it is continued.
+SHELL = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+def foreground():
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+job = subprocess.Popen([sys.executable, "-m", "edge_bench"] + sys.argv[1:], preexec_fn=foreground)
+_pid, status = os.waitpid(job.pid, os.WUNTRACED)
+os.tcsetpgrp(0, os.getpgrp())
+os.write(1, b"STOPPED" if os.WIFSTOPPED(status) else b"ENDED")
+sys.stdin.readline()
+os.tcsetpgrp(0, job.pid)
+os.kill(job.pid, signal.SIGCONT)
+sys.exit(job.wait())
+"""
+
+
+def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(show, agent, monkeypatch):
+    start = agent.start
+    monkeypatch.setattr(agent, "start", lambda *given, **options: start(*given, python=["-c", SHELL], **options))
     shown = show()
     assert shown.read_until(two_pictures)
-    shown.child.send_signal(signal.SIGTSTP)
-    assert shown.read_until(lambda text: LEAVE in text)
-    shown.child.send_signal(signal.SIGCONT)
+    shown.press(b"\x1a")
+    assert shown.read_until(lambda text: "STOPPED" in text)
+    assert shown.text.count(LEAVE) == 1 and shown.settings_are_as_before()
+    shown.press(b"\n")
     assert shown.read_until(lambda text: text.count(ENTER) == 2 and "Memory" in text.rpartition(ENTER)[2])
     shown.press(b"q")
     assert shown.end() == 0
