@@ -50,10 +50,10 @@ def _wrapped(head: str, text: str) -> List[str]:
 
 
 def _advice(mark: str, row: Dict[str, str]) -> List[str]:
-    # A command stays on one line wherever it fits: it is there to be copied.
-    return _wrapped("  " + mark, "%s: %s" % (row["what"], row["reason"])) + _wrapped(
-        " " * (2 + len(mark)) + "-> ", row["fix"]
-    )
+    lines = _wrapped("  " + mark, "%s: %s" % (row["what"], row["reason"]))
+    for step in row["fix"].split("; "):  # a line each: commands are there to be copied
+        lines += _wrapped(" " * (2 + len(mark)) + "-> ", step)
+    return lines
 
 
 def _board_rows(board: Dict[str, Any], state: Dict[str, Any]) -> Rows:
@@ -103,7 +103,7 @@ def _runtime_rows(diagnosis: Dict[str, Any]) -> Rows:
             rows.append((row["name"], "%s%s" % ("%-10s " % row["version"] if row.get("version") else "", row["path"])))
         else:
             absent.append(row["name"])
-    if not drivers:
+    if not drivers and diagnosis["board"]["kind"] in ("jetson", "pc"):
         absent.append("NVIDIA driver")
     return rows + ([("not installed", ", ".join(absent))] if absent else [])
 

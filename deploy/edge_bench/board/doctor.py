@@ -44,8 +44,8 @@ _MODULES = (
     ("tensorrt", ("tensorrt",), "runs engines on NVIDIA boards"),
     ("pycuda", ("pycuda.driver",), "buffers on request; not needed"),
     ("cuda-python", ("cuda.bindings.driver", "cuda.cuda"), "buffers on request; not needed"),
-    ("jetson-stats", ("jtop",), "power on request; not needed"),
 )
+_JETSON_MODULES = (("jetson-stats", ("jtop",), "power on request; not needed"),)
 # What boards of a kind bring.
 _PROGRAMS = {
     "jetson": (
@@ -65,7 +65,7 @@ def diagnose(root: str = "/", on_step: Callable[[str], None] = lambda step: None
     on_step("the board")
     board, state = describe_board(root), read_state(root)
     runtimes = []
-    for name, modules, purpose in _MODULES:
+    for name, modules, purpose in _MODULES + (_JETSON_MODULES if board["kind"] == "jetson" else ()):
         on_step(name)
         row = probe_runtime(modules[0], purpose, problems.install_command(name, board), modules[1:])
         runtimes.append(dict(row, name=name))

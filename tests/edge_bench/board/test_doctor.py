@@ -1,13 +1,16 @@
 """A runtime that is missing, fails or crashes is a row of the diagnosis; it never ends it."""
 
 import json
+import random
 import types
 
 import pytest
 
 import fake_boards
-from edge_bench.board import doctor, problems
+from edge_bench.board import doctor, problems, screen
 from edge_bench.board.diagnosis_text import render_diagnosis
+from edge_bench.board.history import History
+from edge_bench.board.live import Live
 
 
 def probe(tmp_path, monkeypatch, text):
@@ -348,3 +351,67 @@ def test_the_command_takes_a_root_and_ends_with_3_under_strict(agent, board_tree
     diagnosis = json.loads(done.out)
     assert diagnosis["board"]["jetpack"] == "4.6.1"
     assert fixes(diagnosis)["clocks"] == "sudo jetson_clocks"
+
+
+CRASHES = {
+    "onnxruntime": "import os; os.kill(os.getpid(), 11)",
+    "numpy": "import os; os.kill(os.getpid(), 4)",
+    "tensorrt": "raise ImportError('libnvinfer.so.8: cannot open shared object file')",
+    "jtop": "print('hello from jtop'); __version__ = '4.3.2'",
+    "pycuda/driver": "import sys; sys.stderr.write('x' * 3000000); sys.exit('no device')",
+    "pycuda/__init__": "VERSION_TEXT = '2022.1'",
+}
+
+
+def test_libraries_that_crash_are_rows_of_the_command(agent, board_tree, tmp_path):
+    """Real modules on the path of the children: a segmentation fault, an illegal instruction, a missing library."""
+    (tmp_path / "broken" / "pycuda").mkdir(parents=True)
+    for name, text in CRASHES.items():
+        (tmp_path / "broken" / (name + ".py")).write_text(text)
+    path = [str(tmp_path / "broken")]
+    root = board_tree(fake_boards.NANO)
+    done = agent.run("doctor", "--root", root, "--json", path=path)
+    assert done.code == 0, done.err
+    rows = {row["name"]: row for row in json.loads(done.out)["runtimes"]}
+    assert "signal 11" in rows["onnxruntime"]["reason"] and "signal 4" in rows["numpy"]["reason"]
+    assert "libnvinfer.so.8" in rows["tensorrt"]["reason"] and rows["jetson-stats"]["version"] == "4.3.2"
+    assert not rows["pycuda"]["works"] and len(rows["pycuda"]["reason"]) <= 300
+    found = fixes(json.loads(done.out))
+    assert set(found) >= {"inference", "onnxruntime", "numpy", "tensorrt"}
+    text = agent.run("doctor", "--root", root, path=path).out
+    assert "BROKEN: importing it crashed Python (signal 11)" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+VALUES = [b"", b"garbage", b"-1", b"nan", b"1e300", b"9" * 30, b"\xff\xfe", b"0", b"a b c\n" * 200, b"\x1b[2J", None]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damaged_boards_never_raise(board_tree, seed):
+    """Files of a board with other contents or gone: a diagnosis and a picture still come."""
+    chosen = random.Random(seed)
+    names = sorted(fake_boards.BOARDS)
+    files = dict(fake_boards.BOARDS[chosen.choice(names)], **fake_boards.BOARDS[chosen.choice(names)])
+    root = board_tree(files)
+    for _round in range(6):
+        board_tree({name: chosen.choice(VALUES[:-1]) for name in chosen.sample(sorted(files), 8)})
+        state = doctor.read_state(root)
+        diagnosis = {
+            "board": doctor.describe_board(root),
+            "state": state,
+            "runtimes": [],
+            "driver": NO_DRIVER,
+            "programs": [],
+            "energy": None,
+            "health": HEALTHY,
+            "power_modes": doctor.power_modes(root),
+        }
+        rows = [{"name": name, "works": False, "reason": "none", "install": "?"} for name in problems.RUNS_NETWORKS]
+        diagnosis["runtimes"] = rows
+        diagnosis["problems"], diagnosis["notes"] = problems.find_problems(diagnosis, doctor.missing_state(state))
+        text = render_diagnosis(diagnosis)
+        assert "\x1b" not in text and max(len(line) for line in text.splitlines()) <= 100
+        with Live(root) as live:
+            sample = live.sample()
+        assert all(len(line) < 80 for line in screen.draw(sample, "board", History(), (80, 24), "q"))
+        assert "\x1b" not in screen.one_line(sample)

@@ -277,7 +277,7 @@ def test_json_lines(agent, board_tree):
 
 def test_a_throttled_board_says_so(agent, board_tree):
     root = board_tree(dict(fake_boards.ORIN_NX, **{"sys/class/thermal/cooling_device0/cur_state": "3\n"}))
-    child = agent.start("monitor", "--root", root, "--interval", "0.2", "--count", "20")
+    child = agent.start("monitor", "--root", root, "--interval", "0.2", "--count", "8")
     first = child.stdout.readline().decode()
     assert "slowed: cooling device cpufreq-cpu0 (cooling_device0) is at 3" in first
     board_tree({"sys/class/hwmon/hwmon0/oc3_event_cnt": "27399\n"})
