@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 import tty
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
@@ -31,17 +31,29 @@ class Terminal:
 
     def __init__(self) -> None:
         self._settings = None  # type: Optional[List[Any]]
-        self._handler = None  # type: Any
+        self._handlers: Dict[int, Any] = {}
+        self._is_ending = False
         self._size = _size()
 
     def __enter__(self) -> "Terminal":
-        self._handler = signal.signal(signal.SIGTSTP, self._suspend)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._interrupt)
+        self._handlers[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._suspend)
         self._begin()
         return self
 
     def __exit__(self, *_raised: Any) -> None:
+        self._is_ending = True
         self._end()
-        signal.signal(signal.SIGTSTP, self._handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, _signal: int, _frame: Any) -> None:
+        """Only the first of several counts: the next one must not come in between while the terminal is given back."""
+        if not self._is_ending:
+            self._is_ending = True
+            raise KeyboardInterrupt
 
     def _begin(self) -> None:
         try:

@@ -129,6 +129,16 @@ def test_a_signal_ends_it_and_the_terminal_is_as_it_was(show, number):
     assert "Traceback" not in shown.text
 
 
+def test_several_signals_in_a_row_leave_no_trace(show):
+    shown = show()
+    assert shown.read_until(two_pictures)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        shown.child.send_signal(number)
+    shown.read_until(lambda text: False)
+    shown.child.wait(LIMIT_S)
+    assert LEAVE in shown.text and shown.settings_are_as_before()
+
+
 def test_ctrl_c_is_a_key_of_the_terminal(show):
     shown = show()
     assert shown.read_until(two_pictures)
