@@ -161,6 +161,15 @@ def _how_it_ended(child: "subprocess.Popen[bytes]") -> str:
 
 
 @contextlib.contextmanager
+def started(command: List[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child whose stdout the caller reads; its group ends with the block. Raises OSError when it cannot start."""
+    with _group(command, stderr=subprocess.DEVNULL) as child:
+        if isinstance(child, OSError):
+            raise child
+        yield child
+
+
+@contextlib.contextmanager
 def _group(command: List[str], stderr: int, cwd: str = os.path.abspath(os.sep)) -> Iterator[Any]:
     """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""
     try:

@@ -123,42 +123,6 @@ def render_verified(result: Dict[str, Any]) -> str:
     return to_ascii("%s  %s  %s" % (result["id"], result["path"], signed))
 
 
-def render_diagnosis(diagnosis: Dict[str, Any]) -> str:
-    """What the board is and can do, a line each, and every problem with its fix."""
-    board = diagnosis["board"]
-    lines = [
-        "%-12s %s" % (key, value)
-        for key, value in (
-            ("board", board["model"] or "unknown model"),
-            ("cpu", "%s, %s core(s), %s" % (board["cpu"] or "unknown", board["num_cpus"], board["machine"])),
-            ("memory", _mebibytes(board["memory_bytes"])),
-            ("system", "%s, kernel %s" % (board["system"] or "unknown", board["kernel"])),
-            ("python", "%s (%s)" % (board["python"], board["python_path"])),
-            ("state", _state_line(diagnosis["state"])),
-        )
-    ]
-    if board["l4t"]:
-        lines.append("%-12s %s" % ("L4T", board["l4t"]))
-    for row in diagnosis["runtimes"]:
-        if row["works"]:
-            detail = "%s %s" % (row["version"] or "", ", ".join(row.get("providers", [])))
-        else:
-            detail = "does not work: %s" % row["reason"]
-        lines.append("%-12s %s" % (row["name"], detail))
-    energy = diagnosis["energy"]
-    lines.append(
-        "%-12s %s"
-        % (
-            "energy",
-            "not measurable"
-            if energy is None
-            else "%s: %s (%s)" % (energy["source"], " + ".join(energy["rails"]), energy["scope"]),
-        )
-    )
-    lines.extend("problem      %s: %s; fix: %s" % (p["what"], p["reason"], p["fix"]) for p in diagnosis["problems"])
-    return "\n".join(to_ascii(line) for line in lines)
-
-
 def to_ascii(text: str) -> str:
     """One line of printable ASCII: names from a bundle may not steer the terminal or add lines of their own."""
     return "".join(char if " " <= char <= "~" else "?" for char in text)

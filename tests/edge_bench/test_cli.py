@@ -153,7 +153,7 @@ def test_a_kill_leaves_a_valid_partial_file(maker, agent):
 
 
 def test_an_interrupt_outside_of_a_run(in_process, monkeypatch):
-    def interrupted():
+    def interrupted(*_arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("edge_bench.commands.doctor.diagnose", interrupted)
@@ -414,7 +414,7 @@ def test_doctor_names_the_runtime_that_works(agent):
     assert not [problem for problem in diagnosis["problems"] if problem["what"] == "inference"]
     text = agent.run("doctor")
     assert text.code == 0
-    assert re.search(r"^onnxruntime +%s" % re.escape(rows["onnxruntime"]["version"]), text.out, re.MULTILINE)
+    assert re.search(r"^ +onnxruntime +%s" % re.escape(rows["onnxruntime"]["version"]), text.out, re.MULTILINE)
 
 
 # --- usage

@@ -80,48 +80,6 @@ def test_names_from_a_bundle_cannot_forge_lines_or_steer_the_terminal(measuremen
     assert not [line for line in lines if "valid, started now" in line and "x?run" not in line]
 
 
-@pytest.fixture
-def diagnosis():
-    return {
-        "board": {
-            "model": None,
-            "cpu": None,
-            "num_cpus": 4,
-            "machine": "aarch64",
-            "memory_bytes": None,
-            "system": None,
-            "kernel": "4.9",
-            "python": "3.6.9",
-            "python_path": "/usr/bin/python3",
-            "l4t": "32.7.1",
-        },
-        "state": {"governors": {}, "temperatures_c": {}, "load_average": None, "power_mode": None},
-        "runtimes": [
-            {"name": "onnxruntime", "works": True, "version": "1.10.0", "providers": ["CPUExecutionProvider"]},
-            {"name": "numpy", "works": True, "version": None},
-            {"name": "tensorrt", "works": False, "reason": "No module named 'tensorrt'"},
-        ],
-        "energy": None,
-        "problems": [{"what": "energy", "reason": "no\nsensor", "fix": "a meter"}],
-    }
-
-
-def test_a_diagnosis_names_what_is_unknown_and_what_is_wrong(diagnosis):
-    lines = render.render_diagnosis(diagnosis).splitlines()
-    assert "board        unknown model" in lines
-    assert "memory       not readable" in lines
-    assert "L4T          32.7.1" in lines
-    assert "onnxruntime  1.10.0 CPUExecutionProvider" in lines
-    assert "tensorrt     does not work: No module named 'tensorrt'" in lines
-    assert "energy       not measurable" in lines
-    assert "problem      energy: no?sensor; fix: a meter" in lines
-
-
-def test_a_diagnosis_names_the_rails_and_their_scope(diagnosis):
-    diagnosis["energy"] = {"source": "ina3221", "rails": ("GPU", "CPU"), "scope": "sum of rails"}
-    assert "energy       ina3221: GPU + CPU (sum of rails)" in render.render_diagnosis(diagnosis)
-
-
 @pytest.mark.parametrize("text, shown", [("a b~", "a b~"), ("\u00e4", "?"), ("a\nb\tc\x7f", "a?b?c?"), ("", "")])
 def test_to_ascii(text, shown):
     assert render.to_ascii(text) == shown

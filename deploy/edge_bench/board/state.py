@@ -1,47 +1,134 @@
-"""What this board is and in which state it is: from /proc, /sys and nvpmodel, as far as a plain user can read.
+"""In which state this board is: from /proc, /sys, nvpmodel and vcgencmd, as far as a plain user can read.
 
-Every reader takes the root folder (`/` outside of tests), returns None for what is not there or makes no sense,
-and never raises. Paths: device-tree model and cpufreq are kernel ABI; nvpmodel's status file, the `soctherm_oc`
-counters and the devfreq folders of Jetson GPUs are as NVIDIA and jetson_stats document them.
+Every reader takes the root folder (`/` outside of tests), gives None or nothing for what is not there or makes no
+sense, and never raises.
 """
 
-import glob
 import os
-import re
-import subprocess
 from typing import Any, Dict, List, Optional
 
-from edge_bench.board.files import parse_number, read_number, read_text
+from edge_bench.board import thermal, throttle
+from edge_bench.board.clocks import is_gpu, read_clocks
+from edge_bench.board.files import parse_number, read_text
 from edge_bench.board.memory import system_memory
+from edge_bench.board.power_mode import mode_change, read_power_mode
 from edge_bench.schema import unavailable
+
+# A run that pushes more than this out to disk or zram has also timed that.
+MAX_SWAP_GROWTH_BYTES = 16 << 20
+_MIB = float(1 << 20)
+_COOLER = "let the board cool, give it a fan and the power supply that its maker names, or choose a lower power mode"
 
 
 def read_state(root: str = "/") -> Dict[str, Any]:
     """What may change between two runs or during one; keys that could not be read are None or empty."""
-    return {
-        "power_mode": _power_mode(root),
-        "governors": _governors(root),
-        "cpu_clock_limits_hz": _cpu_clock_limits(root),
-        "cpu_clocks_hz": _cpu_clocks(root),
-        "online_cpus": read_text(os.path.join(root, "sys/devices/system/cpu/online")),
-        "devfreq": _devfreq(root),
-        "temperatures_c": _temperatures(root),
-        "throttle_counts": _throttle_counts(root),
-        "memory_available_bytes": system_memory(root).get("MemAvailable"),
+    memory = system_memory(root)
+    state = {
+        "temperatures_c": thermal.temperatures(root),
+        "trip_points_c": thermal.trip_points(root),
+        "cooling_states": thermal.cooling_states(root),
+        "fans": thermal.fans(root),
+        "throttle_counts": throttle.throttle_counts(root),
+        "alarms": throttle.alarms(root),
+        "throttled_bits": throttle.throttled_bits(root),
+        "memory_available_bytes": memory.get("MemAvailable"),
+        "swap_total_bytes": memory.get("SwapTotal"),
+        "swap_used_bytes": swap_used(memory),
         "load_average": _load_average(root),
-    }
+    }  # type: Dict[str, Any]
+    state.update(read_power_mode(root))
+    state.update(read_clocks(root))
+    return state
+
+
+def swap_used(memory: Dict[str, int]) -> Optional[int]:
+    if "SwapTotal" not in memory or "SwapFree" not in memory:
+        return None
+    return max(memory["SwapTotal"] - memory["SwapFree"], 0)
 
 
 def state_changes(before: Dict[str, Any], after: Dict[str, Any]) -> List[str]:
-    """Changes that make the figures of a run incomparable, in words; temperatures and clocks may move."""
+    """Changes that make the figures of a run incomparable: what it was and how to avoid it.
+
+    Temperatures, current clocks and load may move.
+    """
+    return _setting_changes(before, after) + _throttling(before, after) + _swapping(before, after)
+
+
+def _setting_changes(before: Dict[str, Any], after: Dict[str, Any]) -> List[str]:
     changes = []
-    for key in ("power_mode", "governors", "cpu_clock_limits_hz", "online_cpus"):
-        if before[key] != after[key]:
-            changes.append("%s changed during the run: %s -> %s" % (key, before[key], after[key]))
-    for name, count in sorted(after["throttle_counts"].items()):
-        if count > before["throttle_counts"].get(name, count):
-            changes.append("throttled during the run: %s rose to %d" % (name, count))
+    mode = mode_change(before, after)
+    if mode:
+        changes.append("the power mode changed during the run: %s; choose it before with sudo nvpmodel -m" % mode)
+    for key, name, advice in (
+        ("governors", "CPU governors", "choose one before, best performance, and stop what changes it"),
+        ("cpu_clock_limits_hz", "CPU clock limits", "pin the clocks before (sudo jetson_clocks on a Jetson)"),
+        ("online_cpus", "online cores", "stop what switches cores off (power mode, hotplug)"),
+    ):
+        was, came = before.get(key), after.get(key)
+        if was != came:
+            changes.append("%s changed during the run: %s; %s" % (name, _difference(was, came), advice))
+    for name in sorted(set(before.get("devfreq") or {}) & set(after.get("devfreq") or {})):
+        was, came = (
+            [state["devfreq"][name].get(key) for key in ("min_freq_hz", "max_freq_hz")] for state in (before, after)
+        )
+        if is_gpu(name) and was != came and None not in was + came:
+            text = "clock limits of GPU %s changed during the run: %s -> %s Hz; pin them before (sudo jetson_clocks)"
+            changes.append(text % (name, was, came))
     return changes
+
+
+def _difference(was: Any, came: Any) -> str:
+    """Only the cores that changed: a line for all of sixteen would hide them."""
+    if not isinstance(was, dict) or not isinstance(came, dict):
+        return "%s -> %s" % ("not readable" if was is None else was, "not readable" if came is None else came)
+    names = [name for name in list(was) + [name for name in came if name not in was] if was.get(name) != came.get(name)]
+    first = names[0]
+    more = " and %d more" % (len(names) - 1) if names[1:] else ""
+    return "%s%s %s -> %s" % (first, more, was.get(first, "not readable"), came.get(first, "not readable"))
+
+
+def _throttling(before: Dict[str, Any], after: Dict[str, Any]) -> List[str]:
+    causes = []
+    for name, count in _risen(before, after, "throttle_counts"):
+        causes.append("%s rose from %d to %d" % (name, before["throttle_counts"][name], count))
+    causes += ["alarm %s" % name for name, _value in _risen(before, after, "alarms")]
+    for name, level in _risen(before, after, "cooling_states"):
+        causes.append("cooling device %s went from %d to %d" % (name, before["cooling_states"][name], level))
+    bits = (before.get("throttled_bits"), after.get("throttled_bits"))
+    if bits[0] is not None and bits[1] is not None:
+        now, since_boot = throttle.throttled_words(bits[1] & ~bits[0])
+        # A bit "since boot" that was set before hides a new event, then only the ones of this moment can tell.
+        for word in sorted(set(now + since_boot)):
+            causes.append("the Raspberry Pi reports %s" % word)
+    return ["throttled during the run: %s; %s" % (cause, _COOLER) for cause in causes]
+
+
+def _risen(before: Dict[str, Any], after: Dict[str, Any], key: str) -> List[Any]:
+    """What was there before and is higher after: a counter that only appeared is no proof."""
+    was = before.get(key) or {}
+    return sorted((name, value) for name, value in (after.get(key) or {}).items() if value > was.get(name, value))
+
+
+def _swapping(before: Dict[str, Any], after: Dict[str, Any]) -> List[str]:
+    used = (before.get("swap_used_bytes"), after.get("swap_used_bytes"))
+    if used[0] is None or used[1] is None or used[1] - used[0] <= MAX_SWAP_GROWTH_BYTES:
+        return []
+    text = "the system swapped during the run: swap in use grew by %.0f MiB (allowed: %.0f); end other programs first"
+    return [text % ((used[1] - used[0]) / _MIB, MAX_SWAP_GROWTH_BYTES / _MIB)]
+
+
+def throttling_now(state: Dict[str, Any]) -> List[str]:
+    """What slows the board down at this moment, in words; empty when nothing that can be read does."""
+    found = ["cooling device %s is at %d" % pair for pair in sorted(state["cooling_states"].items()) if pair[1]]
+    found += ["alarm %s" % name for name, value in sorted(state["alarms"].items()) if value]
+    if state["throttled_bits"] is not None:
+        found += ["the Raspberry Pi reports %s" % word for word in throttle.throttled_words(state["throttled_bits"])[0]]
+    for zone, kinds in sorted(state["trip_points_c"].items()):
+        celsius, limit = state["temperatures_c"].get(zone), kinds.get("passive")
+        if celsius is not None and limit is not None and celsius >= limit:
+            found.append("%s is at %.1f C, its limit is %.1f C" % (zone, celsius, limit))
+    return found
 
 
 def missing_state(state: Dict[str, Any]) -> List[Dict[str, str]]:
@@ -64,91 +151,6 @@ def missing_state(state: Dict[str, Any]) -> List[Dict[str, str]]:
             )
         )
     return missing
-
-
-def _power_mode(root: str) -> Optional[str]:
-    """The mode that nvpmodel names, e.g. 'MAXN'. The program is asked only on a real root."""
-    if root == "/" and os.path.exists("/usr/sbin/nvpmodel"):
-        try:
-            output = subprocess.check_output(
-                ["/usr/sbin/nvpmodel", "-q"], stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=10
-            )
-        except (OSError, subprocess.SubprocessError):
-            output = b""
-        found = re.search(r"NV Power Mode:\s*(\S+)", output.decode("utf-8", "replace"))
-        if found:
-            return found.group(1)
-    return read_text(os.path.join(root, "var/lib/nvpmodel/status"))
-
-
-def _per_cpu(root: str, name: str) -> Dict[str, str]:
-    pattern = os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq", name)
-    found = {}
-    for path in sorted(glob.glob(pattern)):
-        text = read_text(path)
-        if text:
-            found[path.split(os.sep)[-3]] = text
-    return found
-
-
-def _governors(root: str) -> Dict[str, str]:
-    return _per_cpu(root, "scaling_governor")
-
-
-def _cpu_clocks(root: str) -> Dict[str, float]:
-    return _clocks(root, "scaling_cur_freq")
-
-
-def _cpu_clock_limits(root: str) -> Dict[str, List[float]]:
-    lowest, highest = _clocks(root, "scaling_min_freq"), _clocks(root, "scaling_max_freq")
-    return {cpu: [lowest[cpu], highest[cpu]] for cpu in lowest if cpu in highest}
-
-
-def _clocks(root: str, name: str) -> Dict[str, float]:
-    clocks = {}
-    for cpu, text in _per_cpu(root, name).items():
-        kilohertz = parse_number(text)
-        if kilohertz is not None:
-            clocks[cpu] = kilohertz * 1e3
-    return clocks
-
-
-def _devfreq(root: str) -> Dict[str, Dict[str, Any]]:
-    devices = {}
-    for folder in sorted(glob.glob(os.path.join(root, "sys/class/devfreq/*"))):
-        clocks = {name: read_number(os.path.join(folder, name)) for name in ("cur_freq", "min_freq", "max_freq")}
-        devices[os.path.basename(folder)] = {name + "_hz": value for name, value in clocks.items()}
-    return devices
-
-
-def _temperatures(root: str) -> Dict[str, float]:
-    found = {}
-    for folder in sorted(glob.glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
-        millidegrees = read_number(os.path.join(folder, "temp"))
-        name = read_text(os.path.join(folder, "type")) or os.path.basename(folder)
-        # PMIC zones report a constant and -256 C means that the sensor is powered off.
-        if millidegrees is not None and "PMIC" not in name.upper() and millidegrees > -250000:
-            # PCs have several zones of one name; none may hide a hotter one.
-            key = "%s (%s)" % (name, os.path.basename(folder)) if name in found else name
-            found[key] = millidegrees / 1000.0
-    return found
-
-
-def _throttle_counts(root: str) -> Dict[str, int]:
-    counts = {}
-    for folder in glob.glob(os.path.join(root, "sys/class/hwmon/hwmon*")):
-        if read_text(os.path.join(folder, "name")) != "soctherm_oc":
-            continue
-        for path in sorted(glob.glob(os.path.join(folder, "oc*_event_cnt"))):
-            count = read_number(path)
-            if count is not None:
-                counts[os.path.basename(path)] = int(count)
-    pattern = os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
-    for path in sorted(glob.glob(pattern)):
-        count = read_number(path)
-        if count is not None:
-            counts[path.split(os.sep)[-3] + ".core_throttle_count"] = int(count)
-    return counts
 
 
 def _load_average(root: str) -> Optional[float]:

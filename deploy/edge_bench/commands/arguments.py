@@ -3,7 +3,6 @@
 import argparse
 
 from edge_bench import schema
-from edge_bench.power.meter import CHOICES, MIN_INTERVAL_S, PowerChoice
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "trtexec")
 BUFFERS = ("ctypes", "pycuda", "cuda-python")
@@ -17,44 +16,6 @@ def add_root(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """`--json`: for machines."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-
-
-def add_power(parser: argparse.ArgumentParser) -> None:
-    """`--power`, `--power-cmd`, `--power-interval`: where power comes from; see power_choice()."""
-    sources = ", ".join(source for source in CHOICES if source != "command")
-    parser.add_argument(
-        "--power",
-        type=power_source,
-        default="auto",
-        metavar="SOURCE",
-        help="power sensor: one of %s, or hwmon:CHIP/LABEL" % sources,
-    )
-    parser.add_argument("--power-cmd", metavar="CMD", help="a program that prints watts, one number a line, instead")
-    parser.add_argument(
-        "--power-interval",
-        type=power_interval,
-        metavar="S",
-        help="seconds between power readings, else as the sensor allows",
-    )
-
-
-def power_choice(given: argparse.Namespace) -> PowerChoice:
-    """What add_power()'s arguments say."""
-    return PowerChoice(given.power, given.power_cmd, given.power_interval)
-
-
-def power_source(text: str) -> str:
-    source, _, name = text.partition(":")
-    if source not in CHOICES or source == "command" or (name and source != "hwmon"):
-        raise argparse.ArgumentTypeError("%s is none of %s" % (text, ", ".join(CHOICES)))
-    return text
-
-
-def power_interval(text: str) -> float:
-    value = positive(text)
-    if value < MIN_INTERVAL_S:
-        raise argparse.ArgumentTypeError("%s is less than %g s" % (text, MIN_INTERVAL_S))
-    return value
 
 
 def positive(text: str) -> float:

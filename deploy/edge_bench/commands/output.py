@@ -14,11 +14,11 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_WARNINGS, EXIT_INVALID, EXIT_INTERRUPTE
 
 
 def print_result(result: Dict[str, Any], to_text: Callable[[Dict[str, Any]], str], as_json: bool) -> None:
-    print_line(json.dumps(result, sort_keys=True) if as_json else to_text(result))
+    print_text(json.dumps(result, sort_keys=True) if as_json else to_text(result))
 
 
-def print_line(text: str) -> None:
-    """Written at once: who reads it may wait for it."""
+def print_text(text: str) -> None:
+    """Write to stdout, at once. Raises BrokenPipeError when its reader went away, else EdgeBenchError."""
     try:
         print(text)
         sys.stdout.flush()
@@ -39,7 +39,7 @@ def progress_writer() -> Progress:
         now = time.perf_counter()
         if on_terminal and (new_phase or share >= 1.0 or now - seen["drawn"] > 0.1):
             bar = "#" * int(30 * share)
-            _write("\r%-12s [%-30s] %3.0f %%" % (phase, bar, 100 * share) + ("\n" if share >= 1.0 else ""))
+            write_error("\r%-12s [%-30s] %3.0f %%" % (phase, bar, 100 * share) + ("\n" if share >= 1.0 else ""))
             seen["drawn"] = now
         fifth = int(5 * share)
         if not on_terminal and (new_phase or fifth > seen["fifth"]):
@@ -50,10 +50,10 @@ def progress_writer() -> Progress:
 
 
 def say(text: str) -> None:
-    _write("edge-bench: %s\n" % render.to_ascii(text))
+    write_error("edge-bench: %s\n" % render.to_ascii(text))
 
 
-def _write(text: str) -> None:
+def write_error(text: str) -> None:
     """Write to stderr; a terminal that went away or a full disk there is no reason to lose a measurement."""
     try:
         sys.stderr.write(text)

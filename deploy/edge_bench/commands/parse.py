@@ -65,9 +65,9 @@ def _tegrastats(given: argparse.Namespace, stream: BinaryIO, head: bytes) -> int
     has_header = given.json
     for _, sample in samples(stream, head, given.log):
         if not has_header:
-            output.print_line(report.HEADER)
+            output.print_text(report.HEADER)
             has_header = True
-        output.print_line(json.dumps(sample, allow_nan=False) if given.json else report.row(sample))
+        output.print_text(json.dumps(sample, allow_nan=False) if given.json else report.row(sample))
     return output.EXIT_DONE
 
 
@@ -111,7 +111,7 @@ def _trtexec(given: argparse.Namespace, result: Dict[str, Any]) -> int:
     each = result.get("queries", result.get("layers"))
     if given.json and each is not None and not given.stats:
         for one in each:
-            output.print_line(json.dumps(one, allow_nan=False))
+            output.print_text(json.dumps(one, allow_nan=False))
         return output.EXIT_DONE
     result.pop("queries", None)
     output.print_result(result, lambda result: "\n".join(report.trtexec_lines(result)), given.json)

@@ -60,7 +60,7 @@ def _play_once(given: argparse.Namespace, begin_s: float) -> float:
         for timed in timed_lines((line.text for line in read_lines(stream)), given.interval):
             due_s = begin_s + timed.time_s / given.speed
             time.sleep(max(due_s - time.monotonic(), 0.0))
-            output.print_line(to_ascii(timed.text.replace("\t", " ")))
+            output.print_text(to_ascii(timed.text.replace("\t", " ")))
     if due_s is None:
         raise EdgeBenchError("log %s: empty, nothing to replay" % given.log)
     return due_s

@@ -5,13 +5,12 @@ import os
 from typing import Any, Dict
 
 from edge_bench import atomic, render
-from edge_bench.commands import arguments, output
+from edge_bench.commands import arguments, output, power_arguments
 from edge_bench.errors import EdgeBenchError
 from edge_bench.measure.journal import journal_path
 from edge_bench.measure.run import Run
 from edge_bench.measure.settings import Settings
 from edge_bench.measure.source import Source, open_command, open_source
-from edge_bench.power.meter import CHOICES
 
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
@@ -35,7 +34,9 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
 def _add_phases(run: argparse.ArgumentParser) -> None:
     defaults = Settings()
     positive = arguments.positive
-    add = run.add_argument_group("phases").add_argument
+    group = run.add_argument_group("phases")
+    power_arguments.add_power(group)
+    add = group.add_argument
     add("--runs", type=arguments.num_runs, metavar="N", help="exactly N timed runs, instead of by duration")
     add("--duration", type=positive, default=defaults.duration_s, metavar="S", help="latency phase, seconds")
     add("--warmup", type=positive, default=defaults.warmup_s, metavar="S", help="warm-up, seconds")
@@ -44,33 +45,12 @@ def _add_phases(run: argparse.ArgumentParser) -> None:
     add("--idle-s", type=positive, default=defaults.idle_s, metavar="S", help="idle power, seconds")
     add("--energy-s", type=positive, default=defaults.energy_s, metavar="S", help="energy phase, seconds")
     add(
-        "--power",
-        type=_power_source,
-        default=defaults.power,
-        metavar="SOURCE",
-        help="sensor of the energy phase, or none: %s, hwmon:CHIP/LABEL" % ", ".join(CHOICES[:-1]),
-    )
-    add("--power-cmd", metavar="COMMAND", help="a program that prints the power in watts, a number a line")
-    add(
-        "--power-interval-ms",
-        type=positive,
-        metavar="MS",
-        help="time between two readings of the sensor (default: what suits it)",
-    )
-    add(
         "--max-other-load",
         type=positive,
         default=defaults.max_other_load,
         metavar="SHARE",
         help="share of all processor time that other programs may use before the run is invalid",
     )
-
-
-def _power_source(text: str) -> str:
-    kind, _, name = text.partition(":")
-    if kind not in CHOICES or kind == "command" or (name and kind != "hwmon"):
-        raise argparse.ArgumentTypeError("%s is not one of %s, hwmon:CHIP/LABEL" % (text, ", ".join(CHOICES[:-1])))
-    return text
 
 
 def _add_backend(run: argparse.ArgumentParser) -> None:
@@ -136,7 +116,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         energy_s=given.energy_s,
         power=given.power,
         power_command=given.power_cmd,
-        power_interval_s=_seconds(given.power_interval_ms),
+        power_interval_s=given.power_interval,
         max_other_load=given.max_other_load,
         root=given.root,
     )

@@ -6,7 +6,7 @@ import time
 import pytest
 from fake_trees import hwmon, iio, ina238, merged
 
-from edge_bench.commands import arguments
+from edge_bench.commands import power_arguments
 from edge_bench.errors import EdgeBenchError
 from edge_bench.power import meter as power
 from edge_bench.power.meter import PowerChoice, find_meter
@@ -241,9 +241,9 @@ def test_a_board_sensor_is_preferred_to_rapl(board_tree):
 )
 def test_the_arguments_of_commands(words, choice):
     parser = argparse.ArgumentParser()
-    arguments.add_power(parser)
+    power_arguments.add_power(parser)
     if choice is None:
         with pytest.raises(SystemExit):
             parser.parse_args(words)
     else:
-        assert arguments.power_choice(parser.parse_args(words)) == choice
+        assert power_arguments.power_choice(parser.parse_args(words)) == choice
