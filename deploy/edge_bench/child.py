@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 # Of an answer on stdout and of what is kept of stderr; a child that writes more is stopped or cut.
 _MAX_ANSWER_BYTES = 1 << 20
@@ -110,7 +110,19 @@ def run_logged(
 
 
 @contextlib.contextmanager
-def _group(command: List[str], stderr: int) -> Iterator[Any]:
+def streaming(command: List[str], pass_fds: Sequence[int] = ()) -> Iterator["subprocess.Popen[bytes]"]:
+    """A started child whose messages, stdout and stderr in one, the caller reads; it also gets these open files.
+
+    Raises OSError when it cannot be started. It ends with its whole group at the end of the block.
+    """
+    with _group(command, subprocess.STDOUT, pass_fds) as child:
+        if isinstance(child, OSError):
+            raise child
+        yield child
+
+
+@contextlib.contextmanager
+def _group(command: List[str], stderr: int, pass_fds: Sequence[int] = ()) -> Iterator[Any]:
     """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""
     try:
         child = subprocess.Popen(
@@ -120,6 +132,7 @@ def _group(command: List[str], stderr: int) -> Iterator[Any]:
             stderr=stderr,
             cwd=os.path.abspath(os.sep),
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except OSError as error:
         yield error

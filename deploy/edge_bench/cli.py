@@ -10,7 +10,7 @@ import signal
 from typing import Any, List, Optional
 
 from edge_bench import __version__
-from edge_bench.commands import doctor, output, run, show, verify
+from edge_bench.commands import classify, doctor, output, run, show, verify
 from edge_bench.errors import EdgeBenchError
 
 
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version="edge-bench " + __version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True  # an argument of add_subparsers only from Python 3.7 on
-    for command in (run, verify, doctor, show):
+    for command in (run, verify, doctor, show, classify):
         command.add(commands, argparse.ArgumentDefaultsHelpFormatter)
     return parser
 

@@ -15,8 +15,13 @@ Progress = Callable[[str, float], None]
 
 
 def print_result(result: Dict[str, Any], to_text: Callable[[Dict[str, Any]], str], as_json: bool) -> None:
+    write_text((json.dumps(result, sort_keys=True) if as_json else to_text(result)) + "\n")
+
+
+def write_text(text: str) -> None:
+    """Write to stdout at once. Raises BrokenPipeError when its reader went away, EdgeBenchError on other failures."""
     try:
-        print(json.dumps(result, sort_keys=True) if as_json else to_text(result))
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         _silence(1)
