@@ -272,7 +272,7 @@ class Agent:
         self.folder = str(folder)
 
     def start(self, *arguments, **options):
-        """Popen with stdin at the null device.
+        """Popen, with stdin at the null device unless one is given.
 
         `environment` adds variables, `path` adds import folders, `python` runs another program than the agent.
         """
@@ -283,10 +283,11 @@ class Agent:
         package = os.path.dirname(os.path.dirname(os.path.abspath(edge_bench.__file__)))
         environment["PYTHONPATH"] = os.pathsep.join(options.pop("path", []) + [package])
         environment.update(options.pop("environment", {}))
+        options.setdefault("stdin", subprocess.DEVNULL)
         for stream in ("stdout", "stderr"):
             options.setdefault(stream, subprocess.PIPE)
         command = [sys.executable] + options.pop("python", ["-m", "edge_bench"]) + list(arguments)
-        return subprocess.Popen(command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, **options)
+        return subprocess.Popen(command, env=environment, cwd=self.folder, **options)
 
     def run(self, *arguments, **options):
         """Run to the end; gives code, out and err (texts)."""

@@ -20,6 +20,7 @@ from edge_bench.images.source import (
     Item,
     ListedTruth,
     Truth,
+    count_images,
     items_of_files,
     items_of_stream,
     labels_beside,
@@ -112,7 +113,7 @@ def _classify(given: argparse.Namespace) -> int:
     classifier = Classifier(bundle, given.threads, given.provider, given.top)
     newest = None  # type: Optional[NewestFrame]
     try:
-        truth = _truth(given, files, classifier.labels)
+        truth = _truth(given, files, classifier.labels, classifier.preprocessor.shape)
         tally = Tally(None if given.deadline_ms is None else given.deadline_ms / 1e3)
         results = Results(given, bundle, classifier, tally)
         if given.camera is not None or given.pipeline is not None:
@@ -158,7 +159,7 @@ def _check_usage(given: argparse.Namespace) -> None:
         given.fail("--camera-by is for --camera and --pipeline")
 
 
-def _truth(given: argparse.Namespace, files: List[str], labels: List[str]) -> Truth:
+def _truth(given: argparse.Namespace, files: List[str], labels: List[str], shape: Shape) -> Truth:
     if given.labels == "folder":
         return FolderTruth(files, labels)
     path = given.labels or labels_beside(files)
@@ -169,7 +170,17 @@ def _truth(given: argparse.Namespace, files: List[str], labels: List[str]) -> Tr
             "--labels %s: the labels of one file of images, but there are %d; for folders that are called like the "
             "labels give `--labels folder`" % (path, len(files))
         )
-    return ListedTruth(path)
+    truth = ListedTruth(path)
+    if truth.highest >= len(labels):
+        raise EdgeBenchError(
+            "%s: holds class %d, the network has %d classes: not its labels" % (path, truth.highest, len(labels))
+        )
+    num_images = count_images(files[0], shape)
+    if num_images not in (None, truth.num_labels):
+        raise EdgeBenchError(
+            "%s: holds %d labels, %s %d images: not a pair" % (path, truth.num_labels, files[0], num_images)
+        )
+    return truth
 
 
 def _items(

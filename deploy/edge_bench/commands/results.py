@@ -1,6 +1,7 @@
 """Where the results of `edge-bench classify` go: a live view, lines of text or JSON, and a file."""
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -63,8 +64,7 @@ class Results:
             if self._view:
                 output.write_text(_SHOW_CURSOR)
         finally:
-            if self._file:
-                self._file.close()
+            self._close_file()
 
     def add(self, result: Result) -> None:
         """Show it."""
@@ -147,11 +147,18 @@ class Results:
                 self._file.write(text)
                 self._file.flush()  # what is there after a crash is whole lines
             except OSError as error:
+                self._close_file()  # the summary would fail like this line
                 raise EdgeBenchError(
                     "cannot write %s (%s); make room or give another path with --save" % (self._path, error.strerror)
                 ) from error
         if self._as_json:
             output.write_text(text)
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file:
+            with contextlib.suppress(OSError):  # of a full disk: said already, and closed all the same
+                file.close()
 
     def _runtime(self) -> str:
         names = (self._backend["name"], self._backend["version"], ", ".join(self._classifier.backend.providers))

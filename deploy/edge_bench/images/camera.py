@@ -50,7 +50,7 @@ def open_camera(wanted: Wanted, way: Optional[str] = None) -> Camera:
     order = ("gst-launch-1.0", "gi") if wanted.pipeline is not None else WAYS
     if way is not None and way not in order:
         raise CameraError(
-            "%s cannot run a pipeline; leave --camera-by out, or give one of %s" % (way, ", ".join(order))
+            "%s cannot run a pipeline; give one of %s with --camera-by, or leave it out" % (way, ", ".join(order))
         )
     for candidate in order if way is None else (way,):
         if _is_installed(candidate):
@@ -110,7 +110,7 @@ def _elements(wanted: Wanted) -> List[str]:
         last = len(words) - words[::-1].index("!") if "!" in words else 0
         if last and words[last:] and words[last].endswith("sink"):
             words = words[: last - 1]
-        if not words or words[0].startswith("-") or words[-1] == "!":
+        if not words or words[0].startswith(("-", "!")) or words[-1] == "!":
             raise CameraError("the pipeline %r has no source; as 'nvarguscamerasrc ! nvvidconv'" % wanted.pipeline)
     caps = "video/x-raw,format=RGB,width=%d,height=%d" % (wanted.width, wanted.height)
     return words + ["!", "videoconvert", "!", "videoscale", "add-borders=false", "!", caps]

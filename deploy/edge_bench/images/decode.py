@@ -1,5 +1,6 @@
 """From a file of images to pixels: what we read ourselves, and the libraries that read the rest where installed."""
 
+import array
 import gzip
 import io
 import os
@@ -9,7 +10,7 @@ from typing import Any, BinaryIO, Optional, cast
 from edge_bench.errors import ImageError
 from edge_bench.images.idx import MAGIC as IDX_MAGIC
 from edge_bench.images.idx import IdxReader
-from edge_bench.images.image import MAX_PIXELS, Image, Shape, check_size, read_exactly
+from edge_bench.images.image import MAX_PIXELS, Image, Shape, check_size, read_all, read_exactly, read_some
 from edge_bench.images.npy import MAGIC as NPY_MAGIC
 from edge_bench.images.npy import NpyReader
 from edge_bench.images.pnm import MAGICS as PNM_MAGICS
@@ -34,7 +35,7 @@ class RawReader:
         self._first = b""
 
     def has_more(self) -> bool:
-        self._first = self._first or self._stream.read(1)
+        self._first = self._first or read_some(self._name, self._stream, 1)
         return bool(self._first)
 
     def read(self) -> Image:
@@ -54,10 +55,7 @@ class LibraryReader:
         return False
 
     def read(self) -> Image:
-        content = self._stream.read(_MAX_FILE_BYTES + 1)
-        if len(content) > _MAX_FILE_BYTES:
-            raise ImageError("%s: has more than %d bytes: no image" % (self._name, _MAX_FILE_BYTES))
-        return _by_library(self._name, content)
+        return _by_library(self._name, read_all(self._name, self._stream, _MAX_FILE_BYTES))
 
 
 def open_reader(path: str, shape: Shape) -> Any:
@@ -108,11 +106,8 @@ def _reader_of(path: str, stream: BinaryIO, shape: Shape) -> Any:
 
 
 def _peek(path: str, stream: BinaryIO, num_bytes: int) -> bytes:
-    try:
-        start = stream.read(num_bytes)
-        stream.seek(0)
-    except (OSError, EOFError) as error:
-        raise ImageError("%s: cannot be read: %s" % (path, error)) from error
+    start = read_some(path, stream, num_bytes)
+    stream.seek(0)
     return start
 
 
@@ -149,7 +144,8 @@ def _by_pillow(library: Any, name: str, content: bytes) -> Image:
         check_size(name, image.width, image.height, 3)
         if image.mode.startswith("I"):
             # More than 8 bits: Pillow's own conversion would turn all above 255 white; the upper 8 of 16 count.
-            pixels = bytes([min(max(value, 0) >> 8, 255) for value in image.getdata()])
+            values = array.array("i", image.convert("I").tobytes())
+            pixels = bytes([min(max(value, 0) >> 8, 255) for value in values])
             return Image(image.width, image.height, 1, pixels)
         image = image if image.mode == "L" else image.convert("RGB")
         return Image(image.width, image.height, len(image.getbands()), image.tobytes())

@@ -8,7 +8,7 @@ import struct
 from typing import BinaryIO, List, Optional, Tuple
 
 from edge_bench.errors import ImageError
-from edge_bench.images.image import Image, check_size, read_exactly
+from edge_bench.images.image import Image, check_size, read_exactly, read_some
 
 MAGIC = b"\x00\x00\x08"
 # A label is a byte; a hundred times the largest of these data sets.
@@ -37,6 +37,8 @@ class IdxReader:
         width, height, channels, _ = self._image
         pixels = read_exactly(self._name, self._stream, width * height * channels)
         self._num_read += 1
+        if not self.has_more():
+            _check_end(self._name, self._stream)
         return self._image._replace(pixels=pixels)
 
 
@@ -46,7 +48,9 @@ def read_labels(name: str, stream: BinaryIO, num_bytes: Optional[int] = None) ->
     if sizes[0] > _MAX_LABELS:
         raise ImageError("%s: claims %d labels: damaged" % (name, sizes[0]))
     _check_length(name, sizes, num_bytes)
-    return list(read_exactly(name, stream, sizes[0]))
+    labels = list(read_exactly(name, stream, sizes[0]))
+    _check_end(name, stream)
+    return labels
 
 
 def _read_sizes(name: str, stream: BinaryIO, allowed: Tuple[int, ...]) -> List[int]:
@@ -60,6 +64,12 @@ def _read_sizes(name: str, stream: BinaryIO, allowed: Tuple[int, ...]) -> List[i
     if sizes[0] < 1:
         raise ImageError("%s: is an IDX file of nothing" % name)
     return sizes
+
+
+def _check_end(name: str, stream: BinaryIO) -> None:
+    """Reading the end is also what compares the checksum of a .gz."""
+    if read_some(name, stream, 1):
+        raise ImageError("%s: holds more than its header says: damaged; copy it again" % name)
 
 
 def _check_length(name: str, sizes: List[int], num_bytes: Optional[int]) -> None:

@@ -10,7 +10,7 @@ MAX_PIXELS = 100 * 1000 * 1000
 # Grey, RGB, RGBA and what a network of the user's own takes.
 MAX_CHANNELS = 64
 # Of a file, and of one that is compressed by gzip.
-READ_ERRORS = (OSError, EOFError, ValueError, zlib.error)
+_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error)
 _CHUNK = 1 << 24
 
 
@@ -46,14 +46,31 @@ def check_size(name: str, width: int, height: int, channels: int) -> None:
         )
 
 
+def read_some(name: str, stream: BinaryIO, num_bytes: int) -> bytes:
+    """At most so many bytes; none at the end. Raises ImageError where the file or its compression is damaged."""
+    try:
+        return stream.read(num_bytes)
+    except _READ_ERRORS as error:
+        raise ImageError("%s: cannot be read: %s" % (name, error)) from error
+
+
+def read_all(name: str, stream: BinaryIO, limit: int) -> bytes:
+    """All that is left, memory growing with it. Raises ImageError for more than `limit` bytes."""
+    content = bytearray()
+    while True:
+        part = read_some(name, stream, _CHUNK)
+        if not part:
+            return bytes(content)
+        content += part
+        if len(content) > limit:
+            raise ImageError("%s: has more than %d bytes: no image" % (name, limit))
+
+
 def read_exactly(name: str, stream: BinaryIO, num_bytes: int) -> bytes:
     """So many bytes; memory grows with what comes, not with what was promised. Raises ImageError when less come."""
     parts, missing = [], num_bytes
     while missing:
-        try:
-            part = stream.read(min(missing, _CHUNK))
-        except READ_ERRORS as error:
-            raise ImageError("%s: cannot be read: %s" % (name, error)) from error
+        part = read_some(name, stream, min(missing, _CHUNK))
         if not part:
             raise ImageError(
                 "%s: cut short: its header promises %d bytes of pixels, %d are there; copy it again"

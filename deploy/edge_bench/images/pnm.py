@@ -8,7 +8,7 @@ import sys
 from typing import BinaryIO, List, Optional, Tuple
 
 from edge_bench.errors import ImageError
-from edge_bench.images.image import READ_ERRORS, Image, check_size, read_exactly
+from edge_bench.images.image import Image, check_size, read_exactly, read_some
 
 MAGICS = (b"P2", b"P3", b"P5", b"P6")
 _BLANKS = b" \t\n\v\f\r"
@@ -103,8 +103,10 @@ class PnmReader:
     def _header(self) -> Tuple[int, int, int]:
         budget = _MAX_HEADER_BYTES
         numbers: List[int] = []
+        char = self._byte()
+        if not char or char not in _BLANKS + b"#":
+            raise self._bad_header()
         while len(numbers) < 3:
-            char = self._byte()
             digits = b""
             while char and char in _BLANKS + b"#":
                 budget -= self._skip_comment(budget) if char == b"#" else 1
@@ -113,11 +115,14 @@ class PnmReader:
                 digits += char
                 char = self._byte()
             if not digits or not char or char not in _BLANKS + b"#":
-                raise ImageError("%s: its header is no header of PGM or PPM: damaged or cut short" % self._name)
-            if char == b"#":
-                self._skip_comment(budget)
+                raise self._bad_header()
             numbers.append(int(digits))
+        if char == b"#":
+            self._skip_comment(budget)
         return numbers[0], numbers[1], numbers[2]
+
+    def _bad_header(self) -> ImageError:
+        return ImageError("%s: its header is no header of PGM or PPM: damaged or cut short" % self._name)
 
     def _skip_comment(self, budget: int) -> int:
         """Read to the end of the line; how many bytes that took."""
@@ -133,10 +138,7 @@ class PnmReader:
         return self._chunk(1)
 
     def _chunk(self, num_bytes: int) -> bytes:
-        try:
-            chunk = self._stream.read(num_bytes)
-        except READ_ERRORS as error:
-            raise ImageError("%s: cannot be read: %s" % (self._name, error)) from error
+        chunk = read_some(self._name, self._stream, num_bytes)
         if self._left is not None:
             self._left -= len(chunk)
         return chunk
@@ -170,7 +172,7 @@ def _to_8_bits(name: str, values: "array.array[int]", maximum: int) -> bytes:
         raise ImageError("%s: holds %d, its maximum is said to be %d: damaged" % (name, max(values), maximum))
     full = 255 if maximum <= 255 else _MAX_VALUE
     if maximum == 255:
-        return bytes(values)
+        return bytes(values.tolist())  # of the values, not of their memory
     shift = 0 if full == 255 else 8
     table = [(2 * value * full + maximum) // (2 * maximum) >> shift for value in range(maximum + 1)]
     return bytes(map(table.__getitem__, values))

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Sequ
 from edge_bench.errors import EdgeBenchError, ImageError
 from edge_bench.images.decode import GZIP_MAGIC, RAW_SUFFIXES, RawReader, open_reader
 from edge_bench.images.idx import read_labels
-from edge_bench.images.image import READ_ERRORS, Image, Shape
+from edge_bench.images.image import Image, Shape
 from edge_bench.images.pnm import MAGICS as PNM_MAGICS
 from edge_bench.images.pnm import PnmReader
 
@@ -116,7 +116,7 @@ class _FileReader:
     def has_more(self) -> bool:
         try:
             return self._reader is not None and not self._has_failed and self._reader.has_more()
-        except (ImageError,) + READ_ERRORS:
+        except ImageError:
             return True  # the next `load` meets it again, and says so
 
     def close(self) -> None:
@@ -162,6 +162,13 @@ def items_of_stream(stream: BinaryIO, shape: Shape) -> Iterator[Item]:
         number += 1
 
 
+def count_images(path: str, shape: Shape) -> Optional[int]:
+    """How many images a file's header says that it has; None where only reading it tells. Raises ImageError."""
+    reader = open_reader(path, shape)
+    reader.file.close()
+    return getattr(reader, "num_images", None)
+
+
 class Truth:
     """The classes that images have; by default none is known."""
 
@@ -205,6 +212,7 @@ class ListedTruth(Truth):
         except OSError as error:
             raise ImageError("%s: cannot be read: %s" % (path, error.strerror or error)) from error
         self.num_labels = len(self._classes)
+        self.highest = max(self._classes)
         self._place = 0
 
     def of(self, _path: str) -> Optional[int]:

@@ -1,5 +1,6 @@
 """The live view: the label large, confidences and the latency as bars, what the network sees; all of it ASCII."""
 
+import os
 from typing import Any, Dict, List, Optional, Tuple
 
 from edge_bench.images.big_text import big_text
@@ -51,9 +52,10 @@ class View:
         return lines
 
     def _truth(self, result: Result) -> str:
+        name = os.path.basename(result.name)
         if result.is_correct is None:
-            return result.name
-        return "%s   %s" % (result.name, "correct" if result.is_correct else "WRONG: " + self._label(result.truth))
+            return name
+        return "%s   %s" % ("correct" if result.is_correct else "WRONG, is " + self._label(result.truth), name)
 
     def _latency(self, result: Result, columns: int) -> List[str]:
         total_s, deadline_s = result.times_s["total_s"], self._tally.deadline_s
