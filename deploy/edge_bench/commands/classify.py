@@ -151,8 +151,10 @@ def _check_usage(given: argparse.Namespace) -> None:
         given.fail("give IMAGES (files, folders, or -), or --camera N, or --pipeline TEXT")
     if "-" in given.images and len(given.images) > 1:
         given.fail("- is a stream of its own; give it alone")
-    if "-" in given.images and sys.stdin.isatty():
-        given.fail("- reads images from stdin, which is a terminal; as `cat *.ppm | edge-bench classify BUNDLE -`")
+    if "-" in given.images and (sys.stdin is None or sys.stdin.isatty()):
+        given.fail(
+            "- reads images from stdin, which is a terminal or closed; as `cat *.ppm | edge-bench classify BUNDLE -`"
+        )
     if (by_camera or given.images == ["-"]) and (given.loop or given.fps or given.labels):
         given.fail("--loop, --fps and --labels are for files")
     if given.camera_by and not by_camera:

@@ -1,6 +1,7 @@
 """Cameras: V4L2 devices and pipelines of GStreamer, through what is installed.
 
-Written from the documentation of OpenCV, GStreamer and FFmpeg; none of it ever ran with a real camera here.
+Run with the real GStreamer 1.22 (by gst-launch-1.0 and by gi), FFmpeg and OpenCV, on generated pictures and on devices
+that are no cameras. None of it ever ran with a real camera.
 """
 
 import contextlib
@@ -123,7 +124,9 @@ class OpenCvCamera(Camera):
         import cv2  # type: ignore[import-not-found,unused-ignore]
 
         self.name = "%s through OpenCV %s" % (wanted.name, cv2.__version__)
-        self._capture = cv2.VideoCapture(wanted.device, cv2.CAP_V4L2)
+        number = str(wanted.device)[len("/dev/video") :]
+        # By number where there is one: older releases take no path for V4L2.
+        self._capture = cv2.VideoCapture(int(number) if number.isdigit() else wanted.device, cv2.CAP_V4L2)
         if not self._capture.isOpened():
             raise CameraError(
                 "%s: does not open; another program may use it, or you are not in the group: "

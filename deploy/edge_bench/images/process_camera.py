@@ -17,6 +17,7 @@ from edge_bench.errors import CameraError
 from edge_bench.images.image import Image, check_size
 from edge_bench.images.newest import Camera
 
+_FIX = "correct what it says; a camera has to be free, and you in the group video"
 _NUM_LINES = 40
 _MAX_LINE = 500
 # Linux gives a pipe 64 KiB, a fourteenth of a small frame; F_SETPIPE_SZ of fcntl(2).
@@ -36,6 +37,7 @@ class ProcessCamera(Camera):
         self.name = name
         self._width, self._height, self._ends = width, height, ends
         self._alignment = alignment
+        self._has_begun = False
         self._messages: Deque[str] = collections.deque(maxlen=_NUM_LINES)
         self._open = contextlib.ExitStack()
         # The end that is read stays open until we end: another thread may be waiting on it.
@@ -65,6 +67,7 @@ class ProcessCamera(Camera):
                 return None
             parts.append(part)
             missing -= len(part)
+        self._has_begun = True
         pixels = without_padding(b"".join(parts), self._width, self._height, self._alignment)
         return Image(self._width, self._height, 3, pixels)
 
@@ -79,7 +82,8 @@ class ProcessCamera(Camera):
         if code == 0 and self._ends:
             return
         ended = "stopped writing" if code is None else "ended (exit code %d)" % code
-        raise CameraError("%s %s%s; is the camera still plugged in?" % (self.name, ended, self._reason()))
+        advice = "is the camera still plugged in?" if self._has_begun else _FIX
+        raise CameraError("%s %s%s; %s" % (self.name, ended, self._reason(), advice))
 
     def _exit_code(self) -> Optional[int]:
         """Its exit code, negative for a signal, once it ends within a moment.

@@ -268,11 +268,13 @@ def test_real_frames_through_a_slow_reader(programs):
 
 def test_through_opencv(monkeypatch):
     numpy = pytest.importorskip("numpy")
+    devices = []
     frames = [numpy.arange(24, dtype=numpy.uint8).reshape(2, 4, 3)]
 
     class Capture:
         def __init__(self, device, kind):
-            assert (device, kind) == (DEVICE, 200)
+            assert device in (DEVICE, 3) and kind == 200  # OpenCV 5 opens no V4L2 device by its path
+            devices.append(device)
             self.asked = {}
 
         def isOpened(self):
@@ -302,6 +304,83 @@ def test_through_opencv(monkeypatch):
         opened.grab(1.0)
     opened.close()
     with pytest.raises(CameraError, match="usermod -aG video"):
+        camera.OpenCvCamera(wanted("/dev/video3"))
+    assert devices == [DEVICE, 3]
+
+
+class FakeGst(types.ModuleType):
+    """What GiCamera uses of gi.repository.Gst, with the answers that the real 1.22 gave."""
+
+    SECOND = 1000000000
+    State = types.SimpleNamespace(PLAYING="playing", NULL="null")
+    MessageType = types.SimpleNamespace(ERROR="error")
+
+    def __init__(self, samples, error=None):
+        types.ModuleType.__init__(self, "gi.repository.Gst")
+        self.samples, self.error, self.states, self.words = samples, error, [], None
+
+    def init(self, _arguments):
+        pass
+
+    def parse_launchv(self, words):
+        self.words = words
+        if "nosuch" in words:
+            raise RuntimeError('gst_parse_error: no element "nosuch" (1)')
+        return self
+
+    def get_by_name(self, name):
+        assert "name=" + name in self.words and "appsink" in self.words
+        return self
+
+    def set_state(self, state):
+        self.states.append(state)
+
+    def emit(self, signal, _limit_ns):
+        assert signal == "try-pull-sample"
+        if not self.samples:
+            return None
+        content = self.samples.pop(0)
+        buffer = types.SimpleNamespace(get_size=lambda: len(content), extract_dup=lambda start, size: content[:size])
+        return types.SimpleNamespace(get_buffer=lambda: buffer)
+
+    def get_bus(self):
+        return self
+
+    def pop_filtered(self, kind):
+        assert kind == "error"
+        return types.SimpleNamespace(parse_error=lambda: (self.error, "debug")) if self.error else None
+
+    def get_property(self, name):
+        assert name == "eos"
+        return self.error is None
+
+
+def test_through_gi(monkeypatch):
+    padded = b"".join(bytes(bytearray(range(18))) + b"\xee\xee" for _ in range(4))  # six pixels, rows of 20 bytes
+
+    def install(gst):
+        gi, repository = types.ModuleType("gi"), types.ModuleType("gi.repository")
+        gi.require_version = lambda name, version: None
+        repository.Gst = gst
+        for name, module in (("gi", gi), ("gi.repository", repository), ("gi.repository.Gst", gst)):
+            monkeypatch.setitem(__import__("sys").modules, name, module)
+        monkeypatch.setattr(camera, "_is_installed", lambda way: way == "gi")
+        return gst
+
+    gst = install(FakeGst([padded, padded]))
+    opened = camera.open_camera(wanted(pipeline="videotestsrc ! appsink"))
+    for _ in range(2):
+        assert opened.grab(1.0) == Image(6, 4, 3, bytes(bytearray(range(18))) * 4)
+    assert opened.grab(1.0) is None
+    opened.close()
+    assert gst.states == ["playing", "null"] and gst.words.count("appsink") == 1
+    install(FakeGst([], "gst-resource-error-quark: device lost"))
+    with pytest.raises(CameraError, match="device lost"):
+        camera.open_camera(wanted()).grab(1.0)
+    with pytest.raises(CameraError, match='no element "nosuch"'):
+        camera.open_camera(wanted(pipeline="nosuch ! videoconvert"))
+    install(None)
+    with pytest.raises(CameraError, match="no GStreamer 1.0"):
         camera.open_camera(wanted())
 
 

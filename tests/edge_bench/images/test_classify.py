@@ -309,6 +309,9 @@ def test_an_empty_stdin(maker, agent):
     done = agent.run("classify", maker.folder(), "-")
     assert done.code == 1 and "nothing came" in done.err
     assert_no_traceback(done)
+    done = agent.run("classify", maker.folder(), "-", preexec_fn=lambda: os.close(0))
+    assert done.code == 2 and "closed" in done.err
+    assert_no_traceback(done)
 
 
 def default_interrupt():
