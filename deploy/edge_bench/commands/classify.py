@@ -153,7 +153,7 @@ def _check_usage(given: argparse.Namespace) -> None:
         given.fail("- is a stream of its own; give it alone")
     if "-" in given.images and (sys.stdin is None or sys.stdin.isatty()):
         given.fail(
-            "- reads images from stdin, which is a terminal or closed; as `cat *.ppm | edge-bench classify BUNDLE -`"
+            "- reads images from stdin, which is a terminal or closed; give `cat *.ppm | edge-bench classify ... -`"
         )
     if (by_camera or given.images == ["-"]) and (given.loop or given.fps or given.labels):
         given.fail("--loop, --fps and --labels are for files")

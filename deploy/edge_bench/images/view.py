@@ -15,8 +15,8 @@ _SHADES = " .:-=+*#%@"
 _ASPECT = 2
 _MAX_PREVIEW_ROWS = 16
 _MIN_TEXT_COLUMNS = 40
-# Title, blank, label with its frame, latency in two lines, counts, blank.
-_FIXED_ROWS = 11
+# The title, two lines of latency, the counts.
+_OTHER_ROWS = 4
 
 
 class View:
@@ -34,7 +34,7 @@ class View:
         columns, rows = max(columns - 1, 1), max(rows - 1, 1)
         preview = self._preview(result.fitted, columns, rows) if self._with_preview else []
         indent = len(preview[0]) + 2 if preview else 0
-        body = self._body(result, columns - indent, rows - 4 - _FIXED_ROWS + 5)
+        body = self._body(result, columns - indent, rows - _OTHER_ROWS)
         preview += [" " * (indent - 2)] * (len(body) - len(preview)) if preview else []
         if preview:
             body += [""] * (len(preview) - len(body))
@@ -80,7 +80,7 @@ class View:
 
     def _preview(self, image: Image, columns: int, rows: int) -> List[str]:
         most_columns = min(columns - _MIN_TEXT_COLUMNS, columns // 2)
-        most_rows = min(rows - 4, _MAX_PREVIEW_ROWS)
+        most_rows = min(rows - _OTHER_ROWS, _MAX_PREVIEW_ROWS)
         if most_columns < 8 or most_rows < 4:
             return []
         return shades(image, most_columns, most_rows)

@@ -36,6 +36,14 @@ def test_it_fits_any_terminal(columns, rows):
             assert all(" " <= char <= "~" for line in lines for char in line)
 
 
+def test_in_a_small_terminal_the_numbers_are_still_there():
+    """Of 24 rows, and of 14, nothing is cut off at the end; of fewer the preview and the last classes go first."""
+    for rows in (24, 14):
+        lines = drawn(80, rows, 1.0, num_dropped=0)
+        assert "dropped 0" in lines[-1] and "inference" in lines[-2] and sum(" %" in line for line in lines[:-1]) == 3
+    assert "dropped 0" in drawn(80, 12, 1.0, num_dropped=0)[-1]
+
+
 def test_it_says_what_was_found():
     text = "\n".join(drawn(deadline_s=0.01, truth=0, num_dropped=7))
     for part in ("the title", "one", " 90.0 %", "  8.0 %", "12 ms", "10 ms MISSED", "inference 8 ms", "dropped 7"):
