@@ -204,8 +204,10 @@ def render_summary(summary: Dict[str, Any]) -> str:
         counts = (100 * summary["accuracy"], summary["num_correct"], summary["num_labelled"])
         rows.append(("accuracy", "%.2f %% (%d of %d)" % counts))
     backend = summary["backend"]
-    runtime = (backend["name"], backend["version"], ", ".join(backend["providers"]), backend["num_threads"] or 0)
-    rows.append(("runtime", "%s %s, %s, %d thread(s), outputs match the reference" % runtime))
+    runtime = "%s %s, %s" % (backend["name"], backend["version"], ", ".join(backend["providers"]))
+    if backend["num_threads"] is not None:
+        runtime += ", %d thread(s)" % backend["num_threads"]
+    rows.append(("runtime", runtime + ", outputs match the reference"))
     rows.append(("board", _board_line(summary["board"], summary["state_after"])))
     if summary["interrupted"]:
         rows.append(("interrupted", "these are the images until then"))

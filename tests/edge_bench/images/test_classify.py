@@ -256,6 +256,19 @@ def test_a_network_that_takes_no_images_is_refused(maker, agent, tmp_path):
     assert_no_traceback(done)
 
 
+def test_labels_of_a_bundle_cannot_steer_the_terminal(maker, in_process, tmp_path):
+    """And classes that have no label are numbered."""
+    manifest = maker.manifest(maker.files())
+    manifest["labels"] = ["\x1b[31m\n\u00e9"] * 3
+    bundle, images = maker.folder(manifest=manifest), write_idx(tmp_path, 1)
+    done = in_process(bundle, images, "--top", "10")
+    assert done.code == 0
+    assert "\x1b" not in done.out and "??31m" in done.out.replace("[", "?") and "class 9" in done.out
+    assert {entry["label"] for entry in records(in_process(bundle, images, "--top", "10", "--json").out)[0]["top"]} == {
+        "\x1b[31m\n\u00e9"
+    } | {"class %d" % number for number in range(3, 10)}
+
+
 @pytest.mark.parametrize(
     "extra",
     [
