@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 # Of an answer on stdout and of what is kept of stderr; a child that writes more is stopped or cut.
 _MAX_ANSWER_BYTES = 1 << 20
@@ -161,16 +161,23 @@ def _how_it_ended(child: "subprocess.Popen[bytes]") -> str:
 
 
 @contextlib.contextmanager
-def started(command: List[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A child whose stdout the caller reads; its group ends with the block. Raises OSError when it cannot start."""
-    with _group(command, stderr=subprocess.DEVNULL) as child:
+def started(
+    command: List[str], stderr: int = subprocess.DEVNULL, pass_fds: Sequence[int] = ()
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child whose stdout the caller reads; it also gets these open files. Its group ends with the block.
+
+    Raises OSError when it cannot be started.
+    """
+    with _group(command, stderr, pass_fds=pass_fds) as child:
         if isinstance(child, OSError):
             raise child
         yield child
 
 
 @contextlib.contextmanager
-def _group(command: List[str], stderr: int, cwd: str = os.path.abspath(os.sep)) -> Iterator[Any]:
+def _group(
+    command: List[str], stderr: int, cwd: str = os.path.abspath(os.sep), pass_fds: Sequence[int] = ()
+) -> Iterator[Any]:
     """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""
     try:
         child = subprocess.Popen(
@@ -180,6 +187,7 @@ def _group(command: List[str], stderr: int, cwd: str = os.path.abspath(os.sep)) 
             stderr=stderr,
             cwd=cwd,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except OSError as error:
         yield error

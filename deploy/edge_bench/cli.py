@@ -20,6 +20,7 @@ _COMMANDS = (
     ("build", "build a TensorRT engine of a bundle on this board"),
     ("verify", "check that a bundle is whole, and who signed it"),
     ("doctor", "what this board is and can do, with the fix for each problem"),
+    ("classify", "label images or the frames of a camera, live"),
     ("monitor", "load, clocks, temperatures and power, live"),
     ("show", "print a measurement"),
     ("validate", "check measurements against requirements: PASS, FAIL or INCONCLUSIVE"),

@@ -18,9 +18,14 @@ def print_result(result: Dict[str, Any], to_text: Callable[[Dict[str, Any]], str
 
 
 def print_text(text: str) -> None:
-    """Write to stdout, at once. Raises BrokenPipeError when its reader went away, else EdgeBenchError."""
+    """Write to stdout a text and the end of its line."""
+    write_text(text + "\n")
+
+
+def write_text(text: str) -> None:
+    """Write to stdout, at once. Raises BrokenPipeError when its reader went away, EdgeBenchError on other failures."""
     try:
-        print(text)
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         _silence(1)
