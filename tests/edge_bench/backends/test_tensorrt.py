@@ -284,6 +284,12 @@ def test_an_interrupt_leaves_nothing_and_the_order_of_letting_go_is_kept(
     assert not [line for line in lines if line.startswith("cuda") and not line.endswith(" 0")]
 
 
+def test_a_tensorrt_that_crashes_when_it_makes_a_runtime_is_a_reason(with_driver, with_tensorrt):
+    with_tensorrt("8.6", "crash-at-load")
+    here, reason = tensorrt.look()
+    assert here is None and "making its runtime crashed Python (signal 11)" in reason
+
+
 @pytest.mark.parametrize("way", ["cuda-python 12", "cuda-python 13", "pycuda"])
 def test_the_same_numbers_by_the_other_ways_of_buffers(opened, way, cuda_package):
     name, _, release = way.partition(" ")
