@@ -448,6 +448,24 @@ def cudart(fake_cuda, monkeypatch):
 
 
 @pytest.fixture
+def cuda_package(monkeypatch):
+    """A function that makes a fake of a CUDA package the one that this process imports; afterwards all is as before."""
+
+    def loaded():
+        # pytest's importlib mode has a module for each room of tests, one of which is called cuda.
+        return [name for name in sys.modules if name.split(".")[0] in ("cuda", "pycuda")]
+
+    def choose(*folders):
+        for name in loaded():
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(os.path.join(fakes.HERE, *folders))
+
+    yield choose
+    for name in loaded():
+        del sys.modules[name]
+
+
+@pytest.fixture
 def tensorrt_here(monkeypatch):
     """A function that makes the fake of a TensorRT release the one that this process imports, in a mode of failing."""
 

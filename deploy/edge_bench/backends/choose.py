@@ -14,7 +14,6 @@ from edge_bench.backends.command import CommandBackend
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
 from edge_bench.cuda import driver
 from edge_bench.engine import cache, sidecar, trtexec
-from edge_bench.engine.build import probe_tensorrt
 from edge_bench.errors import BackendError, BundleError
 
 AUTO, ONNXRUNTIME, TENSORRT, TRTEXEC, COMMAND = "auto", "onnxruntime", "tensorrt", "trtexec", "command"
@@ -142,12 +141,12 @@ def _reader(folder: str) -> Callable[[], bytes]:
 def _try_python(engines: List[_Engine], device: Dict[str, Any], options: Any, notes: List[str]) -> Optional[Backend]:
     if options.backend == TRTEXEC:
         return None
-    version, reason = probe_tensorrt()
-    if not version:
-        notes.append("TensorRT: Python has no tensorrt (%s)" % reason)
-        return None
-    from edge_bench.backends.tensorrt import Here, TensorRtBackend
+    from edge_bench.backends.tensorrt import Here, TensorRtBackend, probe_runtime
 
+    version, reason = probe_runtime()
+    if not version:
+        notes.append("TensorRT: Python has no tensorrt that works (%s)" % reason)
+        return None
     here = Here(version, device)
     return _first(
         engines,

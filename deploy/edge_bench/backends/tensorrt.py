@@ -10,13 +10,15 @@ stream, and fakes of TensorRT 8.2, 8.6 and 10.3.
 import ctypes
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from edge_bench import child
 from edge_bench.backends import tensors
 from edge_bench.backends.base import Backend
 from edge_bench.backends.tensorrt_engine import LoadedEngine
 from edge_bench.cuda import driver
 from edge_bench.cuda.api import CTYPES, CudaApi, Held, open_api
-from edge_bench.engine.build import probe_tensorrt
 from edge_bench.errors import BackendError
+
+_PROBE_TIMEOUT_S = 120.0
 
 
 class Here(NamedTuple):
@@ -24,6 +26,14 @@ class Here(NamedTuple):
 
     tensorrt_version: str
     device: Dict[str, Any]
+
+
+def probe_runtime() -> Tuple[str, str]:
+    """(version of the TensorRT that Python has, "") or ("", why it cannot be used), found out in a child process."""
+    command = child.python_call("edge_bench.backends.tensorrt_engine:describe_runtime")
+    answer, reason = child.ask(command, "making its runtime", _PROBE_TIMEOUT_S)
+    version = str(answer.get("version") or "") if answer else ""
+    return version, reason if not answer else ("" if version else "it does not say its version")
 
 
 def look() -> Tuple[Optional[Here], str]:
@@ -34,9 +44,9 @@ def look() -> Tuple[Optional[Here], str]:
     found = driver.probe_driver()
     if found["reason"]:
         return None, found["reason"]
-    version, reason = probe_tensorrt()
+    version, reason = probe_runtime()
     if not version:
-        return None, "Python has no tensorrt (%s)" % reason
+        return None, "Python has no tensorrt that works (%s)" % reason
     return Here(version, found["devices"][0]), ""
 
 

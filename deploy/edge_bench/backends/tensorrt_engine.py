@@ -6,7 +6,7 @@ from TensorRT 8.x to 10.x"). `scripts/check-tensorrt` reads this file and checks
 the real TensorRT 8.6.0. Never run on a GPU: it ran against fakes of 8.2, 8.6 and 10.3.
 
 Importing tensorrt, or making its Runtime, can end the process where the driver is missing or another one: ask in a
-child first (backends/tensorrt.py, `look`).
+child first (`describe_runtime`, by backends/tensorrt.py).
 """
 
 import functools
@@ -28,6 +28,16 @@ _MAX_LINES = 20
 _ERROR_SEVERITY = 1  # ILogger.Severity: INTERNAL_ERROR is 0, ERROR is 1
 
 
+def describe_runtime() -> Dict[str, Any]:
+    """The version of a TensorRT that can be imported and gives a Runtime; for a child process, where it may crash."""
+    import tensorrt as trt  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    logger = _make_logger(trt, [])
+    trt.init_libnvinfer_plugins(logger, "")
+    trt.Runtime(logger)
+    return {"version": trt.__version__}
+
+
 class LoadedEngine:
     """An engine with its one execution context.
 
@@ -37,7 +47,7 @@ class LoadedEngine:
 
     def __init__(self, content: bytes):
         """Raises BackendError with TensorRT's own words when this content is no engine for this board."""
-        import tensorrt as trt  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        import tensorrt as trt
 
         self.version: str = trt.__version__
         self._errors: List[str] = []

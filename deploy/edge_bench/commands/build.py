@@ -68,6 +68,7 @@ def batch_sizes(text: str) -> Tuple[int, int, int]:
 
 def _build(given: argparse.Namespace) -> int:
     began = time.monotonic()
+    _check_place(given)
     network = _open(given)
     say = _sayer(began)
     say("asking the NVIDIA driver and TensorRT")
@@ -101,6 +102,12 @@ def _build(given: argparse.Namespace) -> int:
     )
     output.print_result(result, _render, given.json)
     return output.EXIT_DONE
+
+
+def _check_place(given: argparse.Namespace) -> None:
+    target, source = os.path.realpath(given.out or ""), os.path.realpath(given.source)
+    if given.out and (target == source or target.startswith(source + os.sep)):
+        raise EdgeBenchError("--out %s lies in the bundle, which may hold nothing else" % given.out)
 
 
 def _wants_timing(network: _Network) -> bool:

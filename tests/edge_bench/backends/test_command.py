@@ -86,7 +86,8 @@ def test_an_interrupt_ends_the_whole_group(tmp_path):
     inner = "import os, time; open(%r, 'w').write(str(os.getpid())); time.sleep(600)" % str(note)
     shell = "import subprocess, sys; subprocess.call([sys.executable, '-c', %r])" % inner
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored below a shell's background job
         "from edge_bench.backends.command import CommandBackend\n"
         "CommandBackend([sys.executable, '-c', sys.argv[2]]).infer()\n"
     )

@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-import fakes
 from edge_bench.backends import tensorrt
 from edge_bench.errors import BackendError
 
@@ -285,13 +284,18 @@ def test_an_interrupt_leaves_nothing_and_the_order_of_letting_go_is_kept(
     assert not [line for line in lines if line.startswith("cuda") and not line.endswith(" 0")]
 
 
+def test_a_tensorrt_that_crashes_when_it_makes_a_runtime_is_a_reason(with_driver, with_tensorrt):
+    with_tensorrt("8.6", "crash-at-load")
+    here, reason = tensorrt.look()
+    assert here is None and "making its runtime crashed Python (signal 11)" in reason
+
+
 @pytest.mark.parametrize("way", ["cuda-python 12", "cuda-python 13", "pycuda"])
-def test_the_same_numbers_by_the_other_ways_of_buffers(opened, way, monkeypatch):
+def test_the_same_numbers_by_the_other_ways_of_buffers(opened, way, cuda_package):
     name, _, release = way.partition(" ")
     if name == "pycuda":
         pytest.importorskip("numpy")
-    folder = "fake_pycuda" if name == "pycuda" else os.path.join("fake_cuda_python", release)
-    monkeypatch.syspath_prepend(os.path.join(fakes.HERE, folder))
+    cuda_package(*(["fake_pycuda"] if name == "pycuda" else ["fake_cuda_python", release]))
     backend = opened(plan(), buffers=name)
     backend.set_inputs([floats(1, 2, 3, 4)])
     samples = []
@@ -299,8 +303,6 @@ def test_the_same_numbers_by_the_other_ways_of_buffers(opened, way, monkeypatch)
     assert numbers(backend) == [[3.0, 5.0, 7.0, 9.0]]
     assert len(samples) == len(backend.device_samples_s) == 3
     backend.close()
-    for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] in ("cuda", "pycuda")]:
-        del sys.modules[loaded]
 
 
 def test_look_finds_driver_and_tensorrt_in_children(with_driver, with_tensorrt):

@@ -174,6 +174,13 @@ def test_mistakes_are_told_in_one_line(board, arguments, code, words):
     assert result.code == code and words in result.err and "Traceback" not in result.err
 
 
+def test_nothing_is_put_into_the_bundle(board, maker):
+    path = bundle(maker)
+    result = board(path, "--out", os.path.join(path, "engine"))
+    assert result.code == 1 and "lies in the bundle" in result.err
+    assert not os.path.exists(os.path.join(path, "engine"))
+
+
 def test_a_precision_is_the_bundles_own_matter(board, maker):
     result = board(bundle(maker), "--precision", "fp16")
     assert result.code == 2 and "a bundle says its precision itself" in result.err

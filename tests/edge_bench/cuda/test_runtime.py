@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-import fakes
 from edge_bench.cuda import api as apis
 from edge_bench.cuda import runtime
 from edge_bench.errors import BackendError
@@ -17,27 +16,23 @@ WAYS = ["ctypes", "cuda-python 12", "cuda-python 13", "pycuda"]
 
 
 @pytest.fixture
-def open_way(cudart, monkeypatch):
+def open_way(cudart, cuda_package):
     """A function that opens one of WAYS; what it opened is closed at the end."""
     opened = []
 
     def open_it(way):
-        for name in [name for name in sys.modules if name.split(".")[0] in ("cuda", "pycuda")]:
-            monkeypatch.delitem(sys.modules, name)
         name, _, release = way.partition(" ")
         if name == "pycuda":
             pytest.importorskip("numpy")
-            monkeypatch.syspath_prepend(os.path.join(fakes.HERE, "fake_pycuda"))
+            cuda_package("fake_pycuda")
         elif release:
-            monkeypatch.syspath_prepend(os.path.join(fakes.HERE, "fake_cuda_python", release))
+            cuda_package("fake_cuda_python", release)
         opened.append(apis.open_api(name))
         return opened[-1]
 
     yield open_it
     for one in opened:
         one.close()
-    for name in [name for name in sys.modules if name.split(".")[0] in ("cuda", "pycuda")]:
-        del sys.modules[name]
 
 
 @pytest.mark.parametrize("way", WAYS)
