@@ -105,7 +105,7 @@ def run_logged(
             log.write(data[: max(room, 0)])
             room -= len(data)
             lines = (pending + decoder.decode(data, not data)).replace("\r", "\n").split("\n")
-            pending = lines.pop()[-_MAX_LINE:]
+            pending = lines.pop()[:_MAX_LINE]
             for line in lines + ([pending] if not data and pending else []):
                 tail.append(line[:_MAX_LINE])
                 on_line(line[:_MAX_LINE])
@@ -142,7 +142,7 @@ def follow(
                 continue
             data = os.read(child.stdout.fileno(), 65536)
             lines = (pending + decoder.decode(data, not data)).split("\n")
-            pending = lines.pop()[-_MAX_LINE:]
+            pending = lines.pop()[:_MAX_LINE]
             for number, line in enumerate(lines, 1):
                 on_line(line[:_MAX_LINE], len(lines) - number)
             if not data:
