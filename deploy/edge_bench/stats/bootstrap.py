@@ -41,7 +41,8 @@ class Samples:
         self._share = percent / 100.0
         rank = nearest_rank(count, percent)
         self.value = median(self._ordered) if percent == 50.0 else self._ordered[rank - 1]
-        blocks = split(count, min(_NUM_BLOCKS, count // 4))
+        # Short blocks resemble each other: of few samples rather few blocks than short ones.
+        blocks = split(count, min(_NUM_BLOCKS, max(5, count // 30)))
         below = [sum(1 for at in range(begin, end) if samples[at] <= self.value) for begin, end in blocks]
         self._below = [number / float(end - begin) for number, (begin, end) in zip(below, blocks)]
         self._usual = bisect.bisect_right(self._ordered, self.value) / float(count)
@@ -50,7 +51,8 @@ class Samples:
     def draw(self, rng: random.Random) -> float:
         """The value that another run of the same kind could have had."""
         blocks, count = self._below, len(self._below)
-        drawn = sum([blocks[int(rng.random() * count)] for _ in range(count)]) / count
+        # fsum: Python 3.12 adds floats differently from those before, and the same runs must give the same answer.
+        drawn = math.fsum([blocks[int(rng.random() * count)] for _ in range(count)]) / count
         # Resampling k blocks gives a variance that is smaller by (k - 1) / k.
         moved = (self._usual - drawn) * math.sqrt(count / (count - 1.0))
         return self._at(self._share + moved) + self.value - self._at(self._share)
@@ -155,10 +157,10 @@ def _draw_side(runs: Sequence[Run], value: float, rng: random.Random) -> List[fl
 def _freedom(a: Sequence[Run], b: Sequence[Run], variance: float) -> float:
     """Satterthwaite's degrees of freedom: the runs of each side, and what varies within the runs."""
     parts = [(_variance([run.value for run in runs]) / len(runs), len(runs) - 1) for runs in (a, b) if len(runs) > 1]
-    within = max(0.0, variance - sum(part for part, _ in parts))
+    within = max(0.0, variance - math.fsum(part for part, _ in parts))
     parts.append((within, sum(run.freedom for runs in (a, b) for run in runs)))
-    total = sum(part for part, _ in parts)
-    return total**2 / sum(part**2 / freedom for part, freedom in parts) if total > 0 else 1.0
+    total = math.fsum(part for part, _ in parts)
+    return total**2 / math.fsum(part**2 / freedom for part, freedom in parts) if total > 0 else 1.0
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -116,7 +116,7 @@ def dependence(flags: Sequence[int]) -> float:
     share = sum(flags) / float(max(1, len(flags)))
     if len(flags) < 2 * _NUM_BLOCKS or not 0.0 < share < 1.0:
         return 1.0
-    surplus = sum((sum(flags[begin:end]) - share * (end - begin)) ** 2 / (end - begin) for begin, end in blocks)
+    surplus = math.fsum((sum(flags[begin:end]) - share * (end - begin)) ** 2 / (end - begin) for begin, end in blocks)
     return max(1.0, surplus / (len(blocks) - 1) / (share * (1.0 - share)))
 
 

@@ -24,10 +24,10 @@ def trend(samples_s: Sequence[float], confidence: float = CONFIDENCE) -> Optiona
     first, last = samples_s[:quarter], samples_s[len(samples_s) - quarter :]
     difference = median(last) - median(first)
     variances = [_variance_of_mean(_block_medians(part)) for part in (first, last)]
-    total = sum(variances)
+    total = math.fsum(variances)
     reach = 0.0
     if total > 0:
-        freedom = total**2 / sum(variance**2 / (_NUM_BLOCKS - 1) for variance in variances)
+        freedom = total**2 / math.fsum(variance**2 / (_NUM_BLOCKS - 1) for variance in variances)
         reach = student_quantile((1.0 + confidence) / 2.0, freedom) * math.sqrt(total)
     start = median(first)
     return {

@@ -6,6 +6,7 @@ peak of memory) is known exactly for that run, and says nothing about another.
 
 import array
 import bisect
+import math
 from typing import Any, Dict, NamedTuple, Optional
 
 from edge_bench import schema, stats
@@ -90,7 +91,7 @@ def throughput(record: Dict[str, Any]) -> Figure:
     batch = record["settings"].get("batch")
     per_run = batch if type(batch) is int and batch > 0 else 1
     interval = stats.mean_interval(samples)
-    value = per_run * len(samples) / sum(samples)
+    value = per_run * len(samples) / math.fsum(samples)
     low, high = None, None  # type: Optional[float], Optional[float]
     if interval is not None and interval.low is not None and interval.high is not None:
         low, high = per_run / interval.high, (per_run / interval.low if interval.low > 0 else None)
