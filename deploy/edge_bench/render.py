@@ -40,9 +40,7 @@ def render_measurement(record: Dict[str, Any]) -> str:
         rows.append(("outputs", _check_line(record["check"])))
     if "latency" in record:
         rows.extend(_latency_rows(record["latency"]))
-    if "process_peak_rss_bytes" in record.get("memory", {}):
-        peak = _mebibytes(record["memory"]["process_peak_rss_bytes"])
-        rows.append(("peak memory", "%s (this process, VmHWM)" % peak))
+    rows.extend(_memory_rows(record.get("memory", {})))
     if "energy" in record:
         rows.extend(_energy_rows(record["energy"]))
     lines = ["%-12s %s" % row for row in rows]
@@ -105,6 +103,24 @@ def _energy_rows(energy: Dict[str, Any]) -> List[Any]:
         ("power", "%.3g W idle, %.3g W under load" % (energy["idle_power_w"], energy["load_power_w"])),
         ("scope", "%s (%s, %s)" % (energy["scope"], energy["source"], " + ".join(energy["rails"]))),
     ]
+
+
+_MEMORY = (
+    ("process_peak_rss_bytes", "at the peak of this process (VmHWM)"),
+    ("system_available_dip_bytes", "less available on the whole board"),
+    ("cuda_used_bytes", "less free for CUDA"),
+    ("engine_scratch_bytes", "of activations in the engine"),
+)
+
+
+def _memory_rows(memory: Dict[str, Any]) -> List[Any]:
+    texts = ["%s %s" % (_mebibytes(memory[key]), words) for key, words in _MEMORY if memory.get(key) is not None]
+    noise = memory.get("system_available_noise_bytes")
+    if noise is not None and memory.get("system_available_dip_bytes") is not None:
+        texts[[key for key, _ in _MEMORY if memory.get(key) is not None].index("system_available_dip_bytes")] += (
+            ", which moves by %s without us" % _mebibytes(noise)
+        )
+    return [("memory" if not number else "", text) for number, text in enumerate(texts)]
 
 
 def _energy_text(energy: Dict[str, Any], kind: str) -> str:

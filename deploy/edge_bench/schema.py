@@ -15,10 +15,15 @@ settings             what the user asked for
 check                outputs against the bundle's reference: max_abs_error, atol, rtol, passed, num_cases
 load_s, first_inference_s
 latency              samples_s, duration_s, other_load, overhead_share (of the phase: not spent in inference), summary
-                     (num_samples, median_s, mean_s, min_s, max_s, mad_s, p90_s, p99_s, p99_9_s);
+                     (num_samples, median_s, mean_s, min_s, max_s, mad_s, p90_s, p99_s, p99_9_s), trend (last quarter
+                     against the first, with interval);
                      device_samples_s, device_summary: on the GPU's own clock; response_samples_s, num_skipped: from
                      release to end, with a period; num_missed, miss_ratio: against deadline_s
-memory               named figures in bytes: process_peak_rss_bytes, process_rss_before_load_bytes
+memory               named figures in bytes (board/memory.py, and those of the backend), null for what is not known:
+                     process_peak_rss_bytes, process_rss_before_load_bytes, process_pss_bytes,
+                     system_available_dip_bytes, system_available_noise_bytes, cuda_used_bytes, engine_scratch_bytes,
+                     engine_file_bytes; there is no such thing as one "GPU memory" where it is shared
+watch                what was seen beside the energy phase: clocks, temperatures, memory (board/watch_findings.py)
 energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference; of a batch each counts),
                      gross_interval_j, net_interval_j ([low, high], about 95 %), num_inferences, ...: power/energy.py
 state_before/after   the board's state: power mode, clocks, governors, temperatures, throttling
@@ -210,6 +215,8 @@ _PARTS = {
         "providers": _list_of(_is_text),
         "num_threads": _or_none(_is_count),
         "notes": _or_none(_list_of(_is_text)),
+        "batch": _or_none(_is_count),
+        "timed_by": _or_none(_is_text),
     },
     "check": {
         "passed": lambda value: isinstance(value, bool),
@@ -223,13 +230,27 @@ _PARTS = {
         "overhead_share": _or_none(_is_number),
         "miss_ratio": _or_none(_is_number),
         "num_missed": _or_none(_is_count),
+        "trend": _or_none(_dict_of(_is_number)),
         "num_skipped": _or_none(lambda value: _is_count(value) and value <= MAX_SAMPLES),
         "deadline_s": _or_none(_is_duration),
         "response_samples_s": _or_none(_list_of(_is_duration)),
         "device_samples_s": _or_none(_list_of(_is_duration)),
         "device_summary": _or_none(lambda value: not _part_problem("", value, _SUMMARY)),
     },
-    "memory": {"process_peak_rss_bytes": _or_none(_is_number)},
+    "memory": dict.fromkeys(
+        (
+            "process_peak_rss_bytes",
+            "process_rss_before_load_bytes",
+            "process_pss_bytes",
+            "system_available_dip_bytes",
+            "system_available_noise_bytes",
+            "cuda_used_bytes",
+            "engine_scratch_bytes",
+            "engine_file_bytes",
+        ),
+        _or_none(_is_number),
+    ),
+    "watch": {"max_temperatures_c": _or_none(_dict_of(_is_number))},
     "energy": {
         "source": _is_text,
         "rails": _list_of(_is_text),

@@ -387,7 +387,14 @@ def measurement():
             "device_samples_s": [1e-3, 2e-3, 2e-3],
             "device_summary": dict(summary),
         },
-        "memory": {"process_peak_rss_bytes": 60 << 20, "process_rss_before_load_bytes": None},
+        "memory": {
+            "process_peak_rss_bytes": 60 << 20,
+            "process_rss_before_load_bytes": None,
+            "process_pss_bytes": 55 << 20,
+            "system_available_dip_bytes": 70 << 20,
+            "system_available_noise_bytes": 2 << 20,
+        },
+        "watch": {"num_samples": 20, "clock_droop": {}, "max_temperatures_c": {"CPU-therm": 44.0}},
         "energy": {
             "source": "ina3221",
             "rails": ["POM_5V_IN"],

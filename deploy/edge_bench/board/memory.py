@@ -67,30 +67,30 @@ def _sum_smaps(path: str) -> Optional[int]:
 class MemoryFigures:
     """From before a model is loaded to the end of a run.
 
-    begin() while nothing of ours happens yet: it waits `noise_s` to see how much MemAvailable moves by itself.
+    begin() before anything is loaded, quiet() while nothing of ours happens, figures() at the end.
     """
 
     def __init__(self, root: str = "/"):
         self._root = root
         self._before = {}  # type: Dict[str, int]
         self._was_reset = False
-        self._available = []  # type: List[int]
+        self._available = None  # type: Optional[int]
+        self._quiet = []  # type: List[int]
         self._lowest = None  # type: Optional[int]
 
-    def begin(self, noise_s: float = 0.5) -> None:
-        end = time.perf_counter() + noise_s
-        while True:
-            self._note(self._available)
-            if time.perf_counter() >= end:
-                break
-            time.sleep(min(_NOISE_INTERVAL_S, noise_s))
+    def begin(self) -> None:
+        self._available = system_memory(self._root).get("MemAvailable")
         self._was_reset = reset_peak(self._root)
         self._before = process_memory(self._root)
 
-    def _note(self, values: List[int]) -> None:
-        available = system_memory(self._root).get("MemAvailable")
-        if available is not None:
-            values.append(available)
+    def quiet(self, seconds: float = 0.5) -> None:
+        """Wait, to see how much MemAvailable moves by itself: a dip that is not larger says nothing."""
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            available = system_memory(self._root).get("MemAvailable")
+            if available is not None:
+                self._quiet.append(available)
+            time.sleep(_NOISE_INTERVAL_S)
 
     def look(self, lowest_available_bytes: Optional[int] = None) -> None:
         """Remember MemAvailable when it is lower than before: after loading, after the phases, or from a watch."""
@@ -105,13 +105,14 @@ class MemoryFigures:
         process_rss_before_load_bytes
         process_pss_bytes           now
         system_available_dip_bytes  how far MemAvailable fell, of the whole system: other programs are in it
-        system_available_noise_bytes  how far it moved by itself before
+        system_available_noise_bytes  how far it moved by itself in quiet()
         """
         self.look()
         dip, noise = None, None  # type: Optional[int], Optional[int]
-        if self._available and self._lowest is not None:
-            noise = max(self._available) - min(self._available)
-            dip = max(sorted(self._available)[len(self._available) // 2] - self._lowest, 0)
+        if self._quiet:
+            noise = max(self._quiet) - min(self._quiet)
+        if self._available is not None and self._lowest is not None:
+            dip = max(self._available - self._lowest, 0)
         return {
             "process_peak_rss_bytes": self._peak(),
             "process_rss_before_load_bytes": self._before.get("VmRSS"),

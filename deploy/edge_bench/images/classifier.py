@@ -105,8 +105,8 @@ def _check_outputs(backend: Backend, source: Source) -> Dict[str, Any]:
     check = check_outputs(backend, source, lambda share: None).record
     if not check["passed"]:
         raise BackendError(
-            "the outputs do not match the bundle's reference (largest error %s, allowed %g + %g relative), so nothing is "
-            "classified; try another --provider, or export the model again"
+            "the outputs do not match the bundle's reference (largest error %s, allowed %g + %g relative), so nothing "
+            "is classified; try another --provider, or export the model again"
             % (check["max_abs_error"], check["atol"], check["rtol"])
         )
     return check

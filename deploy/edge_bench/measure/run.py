@@ -10,8 +10,10 @@ from edge_bench import __version__, schema, stats
 from edge_bench.backends import choose
 from edge_bench.backends.base import Backend
 from edge_bench.board.describe import describe_board
-from edge_bench.board.memory import process_memory
+from edge_bench.board.memory import MemoryFigures
 from edge_bench.board.state import missing_state, read_state, state_changes
+from edge_bench.board.watch import Watch
+from edge_bench.board.watch_findings import findings, summarise
 from edge_bench.errors import EdgeBenchError
 from edge_bench.measure import latency
 from edge_bench.measure.check import check_outputs
@@ -20,6 +22,9 @@ from edge_bench.measure.settings import Progress, Settings
 from edge_bench.measure.source import COMMAND, Source, random_inputs
 from edge_bench.power import meter as power
 from edge_bench.power.energy import energy_record
+
+# Share by which the latency may move over the phase without a word.
+MAX_TREND = 0.05
 
 
 class Run:
@@ -42,6 +47,7 @@ class Run:
         self._save = save
         self._progress = progress
         self._phase: Optional[latency.LatencyPhase] = None
+        self._memory = MemoryFigures(settings.root)
         choice = power.PowerChoice(settings.power, settings.power_command, settings.power_interval_s)
         self._meter, no_energy = power.find_meter(choice, settings.root)
         before = read_state(settings.root)
@@ -102,13 +108,13 @@ class Run:
             self._measure_latency(backend, 1 if is_command else latency.MIN_SAMPLES)
             if self._meter is not None:
                 self._energy_phase(backend)
-            self._finish()
+            self._finish(backend)
         finally:
             backend.close()
 
     def _load(self) -> Backend:
         self._progress("load", 0.0)
-        rss_before = process_memory(self._settings.root).get("VmRSS")
+        self._memory.begin()
         began = time.perf_counter()
         opened = choose.open_backend(self._source, self._settings)
         self.record["load_s"] = time.perf_counter() - began
@@ -122,7 +128,7 @@ class Run:
             "timed_by": backend.timed_by,
             "notes": opened.notes,
         }
-        self.record["memory"] = {"process_rss_before_load_bytes": rss_before}
+        self._memory.look()
         self._progress("load", 1.0)
         return backend
 
@@ -153,11 +159,17 @@ class Run:
             backend, self._settings, self._journal, lambda share: self._progress("latency", share)
         )
         self.record["latency"] = self._phase.measure(min_samples)
-        memory = self.record["memory"]
-        memory["process_peak_rss_bytes"] = process_memory(self._settings.root).get("VmHWM")
-        memory.update(backend.memory())
+        trend = stats.trend(self.record["latency"]["samples_s"])
+        if trend is not None:
+            self.record["latency"]["trend"] = trend
+        self._note_memory(backend)
         self._save(self.record)
         self._journal.remove()
+
+    def _note_memory(self, backend: Backend, lowest_available_bytes: Optional[int] = None) -> None:
+        self._memory.look(lowest_available_bytes)
+        figures = self._memory.figures()
+        self.record["memory"] = dict(figures, **backend.memory())
 
     def _energy_phase(self, backend: Backend) -> None:
         """Idle power first, then the same inference for `energy_s`; apart from the latency phase: sampling slows it."""
@@ -170,10 +182,13 @@ class Run:
             idle = idle_window.stop()
         window = self._meter.open_window()
         window.start()
+        watch = Watch(self._settings.root)
+        watch.start()
         try:
             samples, marks = self._busy(backend)
         finally:
-            load = window.stop()
+            series, load = watch.stop(), window.stop()
+        self._judge_watch(series)
         energy = None if idle is None or load is None else energy_record(self._meter, idle, load, marks)
         if energy is None:
             reason = "the power sensor stopped answering: %s" % (idle_window.problem or window.problem)
@@ -206,10 +221,15 @@ class Run:
             time.sleep(min(0.25, duration_s))
             self._progress(phase, min(1.0, (time.perf_counter() - began) / duration_s))
 
-    def _finish(self) -> None:
+    def _finish(self, backend: Backend) -> None:
+        self._memory.quiet()
+        watched = self.record.get("watch", {})
+        self._note_memory(backend, watched.get("memory_available_min_bytes"))
+        self.record["unavailable"].extend(self._memory.missing(self.record["memory"]))
         after = read_state(self._settings.root)
         self.record["state_after"] = after
-        self.record["invalid"] = state_changes(self.record["state_before"], after)
+        self.record["invalid"].extend(state_changes(self.record["state_before"], after))
+        self._judge_trend()
         other_load = self.record["latency"].get("other_load")
         if other_load is not None and other_load > self._settings.max_other_load:
             self.record["invalid"].append(
@@ -223,6 +243,26 @@ class Run:
                 "end them and run again",
             )
         self.record["status"] = "complete"
+
+    def _judge_watch(self, series: Dict[str, Any]) -> None:
+        """What was seen beside the energy phase: clocks that drooped make all of the run doubtful."""
+        watched = summarise(series, self.record["state_before"])
+        self.record["watch"] = watched
+        invalid, warnings = findings(watched)
+        self.record["invalid"].extend(invalid)
+        self.record["warnings"].extend(warnings)
+
+    def _judge_trend(self) -> None:
+        """Latencies that move over the phase by more than MAX_TREND: the median depends on how long one looks."""
+        trend = self.record["latency"].get("trend")
+        if trend is None or trend["low_ratio"] <= 1.0 + MAX_TREND and trend["high_ratio"] >= 1.0 - MAX_TREND:
+            return
+        self._warn(
+            "latency-trend",
+            "latency changed by %+.1f %% from the first to the last quarter of the phase (95 %%: %+.1f to %+.1f)"
+            % tuple(100.0 * (trend[key] - 1.0) for key in ("ratio", "low_ratio", "high_ratio")),
+            "warm up longer (--warmup), and let the board cool or pin its clocks",
+        )
 
     def _warn(self, code: str, message: str, fix: str) -> None:
         self.record["warnings"].append(schema.warning(code, message, fix))

@@ -29,6 +29,7 @@ _FIELDS = (
     ("runtime version", _in("backend", "version")),
     ("providers", _in("backend", "providers")),
     ("threads", _in("backend", "num_threads")),
+    ("clock", _in("backend", "timed_by")),
     ("batch", _in("settings", "batch")),
     ("period", _in("settings", "period_s")),
     ("power mode", _in("state_before", "power_mode")),

@@ -21,7 +21,7 @@ from edge_bench.board.memory import MemoryFigures
 large = bytearray(b"x" * (200 << 20))
 del large
 figures = MemoryFigures()
-figures.begin(0.0)
+figures.begin()
 %s
 print(json.dumps(figures.figures()))
 """
@@ -37,7 +37,7 @@ import json, resource, sys
 sys.path.insert(0, %r)
 from edge_bench.board.memory import MemoryFigures, process_memory
 figures = MemoryFigures()
-figures.begin(0.0)
+figures.begin()
 found = dict(figures.figures(), maxrss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 print(json.dumps(found))
 """
@@ -80,7 +80,7 @@ def figures_of(board_tree, later, can_reset):
     else:
         os.mkdir(os.path.join(root, "proc/self/clear_refs"))  # nobody can write to it, not even root
     memory = MemoryFigures(root)
-    memory.begin(0.0)
+    memory.begin()
     board_tree({"proc/self/status": STATUS % later})
     found = memory.figures()
     return found, [row["what"] for row in memory.missing(found)]
@@ -137,19 +137,23 @@ def test_pss(board_tree, files, num_bytes):
 def test_available_memory_falls_and_its_noise_is_told(board_tree):
     root = board_tree({"proc/meminfo": "MemAvailable: 2000000 kB\n"})
     memory = MemoryFigures(root)
-    memory.begin(0.0)
+    memory.begin()
     board_tree({"proc/meminfo": "MemAvailable: 1500000 kB\n"})
     memory.look()
     board_tree({"proc/meminfo": "MemAvailable: 1900000 kB\n"})
     memory.look(1400000 * 1024)
     found = memory.figures()
     assert found["system_available_dip_bytes"] == 600000 * 1024
-    assert found["system_available_noise_bytes"] == 0
+    assert found["system_available_noise_bytes"] is None
+    for kibibytes in (1900000, 1899000, 1902000):
+        board_tree({"proc/meminfo": "MemAvailable: %d kB\n" % kibibytes})
+        memory.quiet(0.001)
+    assert memory.figures()["system_available_noise_bytes"] == 3000 * 1024
 
 
 def test_what_cannot_be_read_is_named_and_not_zero(board_tree):
     memory = MemoryFigures(board_tree({}))
-    memory.begin(0.0)
+    memory.begin()
     found = memory.figures()
     assert set(found.values()) == {None}
     assert len(memory.missing(found)) == 3
