@@ -38,7 +38,7 @@ from typing import Any, Callable, Dict, List
 
 from edge_bench.atomic import parse_json
 from edge_bench.errors import MeasurementError
-from edge_bench.stats import summarise
+from edge_bench.summary import summarise
 
 SCHEMA = "edge-dendrite.measurement"
 VERSION = 1

@@ -10,6 +10,7 @@ from edge_bench import render
 from edge_bench.bundle import open_bundle
 from edge_bench.commands import arguments, output
 from edge_bench.engine import build, cache, onnx_tensors, recipe, sidecar
+from edge_bench.engine.folder import cache_folder
 from edge_bench.errors import BackendError, EdgeBenchError
 
 _MAX_MODEL_BYTES = 2 << 30
@@ -77,7 +78,7 @@ def _build(given: argparse.Namespace) -> int:
         raise BackendError("no engine can be built here: %s" % reason)
     if network.recipe is not None:
         recipe.check_release(network.recipe, builder.tensorrt_version)
-    folder = given.cache or cache.cache_folder()
+    folder = given.cache or cache_folder()
     key = build.cache_key(hashlib.sha256(network.onnx).hexdigest(), builder, network.settings)
     target = given.out or os.path.join(folder, key)
     described, damage = cache.check_entry(target, key)

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from edge_bench.commands import arguments
-from edge_bench.power.meter import CHOICES, MIN_INTERVAL_S, PowerChoice
+from edge_bench.power.choice import CHOICES, MIN_INTERVAL_S, PowerChoice
 
 
 def add_power(parser: Any) -> None:

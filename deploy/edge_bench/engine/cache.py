@@ -28,14 +28,6 @@ _MAX_LOGS = 20
 _STALE_S = 2 * 86400.0
 
 
-def cache_folder() -> str:
-    """$XDG_CACHE_HOME/edge-bench/engines, by default below ~/.cache (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(home):  # the specification: others are to be ignored
-        home = os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "edge-bench", "engines")
-
-
 def find_engines(cache: str, onnx_sha256: str) -> List[Tuple[str, Dict[str, Any]]]:
     """(folder, sidecar) of every entry that was built from this ONNX file, the newest first; engines are not read."""
     found = []

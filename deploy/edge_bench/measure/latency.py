@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from edge_bench import schema, stats
+from edge_bench import schema, summary
 from edge_bench.backends.base import Backend
 from edge_bench.board.load import busy_seconds
 from edge_bench.errors import BackendError
@@ -129,20 +129,20 @@ class LatencyPhase:
             return True  # a reader takes no more
         if num_samples < self._min_samples or elapsed_s < self._settings.duration_s:
             return False
-        return num_samples >= stats.MIN_SAMPLES[99.0] or elapsed_s >= MAX_PHASE_S or self._min_samples == 1
+        return num_samples >= summary.MIN_SAMPLES[99.0] or elapsed_s >= MAX_PHASE_S or self._min_samples == 1
 
     def _share_done(self, elapsed_s: float) -> float:
         num_samples = len(self.samples.latency_s)
         if self._settings.num_runs is not None:
             return min(1.0, num_samples / float(self._settings.num_runs))
         by_time = elapsed_s / max(self._settings.duration_s, 1e-9)
-        by_samples = max(num_samples / float(stats.MIN_SAMPLES[99.0]), elapsed_s / MAX_PHASE_S)
+        by_samples = max(num_samples / float(summary.MIN_SAMPLES[99.0]), elapsed_s / MAX_PHASE_S)
         return min(1.0, by_time if self._min_samples == 1 else min(by_time, by_samples))
 
 
 def latency_record(samples: Samples, settings: Settings, backend: Optional[Backend]) -> Dict[str, Any]:
     """The measurement's `latency`, as far as samples tell; there is at least one."""
-    record = {"samples_s": samples.latency_s, "summary": stats.summarise(samples.latency_s)}  # type: Dict[str, Any]
+    record = {"samples_s": samples.latency_s, "summary": summary.summarise(samples.latency_s)}  # type: Dict[str, Any]
     counted = samples.latency_s
     if settings.period_s is not None:
         counted = samples.response_s
@@ -157,7 +157,7 @@ def latency_record(samples: Samples, settings: Settings, backend: Optional[Backe
         record["miss_ratio"] = (num_missed + skipped) / float(len(counted) + skipped)
     if backend is not None and backend.device_samples_s:
         device_s = list(backend.device_samples_s)
-        record["device_samples_s"], record["device_summary"] = device_s, stats.summarise(device_s)
+        record["device_samples_s"], record["device_summary"] = device_s, summary.summarise(device_s)
     return record
 
 

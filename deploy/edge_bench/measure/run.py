@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from edge_bench import __version__, schema, stats
+from edge_bench import __version__, schema
 from edge_bench.backends import choose
 from edge_bench.backends.base import Backend
 from edge_bench.board.describe import describe_board
@@ -20,8 +20,7 @@ from edge_bench.measure.check import check_outputs
 from edge_bench.measure.journal import Journal
 from edge_bench.measure.settings import Progress, Settings
 from edge_bench.measure.source import COMMAND, Source, random_inputs
-from edge_bench.power import meter as power
-from edge_bench.power.energy import energy_record
+from edge_bench.summary import median
 
 # Share by which the latency may move over the phase without a word.
 MAX_TREND = 0.05
@@ -48,8 +47,7 @@ class Run:
         self._progress = progress
         self._phase: Optional[latency.LatencyPhase] = None
         self._memory = MemoryFigures(settings.root)
-        choice = power.PowerChoice(settings.power, settings.power_command, settings.power_interval_s)
-        self._meter, no_energy = power.find_meter(choice, settings.root)
+        self._meter: Optional[Any] = None
         before = read_state(settings.root)
         self.record: Dict[str, Any] = {
             "schema": schema.SCHEMA,
@@ -65,7 +63,7 @@ class Run:
             "settings": settings.to_dict(),
             "state_before": before,
             "warnings": [],
-            "unavailable": schema.merge_unavailable([no_energy, missing_state(before)]),
+            "unavailable": missing_state(before),
         }
         self._journal = Journal(journal_path, self.record["run_id"])
 
@@ -102,6 +100,7 @@ class Run:
             if not self._check_outputs(backend):
                 self.record["status"] = "failed"
                 return
+            self._find_meter()
             is_command = self._source.kind == COMMAND
             min_warmup = 1 if is_command else latency.MIN_WARMUP_RUNS
             self.record["num_warmup_runs"] = latency.warm_up(backend, self._settings, min_warmup)
@@ -154,11 +153,23 @@ class Run:
         if not backend.in_bulk:  # that was the start of a program
             self.record["first_inference_s"] = seconds
 
+    def _find_meter(self) -> None:
+        """After the first inference: some sensors are programs that take their time to answer."""
+        from edge_bench.power import meter
+        from edge_bench.power.choice import PowerChoice
+
+        settings = self._settings
+        choice = PowerChoice(settings.power, settings.power_command, settings.power_interval_s)
+        self._meter, no_energy = meter.find_meter(choice, settings.root)
+        self.record["unavailable"] = no_energy + self.record["unavailable"]
+
     def _measure_latency(self, backend: Backend, min_samples: int) -> None:
         self._phase = latency.LatencyPhase(
             backend, self._settings, self._journal, lambda share: self._progress("latency", share)
         )
         self.record["latency"] = self._phase.measure(min_samples)
+        from edge_bench import stats  # as above: it is not needed before
+
         trend = stats.trend(self.record["latency"]["samples_s"])
         if trend is not None:
             self.record["latency"]["trend"] = trend
@@ -174,6 +185,8 @@ class Run:
     def _energy_phase(self, backend: Backend) -> None:
         """Idle power first, then the same inference for `energy_s`; apart from the latency phase: sampling slows it."""
         assert self._meter is not None
+        from edge_bench.power.energy import energy_record
+
         idle_window = self._meter.open_window()
         idle_window.start()
         try:
@@ -196,7 +209,7 @@ class Run:
             return
         self.record["warnings"].extend(energy.pop("warnings"))
         self.record["energy"] = energy
-        slow_down = stats.median(samples) / self.record["latency"]["summary"]["median_s"]
+        slow_down = median(samples) / self.record["latency"]["summary"]["median_s"]
         self.record["energy"]["latency_ratio_while_sampling"] = slow_down
 
     def _busy(self, backend: Backend) -> Tuple[List[float], List[Tuple[float, int]]]:

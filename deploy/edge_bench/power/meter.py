@@ -1,29 +1,13 @@
 """Finds the meter of this board: the one that was asked for, or the best."""
 
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from edge_bench.errors import EdgeBenchError
 from edge_bench.power import command, hwmon, jetson, jtop, power_supply, rapl, raspberry, tegrastats
+from edge_bench.power.choice import AUTO, CHOICES, MIN_INTERVAL_S, SOURCES, PowerChoice
 from edge_bench.power.jetson import Found
 from edge_bench.power.window import Meter
 from edge_bench.schema import unavailable
-
-# In the order in which `auto` takes them. jtop needs a root service and is only taken when asked for.
-SOURCES = ("ina3221", "tegrastats", "rapl", "vcgencmd", "power_supply", "hwmon")
-CHOICES = ("auto", "none") + SOURCES + ("jtop", "command")
-# No sensor that is known converts as fast.
-MIN_INTERVAL_S = 1e-3
-
-
-class PowerChoice(NamedTuple):
-    """What the user asked for. `source`: one of CHOICES, or `hwmon:CHIP/LABEL`; a `command` goes before it."""
-
-    source: str = "auto"
-    command: Optional[str] = None
-    interval_s: Optional[float] = None
-
-
-AUTO = PowerChoice()
 
 
 def find_meter(choice: PowerChoice = AUTO, root: str = "/") -> Tuple[Optional[Meter], List[Dict[str, str]]]:

@@ -26,7 +26,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from edge_bench.power.curve import CounterCurve, PowerCurve
 from edge_bench.power.uncertainty import step_in_data
-from edge_bench.stats import median
+from edge_bench.summary import median
 
 MAX_SAMPLES = 200000
 GAP_INTERVALS = 3.0

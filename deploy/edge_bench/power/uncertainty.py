@@ -14,7 +14,7 @@ run on one board, and is not to be found from the data.
 import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from edge_bench.stats import median
+from edge_bench.summary import median
 
 # Student's t, two-sided 95 %, for 1 to 9 degrees of freedom (any table).
 _T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)

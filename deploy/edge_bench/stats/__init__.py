@@ -13,7 +13,8 @@ from edge_bench.stats.intervals import (
     proportion_interval,
     samples_to_decide,
 )
-from edge_bench.stats.summary import (
+from edge_bench.stats.trend import trend
+from edge_bench.summary import (
     MIN_SAMPLES,
     median,
     median_absolute_deviation,
@@ -21,7 +22,6 @@ from edge_bench.stats.summary import (
     percentile,
     summarise,
 )
-from edge_bench.stats.trend import trend
 
 __all__ = [
     "MIN_SAMPLES",

@@ -19,7 +19,7 @@ from typing import List, NamedTuple, Optional, Sequence, Union
 
 from edge_bench.stats.distributions import student_quantile
 from edge_bench.stats.intervals import CONFIDENCE, Interval, split
-from edge_bench.stats.summary import MIN_SAMPLES, median, nearest_rank
+from edge_bench.summary import MIN_SAMPLES, median, nearest_rank
 
 _NUM_REPLICATES = 1000
 _NUM_BLOCKS = 25

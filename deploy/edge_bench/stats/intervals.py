@@ -10,7 +10,7 @@ import math
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from edge_bench.stats.distributions import binomial_cdf, bisect, incomplete_beta, student_quantile
-from edge_bench.stats.summary import MIN_SAMPLES
+from edge_bench.summary import MIN_SAMPLES
 
 CONFIDENCE = 0.95
 _NUM_BLOCKS = 20

@@ -5,7 +5,7 @@ from typing import Dict, List, Optional, Sequence
 
 from edge_bench.stats.distributions import student_quantile
 from edge_bench.stats.intervals import CONFIDENCE, split
-from edge_bench.stats.summary import median
+from edge_bench.summary import median
 
 _NUM_BLOCKS = 5  # of each quarter
 _MIN_SAMPLES = 100

@@ -10,7 +10,9 @@ import pytest
 
 from edge_bench import atomic
 from edge_bench.backends import choose
+from edge_bench.cuda import driver
 from edge_bench.engine import build, cache, sidecar
+from edge_bench.engine.folder import cache_folder
 from edge_bench.errors import BackendError
 
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
@@ -66,7 +68,7 @@ def source(name="dynamic_batch.onnx", kind="bundle", **more):
 def build_into_cache(name="dynamic_batch.onnx", **settings):
     builder, reason = build.find_builder()
     assert reason == ""
-    folder = cache.cache_folder()
+    folder = cache_folder()
     with open(os.path.join(DATA, name), "rb") as stream:
         onnx = stream.read()
     values = build.EngineSettings(**dict({"batch": (1, 2, 4)}, **settings))
@@ -82,7 +84,7 @@ def outputs(backend):
 
 def test_without_an_engine_onnxruntime_runs_it_and_no_library_is_asked(here, opened, monkeypatch):
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(choose.driver, "probe_driver", lambda: pytest.fail("the driver was asked"))
+    monkeypatch.setattr(driver, "probe_driver", lambda: pytest.fail("the driver was asked"))
     backend, notes = opened(source())
     assert backend.name == "onnxruntime"
     (note,) = notes
@@ -103,7 +105,7 @@ def test_the_newest_engine_that_loads_is_taken(here, opened, tensorrt):
     old, _ = build_into_cache()
     os.utime(os.path.join(old, sidecar.SIDECAR), (1, 1))
     new, _ = build_into_cache(workspace_bytes=1 << 20)
-    assert [folder for folder, _ in cache.find_engines(cache.cache_folder(), digest())] == [new, old]
+    assert [folder for folder, _ in cache.find_engines(cache_folder(), digest())] == [new, old]
     described = json.loads(atomic_read(os.path.join(new, sidecar.SIDECAR)).decode())
     described["gpu"]["compute_capability"] = "5.3"
     atomic.write_json(os.path.join(new, sidecar.SIDECAR), described)

@@ -10,6 +10,7 @@ import pytest
 
 from edge_bench import atomic
 from edge_bench.engine import build, cache, sidecar
+from edge_bench.engine.folder import cache_folder
 from edge_bench.errors import BackendError
 
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
@@ -52,11 +53,11 @@ def build_here(folder, **settings):
 def test_a_folder_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache.cache_folder() == str(tmp_path / ".cache" / "edge-bench" / "engines")
+    assert cache_folder() == str(tmp_path / ".cache" / "edge-bench" / "engines")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache.cache_folder() == str(tmp_path / ".cache" / "edge-bench" / "engines")
+    assert cache_folder() == str(tmp_path / ".cache" / "edge-bench" / "engines")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache.cache_folder() == "/somewhere/edge-bench/engines"
+    assert cache_folder() == "/somewhere/edge-bench/engines"
 
 
 def test_an_entry_is_found_again_under_its_key(place):

@@ -83,7 +83,8 @@ def in_process(capsys, monkeypatch, tmp_path):
 
     def call(*arguments):
         try:
-            given = cli.build_parser().parse_args(["classify"] + list(arguments))
+            words = ["classify"] + list(arguments)
+            given = cli.build_parser(words).parse_args(words)
             code = given.handler(given)
         except SystemExit as ended:
             code = ended.code

@@ -8,8 +8,8 @@ from fake_trees import hwmon, iio, ina238, merged
 
 from edge_bench.commands import power_arguments
 from edge_bench.errors import EdgeBenchError
-from edge_bench.power import meter as power
-from edge_bench.power.meter import PowerChoice, find_meter
+from edge_bench.power.choice import SOURCES, PowerChoice
+from edge_bench.power.meter import find_meter
 
 NANO = iio("6-0040", 0, [("POM_5V_IN", 1650), ("POM_5V_GPU", 40), ("POM_5V_CPU", 480)])
 TX1 = merged(
@@ -197,7 +197,7 @@ def test_none_is_not_asked_for(board_tree):
     assert meter is None and "not asked for" in problems[0]["reason"]
 
 
-@pytest.mark.parametrize("source", [source for source in power.SOURCES if source != "ina3221"])
+@pytest.mark.parametrize("source", [source for source in SOURCES if source != "ina3221"])
 def test_a_source_that_is_not_here_is_not_replaced_by_another(board_tree, source):
     root = board_tree(dict(NANO))
     meter, problems = find_meter(PowerChoice(source), root)

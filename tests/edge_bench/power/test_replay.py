@@ -13,7 +13,8 @@ from fake_power import Curve, held_energy, read_log
 from fake_trees import hwmon, iio, merged, write_tree
 
 from edge_bench.power import tegrastats
-from edge_bench.power.meter import PowerChoice, find_meter
+from edge_bench.power.choice import PowerChoice
+from edge_bench.power.meter import find_meter
 from edge_bench.power.window import Clock
 
 MOST = 0.01

@@ -14,9 +14,10 @@ from fake_trees import hwmon, iio, write_tree
 import edge_bench
 from edge_bench.errors import EdgeBenchError
 from edge_bench.power import command, jtop, lines, raspberry
+from edge_bench.power.choice import PowerChoice
 from edge_bench.power.counter import Counter, Zone
 from edge_bench.power.energy import energy_record
-from edge_bench.power.meter import PowerChoice, find_meter
+from edge_bench.power.meter import find_meter
 from edge_bench.power.window import Clock
 
 PYTHON = sys.executable
@@ -382,7 +383,8 @@ def test_the_program_and_its_children_end_with_the_window(tmp_path):
 
 INTERRUPTED = """
 import sys, time
-from edge_bench.power.meter import PowerChoice, find_meter
+from edge_bench.power.choice import PowerChoice
+from edge_bench.power.meter import find_meter
 window = find_meter(PowerChoice(command="sh -c 'echo $$ > %s; echo 5; exec sleep 300'"))[0].open_window()
 window.start()
 raise KeyboardInterrupt
