@@ -20,10 +20,12 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-USER = ROOT / "deploy" / "edge_bench" / "tensorrt_build.py"
+AGENT = ROOT / "deploy" / "edge_bench"
+# The two files that touch TensorRT: the one builds engines, the other runs them.
+USERS = (AGENT / "engine" / "tensorrt_build.py", AGENT / "backends" / "tensorrt_engine.py")
 FAKE = ROOT / "tests" / "support" / "fake_tensorrt" / "8.6" / "tensorrt" / "__init__.py"
 
-# The class behind each name that tensorrt_build.py gives to an object of TensorRT; "" is the module itself.
+# The class behind each name that USERS give to an object of TensorRT, also as `self._name`; "" is the module itself.
 OBJECTS = {
     "trt": "",
     "logger": "Logger",
@@ -36,11 +38,20 @@ OBJECTS = {
     "profile": "IOptimizationProfile",
     "cache": "ITimingCache",
     "plan": "IHostMemory",
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "dtype": "DataType",
 }
 # What an attribute of an object is, where something of it is used.
 RESULTS = {"ITensor.dtype": "DataType"}
 # Everything else that has attributes there; a name in neither list is an error, so nothing is passed over.
-OTHERS = {"os", "sys", "atomic", "onnx_nodes", "stream", "notes", "kind", "_DTYPES"}
+OTHERS = {
+    *("os", "sys", "atomic", "functools", "onnx_nodes", "stream", "notes", "kind", "_DTYPES", "errors", "msg"),
+    *("direction", "self.version", "self.inputs", "self.outputs", "self.names", "self.errors", "self.execute"),
+    *("self.by_name", "self.why", "self.add", "self.set_shape", "self.batch_limits"),
+    *("self.describe_by_name", "self.describe_by_index"),
+}
 # Libraries that libnvinfer_plugin needs to be loaded, not to be looked at.
 STUBBED = ("libcublas.so.12", "libcublasLt.so.12", "libcudnn.so.8")
 
@@ -75,15 +86,27 @@ def _paths(node: ast.Attribute) -> Iterator[str]:
         return  # a text, or what a job holds
     if isinstance(root, ast.Call) and isinstance(root.func, ast.Name) and root.func.id in ("str", "bytes"):
         return
-    if not isinstance(root, ast.Name) or root.id not in OBJECTS:
-        if isinstance(root, ast.Name) and root.id in OTHERS:
+    known = root.id if isinstance(root, ast.Name) else ""
+    if known == "self":
+        first = names.pop(0).lstrip("_")
+        known = first if first in OBJECTS else f"self.{first}"
+    if known not in OBJECTS:
+        if known in OTHERS:
             return
         raise ValueError(f"line {node.lineno}: {ast.unparse(node)}: not said what it belongs to; add it to OBJECTS")
-    path = OBJECTS[root.id]
+    path = OBJECTS[known]
     for name in names:
         path = RESULTS.get(path, path)
         path = f"{path}.{name}" if path else name
         yield path
+
+
+def all_used() -> tuple[set[str], set[str]]:
+    """As `used_attributes`, of all USERS; one is optional when every file that uses it asks first."""
+    found = [used_attributes(path.read_text("utf-8")) for path in USERS]
+    used = {path for all_of, _ in found for path in all_of}
+    needed = {path for all_of, optional in found for path in all_of - optional}
+    return used, used - needed
 
 
 def missing_of(paths: set[str], module: ModuleType) -> list[str]:
@@ -124,7 +147,7 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
 
 def other_numbers(fake: ModuleType, real: ModuleType) -> list[str]:
     """Members of the fake's enumerations whose numbers are not those of the real module."""
-    names = ("DataType", "BuilderFlag", "NetworkDefinitionCreationFlag", "MemoryPoolType")
+    names = ("DataType", "BuilderFlag", "NetworkDefinitionCreationFlag", "MemoryPoolType", "TensorIOMode")
     pairs = [(f"{name}.{one.name}", int(one), getattr(getattr(real, name), one.name)) for name in names
              for one in getattr(fake, name)]  # fmt: skip
     pairs += [(f"Logger.{one.name}", int(one), getattr(real.Logger, one.name)) for one in fake.ILogger.Severity]
@@ -135,7 +158,7 @@ def check(out: Path) -> int:
     """Write what was found; 0 when nothing is wrong."""
     import tensorrt  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    used, optional = used_attributes(USER.read_text("utf-8"))
+    used, optional = all_used()
     spec = importlib.util.spec_from_file_location("fake_tensorrt", FAKE)
     assert spec and spec.loader
     fake = importlib.util.module_from_spec(spec)

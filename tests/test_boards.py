@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_bench import power
+from edge_bench.power import meter as power
 from edge_dendrite.boards import list_boards, load_board, parse_board, parse_software, require_structured_sparsity
 from edge_dendrite.errors import ConfigError, EdgeDendriteError
 
@@ -178,7 +178,7 @@ def test_the_agent_measures_the_total_that_the_profile_names(name, tmp_path):
         channel = number % 3 + 1
         for file, text in (("in%d_label", label), ("in%d_input", "5000"), ("curr%d_input", "100")):
             (chip / (file % channel)).write_text(text)
-    meter, problems = power.find_meter(str(tmp_path))
+    meter, problems = power.find_meter(root=str(tmp_path))
     assert problems == []
     assert list(meter.rails) == figures["total_power_rail"]["value"]
 

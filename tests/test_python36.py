@@ -46,8 +46,8 @@ def test_the_one_file_measures_a_bundle_that_was_copied_over(python36, bundle13,
 CHECK = """
 import sys
 from edge_bench.bundle import open_bundle
-from edge_bench.onnxrt import OnnxRuntimeBackend
-from edge_bench.run import compare_outputs, read_numbers
+from edge_bench.backends.onnxrt import OnnxRuntimeBackend
+from edge_bench.measure.run import compare_outputs, read_numbers
 
 for path in sys.argv[1:]:
     bundle = open_bundle(path)
@@ -55,10 +55,11 @@ for path in sys.argv[1:]:
     backend = OnnxRuntimeBackend(bundle.read(model["path"]), 1)
     backend.bind(model["inputs"], model["outputs"])
     for case in reference["cases"]:
-        backend.set_inputs(model["inputs"], [bundle.read(name) for name in case["inputs"]])
-        for output, name, tensor in zip(backend.infer(), case["outputs"], model["outputs"]):
+        backend.set_inputs([bundle.read(name) for name in case["inputs"]])
+        backend.infer()
+        for output, name, tensor in zip(backend.read_outputs(), case["outputs"], model["outputs"]):
             expected = read_numbers(bundle.read(name), tensor["dtype"])
-            error, close = compare_outputs(output.ravel().tolist(), expected, reference["atol"], reference["rtol"])
+            error, close = compare_outputs(output, expected, reference["atol"], reference["rtol"])
             assert close, "%s: %g" % (path, error)
     print(path, model["opset"], model["ir_version"])
 """
@@ -107,7 +108,8 @@ def test_the_agents_own_suite_passes_there(python36):
     environment = {"PYTHONPATH": str(ROOT / "deploy"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
     result = run(
         python36, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null",
-        "-m", "not slow", "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
+        "--import-mode=importlib", "-m", "not slow",
+        "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
         cwd=ROOT, env=environment,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]

@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 # Of an answer on stdout and of what is kept of stderr; a child that writes more is stopped or cut.
 _MAX_ANSWER_BYTES = 1 << 20
 _MAX_LINE = 4000
 _TAIL_LINES = 200
 _GRACE_S = 3.0
+_MAX_POLLS = 200
 
 # Calls a function of this package in a fresh interpreter; its answer is the last line. Works from inside the .pyz too.
 _CALL = """
@@ -72,15 +73,22 @@ def ask(command: List[str], what: str, timeout_s: float) -> Tuple[Optional[Dict[
 
 
 def run_logged(
-    command: List[str], log: BinaryIO, max_log_bytes: int, timeout_s: float, on_line: Callable[[str], None]
+    command: List[str],
+    log: BinaryIO,
+    max_log_bytes: int,
+    timeout_s: float,
+    on_line: Callable[[str], None],
+    on_wait: Callable[[], None] = lambda: None,
+    cwd: str = os.path.abspath(os.sep),
 ) -> Ended:
     """Run a command, its stdout and stderr into `log` (at most so many bytes) and line by line to `on_line`.
 
-    Raises OSError when it cannot be started. An interrupt ends its whole group before it goes on upwards.
+    `on_wait` is called about once a second while it says nothing. Raises OSError when it cannot be started. An
+    interrupt ends its whole group before it goes on upwards.
     """
     start = time.monotonic()
     tail: "collections.deque[str]" = collections.deque(maxlen=_TAIL_LINES)
-    with _group(command, stderr=subprocess.STDOUT) as child:
+    with _group(command, stderr=subprocess.STDOUT, cwd=cwd) as child:
         if isinstance(child, OSError):
             raise child
         assert child.stdout is not None
@@ -91,16 +99,21 @@ def run_logged(
             if left <= 0:
                 return Ended(None, list(tail), time.monotonic() - start)
             if not select.select([child.stdout], [], [], min(left, 1.0))[0]:
+                on_wait()
                 continue
             data = os.read(child.stdout.fileno(), 65536)
             log.write(data[: max(room, 0)])
             room -= len(data)
             lines = (pending + decoder.decode(data, not data)).replace("\r", "\n").split("\n")
-            pending = lines.pop()[-_MAX_LINE:]
+            pending = lines.pop()[:_MAX_LINE]
             for line in lines + ([pending] if not data and pending else []):
                 tail.append(line[:_MAX_LINE])
                 on_line(line[:_MAX_LINE])
             if not data:
+                break
+        # It has closed its output, so it is about to end; a wait with a time limit would first sleep a millisecond.
+        for _ in range(_MAX_POLLS):
+            if child.poll() is not None:
                 break
         try:
             child.wait(max(start + timeout_s - time.monotonic(), 0.1))
@@ -109,8 +122,62 @@ def run_logged(
     return Ended(child.returncode, list(tail), time.monotonic() - start)
 
 
+def follow(
+    command: List[str], on_line: Callable[[str, int], None], should_stop: Callable[[], bool], max_silence_s: float
+) -> str:
+    """Call `on_line(line, lines still to come from the same read)` for each line that a command writes to stdout or
+    stderr, until should_stop() or its end.
+
+    Returns why it ended, "" when it was stopped; in each case its whole group has ended.
+    """
+    with _group(command, stderr=subprocess.STDOUT) as child:
+        if isinstance(child, OSError):
+            return "cannot be started: %s" % child
+        heard_s, pending = time.monotonic(), ""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while not should_stop():
+            if not select.select([child.stdout], [], [], 0.05)[0]:
+                if time.monotonic() - heard_s > max_silence_s:
+                    return "wrote nothing for %.3g s" % max_silence_s
+                continue
+            data = os.read(child.stdout.fileno(), 65536)
+            lines = (pending + decoder.decode(data, not data)).split("\n")
+            pending = lines.pop()[:_MAX_LINE]
+            for number, line in enumerate(lines, 1):
+                on_line(line[:_MAX_LINE], len(lines) - number)
+            if not data:
+                return "ended (%s)" % _how_it_ended(child)
+            heard_s = time.monotonic()
+    return ""
+
+
+def _how_it_ended(child: "subprocess.Popen[bytes]") -> str:
+    """Of a child that closed its output: it is given a moment to end."""
+    try:
+        child.wait(0.5)
+    except subprocess.TimeoutExpired:
+        return "it closed its output"
+    return "signal %d" % -child.returncode if child.returncode < 0 else "exit code %d" % child.returncode
+
+
 @contextlib.contextmanager
-def _group(command: List[str], stderr: int) -> Iterator[Any]:
+def started(
+    command: List[str], stderr: int = subprocess.DEVNULL, pass_fds: Sequence[int] = ()
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child whose stdout the caller reads; it also gets these open files. Its group ends with the block.
+
+    Raises OSError when it cannot be started.
+    """
+    with _group(command, stderr, pass_fds=pass_fds) as child:
+        if isinstance(child, OSError):
+            raise child
+        yield child
+
+
+@contextlib.contextmanager
+def _group(
+    command: List[str], stderr: int, cwd: str = os.path.abspath(os.sep), pass_fds: Sequence[int] = ()
+) -> Iterator[Any]:
     """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""
     try:
         child = subprocess.Popen(
@@ -118,8 +185,9 @@ def _group(command: List[str], stderr: int) -> Iterator[Any]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            cwd=os.path.abspath(os.sep),
+            cwd=cwd,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except OSError as error:
         yield error

@@ -4,6 +4,8 @@ EdgeBenchError
  +- BundleError        the bundle is damaged, incomplete, or not what its manifest says
  +- MeasurementError   a measurement file does not follow the schema
  +- BackendError       the runtime is missing or cannot load or run the model
+ +- ImageError         an image is damaged, too large, or of a kind that cannot be read here
+ +- CameraError        a camera cannot be opened, or stopped giving frames
 """
 
 
@@ -21,3 +23,11 @@ class MeasurementError(EdgeBenchError):
 
 class BackendError(EdgeBenchError):
     """The runtime is missing or cannot load or run the model."""
+
+
+class ImageError(EdgeBenchError):
+    """An image is damaged, too large, or of a kind that cannot be read here."""
+
+
+class CameraError(EdgeBenchError):
+    """A camera cannot be opened, or stopped giving frames."""

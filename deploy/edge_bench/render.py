@@ -33,14 +33,14 @@ def render_measurement(record: Dict[str, Any]) -> str:
     backend = record.get("backend")
     if backend:
         ran = "%s %s, %s" % (backend["name"], backend["version"], ", ".join(backend["providers"]))
-        rows.append(("runtime", "%s, %d thread(s)" % (ran, backend["num_threads"])))
+        threads = ", %d thread(s)" % backend["num_threads"] if backend.get("num_threads") is not None else ""
+        rows.append(("runtime", ran + threads))
+        rows.extend(("", note) for note in backend.get("notes") or [])
     if "check" in record:
         rows.append(("outputs", _check_line(record["check"])))
     if "latency" in record:
         rows.extend(_latency_rows(record["latency"]))
-    if "process_peak_rss_bytes" in record.get("memory", {}):
-        peak = _mebibytes(record["memory"]["process_peak_rss_bytes"])
-        rows.append(("peak memory", "%s (this process, VmHWM)" % peak))
+    rows.extend(_memory_rows(record.get("memory", {})))
     if "energy" in record:
         rows.extend(_energy_rows(record["energy"]))
     lines = ["%-12s %s" % row for row in rows]
@@ -83,6 +83,14 @@ def _latency_rows(latency: Dict[str, Any]) -> List[Any]:
         ("min / max", "%s / %s" % (format_seconds(summary["min_s"]), format_seconds(summary["max_s"]))),
         ("samples", "%d" % summary["num_samples"]),
     ]
+    device = latency.get("device_summary")
+    if device:
+        times = "%s  (MAD %s)" % (format_seconds(device["median_s"]), format_seconds(device["mad_s"]))
+        rows.append(("on device", times))
+    if latency.get("miss_ratio") is not None and latency.get("num_missed") is not None:
+        rows.append(("deadline", "%d missed, %.3g %%" % (latency["num_missed"], 100 * latency["miss_ratio"])))
+    if latency.get("num_skipped"):
+        rows.append(("skipped", "%d releases, which came while an inference ran" % latency["num_skipped"]))
     if latency.get("other_load") is not None:
         rows.append(("other load", "%.0f %% of all processor time" % (100 * latency["other_load"])))
     return rows
@@ -90,14 +98,35 @@ def _latency_rows(latency: Dict[str, Any]) -> List[Any]:
 
 def _energy_rows(energy: Dict[str, Any]) -> List[Any]:
     return [
-        (
-            "energy",
-            "%.4g mJ gross, %.4g mJ net of idle, per inference"
-            % (1e3 * energy["gross_energy_j"], 1e3 * energy["net_energy_j"]),
-        ),
+        ("energy", _energy_text(energy, "gross") + " gross, per inference"),
+        ("", _energy_text(energy, "net") + " net of idle"),
         ("power", "%.3g W idle, %.3g W under load" % (energy["idle_power_w"], energy["load_power_w"])),
         ("scope", "%s (%s, %s)" % (energy["scope"], energy["source"], " + ".join(energy["rails"]))),
     ]
+
+
+_MEMORY = (
+    ("process_peak_rss_bytes", "at the peak of this process (VmHWM)"),
+    ("system_available_dip_bytes", "less available on the whole board"),
+    ("cuda_used_bytes", "less free for CUDA"),
+    ("engine_scratch_bytes", "of activations in the engine"),
+)
+
+
+def _memory_rows(memory: Dict[str, Any]) -> List[Any]:
+    texts = ["%s %s" % (_mebibytes(memory[key]), words) for key, words in _MEMORY if memory.get(key) is not None]
+    noise = memory.get("system_available_noise_bytes")
+    if noise is not None and memory.get("system_available_dip_bytes") is not None:
+        texts[[key for key, _ in _MEMORY if memory.get(key) is not None].index("system_available_dip_bytes")] += (
+            ", which moves by %s without us" % _mebibytes(noise)
+        )
+    return [("memory" if not number else "", text) for number, text in enumerate(texts)]
+
+
+def _energy_text(energy: Dict[str, Any], kind: str) -> str:
+    interval = energy.get(kind + "_interval_j")
+    around = " (%.4g to %.4g)" % (1e3 * interval[0], 1e3 * interval[1]) if interval else ", no interval"
+    return "%.4g mJ%s" % (1e3 * energy[kind + "_energy_j"], around)
 
 
 def _missing_lines(entries: List[Dict[str, str]]) -> List[str]:
@@ -108,42 +137,6 @@ def render_verified(result: Dict[str, Any]) -> str:
     """What was found out about a bundle: its id, and its signer where one was asked for."""
     signed = "signed by %s" % result["signer"] if result["signer"] else "whole; no signature was asked for"
     return to_ascii("%s  %s  %s" % (result["id"], result["path"], signed))
-
-
-def render_diagnosis(diagnosis: Dict[str, Any]) -> str:
-    """What the board is and can do, a line each, and every problem with its fix."""
-    board = diagnosis["board"]
-    lines = [
-        "%-12s %s" % (key, value)
-        for key, value in (
-            ("board", board["model"] or "unknown model"),
-            ("cpu", "%s, %s core(s), %s" % (board["cpu"] or "unknown", board["num_cpus"], board["machine"])),
-            ("memory", _mebibytes(board["memory_bytes"])),
-            ("system", "%s, kernel %s" % (board["system"] or "unknown", board["kernel"])),
-            ("python", "%s (%s)" % (board["python"], board["python_path"])),
-            ("state", _state_line(diagnosis["state"])),
-        )
-    ]
-    if board["l4t"]:
-        lines.append("%-12s %s" % ("L4T", board["l4t"]))
-    for row in diagnosis["runtimes"]:
-        if row["works"]:
-            detail = "%s %s" % (row["version"] or "", ", ".join(row.get("providers", [])))
-        else:
-            detail = "does not work: %s" % row["reason"]
-        lines.append("%-12s %s" % (row["name"], detail))
-    energy = diagnosis["energy"]
-    lines.append(
-        "%-12s %s"
-        % (
-            "energy",
-            "not measurable"
-            if energy is None
-            else "%s: %s (%s)" % (energy["source"], " + ".join(energy["rails"]), energy["scope"]),
-        )
-    )
-    lines.extend("problem      %s: %s; fix: %s" % (p["what"], p["reason"], p["fix"]) for p in diagnosis["problems"])
-    return "\n".join(to_ascii(line) for line in lines)
 
 
 def to_ascii(text: str) -> str:

@@ -9,24 +9,36 @@ invalid              reasons why the numbers must not be compared; empty for a v
 started_at           UTC, ISO 8601
 bundle               id, name, role, model, num_labels, stats and accuracy, copied from the bundle's manifest
 agent, backend       versions; the providers that the session reports, not the ones asked for
+run_id               of this run; the journal of a killed one names it too (measure/journal.py)
+source               kind ("bundle", "onnx", "engine", "command") and the words of a command
 settings             what the user asked for
 check                outputs against the bundle's reference: max_abs_error, atol, rtol, passed, num_cases
 load_s, first_inference_s
-latency              samples_s, duration_s, other_load, summary (num_samples, median_s, mean_s, min_s, max_s, mad_s,
-                     p90_s, p99_s, p99_9_s)
-memory               named figures in bytes: process_peak_rss_bytes, process_rss_before_load_bytes
-energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference), num_inferences, ...
+latency              samples_s, duration_s, other_load, overhead_share (of the phase: not spent in inference), summary
+                     (num_samples, median_s, mean_s, min_s, max_s, mad_s, p90_s, p99_s, p99_9_s), trend (last quarter
+                     against the first, with interval);
+                     device_samples_s, device_summary: on the GPU's own clock; response_samples_s, num_skipped: from
+                     release to end, with a period; num_missed, miss_ratio: against deadline_s
+memory               named figures in bytes (board/memory.py, and those of the backend), null for what is not known:
+                     process_peak_rss_bytes, process_rss_before_load_bytes, process_pss_bytes,
+                     system_available_dip_bytes, system_available_noise_bytes, cuda_used_bytes, engine_scratch_bytes,
+                     engine_file_bytes; there is no such thing as one "GPU memory" where it is shared
+watch                what was seen beside the energy phase: clocks, temperatures, memory (board/watch_findings.py)
+energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference; of a batch each counts),
+                     gross_interval_j, net_interval_j ([low, high], about 95 %), num_inferences, ...: power/energy.py
 state_before/after   the board's state: power mode, clocks, governors, temperatures, throttling
 warnings             code, message, fix
 unavailable          what, reason, fix
 """
 
+import array
 import os
 import sys
 from typing import Any, Callable, Dict, List
 
 from edge_bench.atomic import parse_json
 from edge_bench.errors import MeasurementError
+from edge_bench.summary import summarise
 
 SCHEMA = "edge-dendrite.measurement"
 VERSION = 1
@@ -34,6 +46,9 @@ STATUSES = ("complete", "partial", "failed")
 MAX_BYTES = 256 << 20
 # So many samples fit into a file of MAX_BYTES.
 MAX_SAMPLES = 5000000
+# Beside a measurement whose run was killed: its samples (measure/journal.py).
+JOURNAL_SUFFIX = ".samples"
+_RUN_ID_BYTES = 32
 
 _REQUIRED_KEYS = {
     "status": str,
@@ -57,7 +72,29 @@ def read_measurement(path: str) -> Dict[str, Any]:
             data = stream.read(MAX_BYTES)
     except OSError as error:
         raise MeasurementError("measurement %s: cannot be read: %s" % (path, error)) from error
-    return parse_measurement(data, path)
+    measurement = parse_measurement(data, path)
+    if measurement["status"] == "partial" and "latency" not in measurement:
+        samples = _read_journal(path, measurement.get("run_id"))
+        if samples:
+            measurement["latency"] = {"samples_s": samples, "summary": summarise(samples)}
+    return measurement
+
+
+def _read_journal(path: str, run_id: Any) -> List[float]:
+    """The samples that a killed run left beside its measurement; none where there is no journal, or another run's."""
+    try:
+        with open(os.path.realpath(path) + JOURNAL_SUFFIX, "rb") as stream:
+            owner = stream.read(_RUN_ID_BYTES)
+            data = stream.read(8 * MAX_SAMPLES)
+    except OSError:
+        return []
+    if not isinstance(run_id, str) or owner != run_id.encode("utf-8", "replace"):
+        return []
+    samples = array.array("d")
+    samples.frombytes(data[: len(data) // 8 * 8])  # the last one may have been cut off
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples.tolist() if all(map(_is_duration, samples)) else []
 
 
 def parse_measurement(data: bytes, origin: str) -> Dict[str, Any]:
@@ -152,6 +189,10 @@ def _dict_of(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(is_right, value.values()))
 
 
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
 _STATE = {
     "power_mode": _or_none(_is_text),
     "governors": _or_none(_dict_of(_is_text)),
@@ -168,7 +209,15 @@ _SUMMARY = dict(
 # What the parts hold that their readers rely on; a part may be absent.
 _PARTS = {
     "board": {"model": _or_none(_is_text), "cpu": _or_none(_is_text)},
-    "backend": {"name": _is_text, "version": _is_text, "providers": _list_of(_is_text), "num_threads": _is_count},
+    "backend": {
+        "name": _is_text,
+        "version": _is_text,
+        "providers": _list_of(_is_text),
+        "num_threads": _or_none(_is_count),
+        "notes": _or_none(_list_of(_is_text)),
+        "batch": _or_none(_is_count),
+        "timed_by": _or_none(_is_text),
+    },
     "check": {
         "passed": lambda value: isinstance(value, bool),
         "max_abs_error": _or_none(_is_number),
@@ -176,8 +225,32 @@ _PARTS = {
         "rtol": _is_number,
         "num_cases": _is_count,
     },
-    "latency": {"other_load": _or_none(_is_number)},
-    "memory": {"process_peak_rss_bytes": _or_none(_is_number)},
+    "latency": {
+        "other_load": _or_none(_is_number),
+        "overhead_share": _or_none(_is_number),
+        "miss_ratio": _or_none(_is_number),
+        "num_missed": _or_none(_is_count),
+        "trend": _or_none(_dict_of(_is_number)),
+        "num_skipped": _or_none(lambda value: _is_count(value) and value <= MAX_SAMPLES),
+        "deadline_s": _or_none(_is_duration),
+        "response_samples_s": _or_none(_list_of(_is_duration)),
+        "device_samples_s": _or_none(_list_of(_is_duration)),
+        "device_summary": _or_none(lambda value: not _part_problem("", value, _SUMMARY)),
+    },
+    "memory": dict.fromkeys(
+        (
+            "process_peak_rss_bytes",
+            "process_rss_before_load_bytes",
+            "process_pss_bytes",
+            "system_available_dip_bytes",
+            "system_available_noise_bytes",
+            "cuda_used_bytes",
+            "engine_scratch_bytes",
+            "engine_file_bytes",
+        ),
+        _or_none(_is_number),
+    ),
+    "watch": {"max_temperatures_c": _or_none(_dict_of(_is_number))},
     "energy": {
         "source": _is_text,
         "rails": _list_of(_is_text),
@@ -186,6 +259,8 @@ _PARTS = {
         "load_power_w": _is_number,
         "gross_energy_j": _is_number,
         "net_energy_j": _is_number,
+        "gross_interval_j": _or_none(_is_interval),
+        "net_interval_j": _or_none(_is_interval),
     },
     "state_before": _STATE,
     "state_after": _STATE,

@@ -16,7 +16,8 @@ from typing import Any
 
 import onnx
 
-from edge_bench import engine, recipe, sidecar
+from edge_bench.engine import build as engine
+from edge_bench.engine import recipe, sidecar
 from edge_bench.errors import EdgeBenchError
 from edge_dendrite.boards import BoardProfile
 from edge_dendrite.config import EngineConfig
@@ -29,7 +30,7 @@ FILES = (sidecar.ENGINE, sidecar.SIDECAR)
 
 
 def build_recipe(onnx_model: OnnxModel, config: EngineConfig) -> dict[str, Any]:
-    """What a board needs to know to build the engine: the manifest's `engine_recipe`, read by edge_bench.recipe.
+    """What a board needs to know to build the engine: the manifest's `engine_recipe`, read by edge_bench.engine.recipe.
 
     needs: for each operator, and for the opset, the TensorRT release that it takes where that is after 8.0.
     unsupported: what no release reads.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import edge_dendrite
-from edge_bench.board import describe_board
+from edge_bench.board.describe import describe_board
 
 PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "torch-pruning")
 

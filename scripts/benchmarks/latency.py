@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_bench import board
+from edge_bench.board.load import busy_seconds
 from edge_bench.stats import median
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.export.onnx import is_deciding
@@ -57,11 +57,11 @@ class OtherLoad:
     """Share of all processor time that other programs take, from its making until now."""
 
     def __init__(self) -> None:
-        self._busy, self._own, self._began = board.busy_seconds(), time.process_time(), time.perf_counter()
+        self._busy, self._own, self._began = busy_seconds(), time.process_time(), time.perf_counter()
 
     def share(self) -> float:
         """0 to 1. Raises ValueError where the system does not tell."""
-        busy = board.busy_seconds()
+        busy = busy_seconds()
         if busy is None or self._busy is None:
             raise ValueError("the load of this machine cannot be read (/proc/stat): measure on Linux")
         own, elapsed = time.process_time() - self._own, time.perf_counter() - self._began

@@ -4,6 +4,7 @@ Everything here and beside it runs under Python 3.6 with nothing but pytest and,
 """
 
 import copy
+import ctypes
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ import edge_bench
 from edge_bench import atomic, ustar
 from edge_bench import bundle as bundles
 from edge_bench import manifest as manifests
+from edge_bench.cuda import runtime as cuda_runtime
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))  # under Python 3.6 no setting of pytest does it
@@ -272,7 +274,7 @@ class Agent:
         self.folder = str(folder)
 
     def start(self, *arguments, **options):
-        """Popen with stdin at the null device.
+        """Popen, with stdin at the null device unless it is given.
 
         `environment` adds variables, `path` adds import folders, `python` runs another program than the agent.
         """
@@ -283,10 +285,11 @@ class Agent:
         package = os.path.dirname(os.path.dirname(os.path.abspath(edge_bench.__file__)))
         environment["PYTHONPATH"] = os.pathsep.join(options.pop("path", []) + [package])
         environment.update(options.pop("environment", {}))
+        options.setdefault("stdin", subprocess.DEVNULL)
         for stream in ("stdout", "stderr"):
             options.setdefault(stream, subprocess.PIPE)
         command = [sys.executable] + options.pop("python", ["-m", "edge_bench"]) + list(arguments)
-        return subprocess.Popen(command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, **options)
+        return subprocess.Popen(command, env=environment, cwd=self.folder, **options)
 
     def run(self, *arguments, **options):
         """Run to the end; gives code, out and err (texts)."""
@@ -343,8 +346,10 @@ def measurement():
     return {
         "schema": "edge-dendrite.measurement",
         "version": 1,
+        "run_id": "0" * 32,
         "status": "complete",
         "invalid": [],
+        "source": {"kind": "bundle", "words": []},
         "started_at": "2026-01-02T03:04:05Z",
         "bundle": {
             "id": "0" * 64,
@@ -361,6 +366,7 @@ def measurement():
             "version": "1.10.0",
             "providers": ["CPUExecutionProvider"],
             "num_threads": 1,
+            "notes": ["TensorRT: no NVIDIA driver here"],
         },
         "board": {"model": "NVIDIA Jetson Nano", "cpu": "ARMv8", "num_cpus": 4, "l4t": None},
         "settings": {"num_runs": None},
@@ -373,8 +379,22 @@ def measurement():
             "duration_s": 6e-3,
             "summary": summary,
             "other_load": 0.05,
+            "overhead_share": 0.004,
+            "num_missed": 1,
+            "miss_ratio": 0.25,
+            "num_skipped": 1,
+            "response_samples_s": [1e-3, 2e-3, 4e-3],
+            "device_samples_s": [1e-3, 2e-3, 2e-3],
+            "device_summary": dict(summary),
         },
-        "memory": {"process_peak_rss_bytes": 60 << 20, "process_rss_before_load_bytes": None},
+        "memory": {
+            "process_peak_rss_bytes": 60 << 20,
+            "process_rss_before_load_bytes": None,
+            "process_pss_bytes": 55 << 20,
+            "system_available_dip_bytes": 70 << 20,
+            "system_available_noise_bytes": 2 << 20,
+        },
+        "watch": {"num_samples": 20, "clock_droop": {}, "max_temperatures_c": {"CPU-therm": 44.0}},
         "energy": {
             "source": "ina3221",
             "rails": ["POM_5V_IN"],
@@ -385,6 +405,8 @@ def measurement():
             "duration_s": 10.0,
             "gross_energy_j": 0.012,
             "net_energy_j": 0.008,
+            "gross_interval_j": [0.011, 0.013],
+            "net_interval_j": [0.006, 0.009],
             "idle": dict(window, mean_power_w=2.0),
             "load": window,
             "latency_ratio_while_sampling": 1.01,
@@ -414,6 +436,53 @@ def with_driver(fake_cuda, monkeypatch):
             monkeypatch.setenv("FAKE_" + name.upper(), str(value))
 
     return answers
+
+
+@pytest.fixture
+def cudart(fake_cuda, monkeypatch):
+    """The fake libcudart, in this process, as the only one that there is; a test that leaves something on it fails."""
+    path = os.path.join(fake_cuda, "libcudart.so")
+    monkeypatch.setattr(cuda_runtime, "library_paths", lambda: [path])
+    monkeypatch.setenv("FAKE_LIBCUDART", path)
+    for name in ("FAIL_AT", "CODE", "LOG"):
+        monkeypatch.delenv("FAKE_CUDART_" + name, raising=False)
+    library = ctypes.CDLL(path)
+    library.fake_reset()
+    assert library.fake_live() == 0, "an earlier test left something"
+    yield library
+    left = library.fake_live()
+    assert left == 0, "%d allocations, streams or events were not given back" % left
+
+
+@pytest.fixture
+def cuda_package(monkeypatch):
+    """A function that makes a fake of a CUDA package the one that this process imports; afterwards all is as before."""
+
+    def loaded():
+        # pytest's importlib mode has a module for each room of tests, one of which is called cuda.
+        return [name for name in sys.modules if name.split(".")[0] in ("cuda", "pycuda")]
+
+    def choose(*folders):
+        for name in loaded():
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(os.path.join(fakes.HERE, *folders))
+
+    yield choose
+    for name in loaded():
+        del sys.modules[name]
+
+
+@pytest.fixture
+def tensorrt_here(monkeypatch):
+    """A function that makes the fake of a TensorRT release the one that this process imports, in a mode of failing."""
+
+    def choose(release, mode=""):
+        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+        monkeypatch.syspath_prepend(fakes.tensorrt_path(release))
+        monkeypatch.setenv("FAKE_TENSORRT", mode)
+
+    yield choose
+    sys.modules.pop("tensorrt", None)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from edge_bench import manifest as manifests
 from edge_bench.bundle import open_bundle, write_tar
 from edge_bench.errors import BundleError, MeasurementError
 from edge_bench.manifest import parse_manifest
-from edge_bench.run import compare_outputs, read_numbers
+from edge_bench.measure.check import compare_outputs, read_numbers
 from edge_bench.ustar import tar_header
 
 hypothesis = pytest.importorskip("hypothesis")

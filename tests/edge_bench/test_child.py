@@ -39,7 +39,7 @@ def wait_until_gone(number):
 
 
 def test_a_function_is_called_in_a_child_and_answers():
-    answer, reason = child.ask(child.python_call("edge_bench.onnx_nodes:node_at", "", ""), "x", LIMIT_S)
+    answer, reason = child.ask(child.python_call("edge_bench.engine.onnx_nodes:node_at", "", ""), "x", LIMIT_S)
     assert answer is None and "memoryview" in reason  # it ran, with texts
     answer, reason = child.ask(python("print('noise'); print('{\"a\": 1}')"), "x", LIMIT_S)
     assert (answer, reason) == ({"a": 1}, "")
@@ -48,10 +48,15 @@ def test_a_function_is_called_in_a_child_and_answers():
 def test_functions_are_found_inside_of_the_one_file_too(tmp_path):
     folder = os.path.dirname(os.path.abspath(child.__file__))
     with zipfile.ZipFile(str(tmp_path / "agent.pyz"), "w") as archive:
-        for name in os.listdir(folder):
-            if name.endswith(".py"):
-                archive.write(os.path.join(folder, name), "edge_bench/" + name)
-    program = "from edge_bench import child, cuda; print(child.__file__); print(cuda.probe_driver()['reason'])"
+        for place, _folders, names in os.walk(folder):
+            for name in names:
+                if name.endswith(".py"):
+                    path = os.path.join(place, name)
+                    archive.write(path, os.path.join("edge_bench", os.path.relpath(path, folder)))
+    program = (
+        "from edge_bench import child; from edge_bench.cuda import driver; "
+        "print(child.__file__); print(driver.probe_driver()['reason'])"
+    )
     environment = dict(os.environ, PYTHONPATH=str(tmp_path / "agent.pyz"), LD_LIBRARY_PATH=str(tmp_path))
     (tmp_path / "libcuda.so.1").write_bytes(b"no library")
     lines = subprocess.check_output(python(program), env=environment, cwd=str(tmp_path)).decode().splitlines()
@@ -134,3 +139,53 @@ def test_an_interrupt_ends_the_group_and_goes_on_upwards(tmp_path):
     rest, _ = parent.communicate(timeout=LIMIT_S)
     assert rest == "interrupted\n" and parent.returncode == 0
     assert wait_until_gone(number)
+
+
+def test_it_runs_where_it_is_told(tmp_path):
+    for place in (str(tmp_path), os.path.abspath(os.sep)):
+        log = io.BytesIO()
+        options = {} if place == os.sep else {"cwd": place}
+        child.run_logged(python("import os; print(os.getcwd())"), log, 1000, LIMIT_S, lambda line: None, **options)
+        assert os.path.realpath(log.getvalue().decode().strip()) == os.path.realpath(place)
+
+
+def test_a_silent_child_is_waited_for_aloud():
+    waited, lines = [], []
+    code = "import time; time.sleep(2.5); print('done')"
+    ended = child.run_logged(python(code), io.BytesIO(), 1000, LIMIT_S, lines.append, lambda: waited.append(1))
+    assert ended.returncode == 0 and lines == ["done"] and len(waited) >= 2
+
+
+# --- lines as they come
+
+
+def followed(script, should_stop=lambda: False, max_silence_s=30.0):
+    lines = []
+    why = child.follow(["sh", "-c", script], lambda line, _waiting: lines.append(line), should_stop, max_silence_s)
+    return lines, why
+
+
+def test_lines_of_a_program_and_how_it_ended():
+    assert followed("echo one; echo two >&2; exit 4") == (["one", "two"], "ended (exit code 4)")
+    assert followed("kill -9 $$")[1] == "ended (signal 9)"
+    assert followed("printf 'no end of line'")[0] == []
+
+
+def test_a_program_that_is_silent_is_ended():
+    began = time.monotonic()
+    assert followed("echo one; sleep 300", max_silence_s=0.3) == (["one"], "wrote nothing for 0.3 s")
+    assert time.monotonic() - began < 60
+
+
+def test_a_program_that_never_ends_its_lines_fills_no_memory():
+    lines, _why = followed("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo after")
+    assert lines[-1] == "after" and max(map(len, lines)) <= 4000
+
+
+def test_following_ends_when_it_should_stop():
+    lines, why = followed("while :; do echo x; sleep 0.01; done", iter([False, False, True]).__next__)
+    assert why == ""
+
+
+def test_a_program_that_is_not_there_is_a_reason():
+    assert child.follow(["/nonexistent"], print, lambda: False, 1.0).startswith("cannot be started")

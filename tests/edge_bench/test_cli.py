@@ -6,11 +6,13 @@ import re
 import resource
 import signal
 import stat
+import sys
 
 import pytest
 
 import edge_bench
 from edge_bench import cli, schema
+from edge_bench.commands import output
 
 # As short as a run can be, and indifferent to the load of this machine.
 SHORT = ["--runs", "20", "--warmup", "0.01", "--idle-s", "0.01", "--energy-s", "0.01", "--max-other-load", "1000"]
@@ -92,8 +94,8 @@ def test_a_loaded_machine_makes_the_run_invalid(maker, agent):
 
 def test_strict_exits_with_3_on_warnings(maker, in_process, tmp_path, monkeypatch):
     busy = iter([0.0, 1e9] * 2)
-    monkeypatch.setattr("edge_bench.board.busy_seconds", lambda: next(busy))
-    monkeypatch.setattr("edge_bench.power.find_meter", lambda: (None, []))
+    monkeypatch.setattr("edge_bench.measure.latency.busy_seconds", lambda: next(busy))
+    monkeypatch.setattr("edge_bench.power.meter.find_meter", lambda *_: (None, []))
     output = str(tmp_path / "m.json")
     huge = SHORT[:-1] + ["1e30"]
     assert in_process("run", maker.folder(), "--output", output, "--strict", *huge)[0] == 3
@@ -151,10 +153,10 @@ def test_a_kill_leaves_a_valid_partial_file(maker, agent):
 
 
 def test_an_interrupt_outside_of_a_run(in_process, monkeypatch):
-    def interrupted():
+    def interrupted(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "diagnose", interrupted)
+    monkeypatch.setattr("edge_bench.commands.doctor.diagnose", interrupted)
     code, out, err = in_process("doctor")
     assert (code, out, err) == (130, "", "edge-bench: interrupted\n")
 
@@ -343,7 +345,7 @@ def test_show(agent, measurement):
     write_measurement(agent, measurement)
     shown = agent.run("show", "m.json")
     assert shown.code == 0 and shown.err == ""
-    assert "tiny (baseline)" in shown.out and "12 mJ gross" in shown.out
+    assert "tiny (baseline)" in shown.out and "12 mJ (11 to 13) gross" in shown.out
     as_json = agent.run("show", "m.json", "--json")
     assert as_json.code == 0
     assert json.loads(as_json.out) == measurement
@@ -412,7 +414,7 @@ def test_doctor_names_the_runtime_that_works(agent):
     assert not [problem for problem in diagnosis["problems"] if problem["what"] == "inference"]
     text = agent.run("doctor")
     assert text.code == 0
-    assert re.search(r"^onnxruntime +%s" % re.escape(rows["onnxruntime"]["version"]), text.out, re.MULTILINE)
+    assert re.search(r"^ +onnxruntime +%s" % re.escape(rows["onnxruntime"]["version"]), text.out, re.MULTILINE)
 
 
 # --- usage
@@ -501,8 +503,8 @@ class FakeTerminal:
 
 def test_progress_for_a_log_is_a_line_per_fifth(monkeypatch):
     stream = FakeTerminal(False)
-    monkeypatch.setattr(cli.sys, "stderr", stream)
-    progress = cli._progress_writer()
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = output.progress_writer()
     progress("load", 0.0)
     for step in range(101):
         progress("latency", step / 100.0)
@@ -512,8 +514,8 @@ def test_progress_for_a_log_is_a_line_per_fifth(monkeypatch):
 
 def test_progress_on_a_terminal_is_a_bar_that_is_drawn_over(monkeypatch):
     stream = FakeTerminal(True)
-    monkeypatch.setattr(cli.sys, "stderr", stream)
-    progress = cli._progress_writer()
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = output.progress_writer()
     for step in range(1001):
         progress("latency", step / 1000.0)
     assert stream.text.count("\n") == 1 and stream.text.endswith("100 %\n")
@@ -533,7 +535,7 @@ def test_an_output_inside_the_bundle_is_refused_before_it_is_spoilt(maker, agent
     folder = maker.folder()
     done = agent.run("run", folder, "--output", os.path.join(folder, "m.json"), *SHORT)
     assert done.code == 1
-    assert "lies in the bundle" in assert_one_line(done.err)
+    assert "lies in what is measured" in assert_one_line(done.err)
     tar = maker.tar()
     with open(tar, "rb") as stream:
         before = stream.read()

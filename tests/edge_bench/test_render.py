@@ -34,7 +34,7 @@ def test_a_measurement_shows_its_figures_with_their_state(measurement):
         "2 ms  (MAD 1 ms)",
         "n too small / n too small",
         "60.0 MiB",
-        "12 mJ gross, 8 mJ net of idle",
+        "12 mJ (11 to 13) gross, per inference",
         "2 W idle, 6 W under load",
         "module input (ina3221, POM_5V_IN)",
         "busy; end it",
@@ -78,48 +78,6 @@ def test_names_from_a_bundle_cannot_forge_lines_or_steer_the_terminal(measuremen
     lines = text.splitlines()
     assert len([line for line in lines if line.startswith("run ")]) == 1
     assert not [line for line in lines if "valid, started now" in line and "x?run" not in line]
-
-
-@pytest.fixture
-def diagnosis():
-    return {
-        "board": {
-            "model": None,
-            "cpu": None,
-            "num_cpus": 4,
-            "machine": "aarch64",
-            "memory_bytes": None,
-            "system": None,
-            "kernel": "4.9",
-            "python": "3.6.9",
-            "python_path": "/usr/bin/python3",
-            "l4t": "32.7.1",
-        },
-        "state": {"governors": {}, "temperatures_c": {}, "load_average": None, "power_mode": None},
-        "runtimes": [
-            {"name": "onnxruntime", "works": True, "version": "1.10.0", "providers": ["CPUExecutionProvider"]},
-            {"name": "numpy", "works": True, "version": None},
-            {"name": "tensorrt", "works": False, "reason": "No module named 'tensorrt'"},
-        ],
-        "energy": None,
-        "problems": [{"what": "energy", "reason": "no\nsensor", "fix": "a meter"}],
-    }
-
-
-def test_a_diagnosis_names_what_is_unknown_and_what_is_wrong(diagnosis):
-    lines = render.render_diagnosis(diagnosis).splitlines()
-    assert "board        unknown model" in lines
-    assert "memory       not readable" in lines
-    assert "L4T          32.7.1" in lines
-    assert "onnxruntime  1.10.0 CPUExecutionProvider" in lines
-    assert "tensorrt     does not work: No module named 'tensorrt'" in lines
-    assert "energy       not measurable" in lines
-    assert "problem      energy: no?sensor; fix: a meter" in lines
-
-
-def test_a_diagnosis_names_the_rails_and_their_scope(diagnosis):
-    diagnosis["energy"] = {"source": "ina3221", "rails": ("GPU", "CPU"), "scope": "sum of rails"}
-    assert "energy       ina3221: GPU + CPU (sum of rails)" in render.render_diagnosis(diagnosis)
 
 
 @pytest.mark.parametrize("text, shown", [("a b~", "a b~"), ("\u00e4", "?"), ("a\nb\tc\x7f", "a?b?c?"), ("", "")])

@@ -168,12 +168,12 @@ def test_inputs_may_be_tensors_and_lists_that_fit(written, tmp_path):
         export_file(file, tmp_path / "l", inputs=array.tolist())
 
 
-@pytest.mark.parametrize("program", ["edge_dendrite.export.session", "edge_bench.onnxrt"])
+@pytest.mark.parametrize("program", ["edge_dendrite.export.session", "edge_bench.backends.onnxrt"])
 def test_the_runtime_keeps_no_number_of_this_machine(program, written, tmp_path):
     """It would send it: no file of it in an empty home means that its events are off."""
     opened = {
         "edge_dendrite.export.session": "session.open_session(content)",
-        "edge_bench.onnxrt": "session.OnnxRuntimeBackend(content, 1)",
+        "edge_bench.backends.onnxrt": "session.OnnxRuntimeBackend(content, 1)",
     }
     code = f"import {program} as session\ncontent = open({str(written([PRODUCT]))!r}, 'rb').read()\n{opened[program]}"
     home = tmp_path / "home"

@@ -11,8 +11,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from edge_bench import sidecar
-from edge_bench.recipe import PRECISIONS, settings_of
+from edge_bench.engine import sidecar
+from edge_bench.engine.recipe import PRECISIONS, settings_of
 from edge_dendrite.boards import load_board
 from edge_dendrite.config import FILE_PRECISIONS, EngineConfig, ExportConfig
 from edge_dendrite.errors import ConfigError, ExportError

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import zipfile
 
 import pytest
 
-from edge_dendrite.ship.agent import agent_bytes, build_agent
+from edge_dendrite.ship.agent import agent_bytes, bare, build_agent
 from parts import AGENT_PYTHONS, ROOT, find_part
 
 
@@ -26,8 +27,8 @@ def test_the_file_holds_the_agent_and_nothing_else(tmp_path):
     assert (tmp_path / "edge-bench.pyz").stat().st_size < 300_000
     with zipfile.ZipFile(tmp_path / "edge-bench.pyz") as archive:
         names = archive.namelist()
-        sources = {path.name for path in (ROOT / "deploy" / "edge_bench").glob("*.py")}
-        assert set(names) == {"__main__.py"} | {f"edge_bench/{name}" for name in sources}
+        sources = {path.relative_to(ROOT / "deploy").as_posix() for path in (ROOT / "deploy").rglob("*.py")}
+        assert set(names) == {"__main__.py"} | sources
         assert names == sorted(names)
 
 
@@ -74,3 +75,30 @@ def test_the_file_measures_with_the_installed_runtime(tmp_path, bundle13):
     assert len(record["latency"]["samples_s"]) == 100
     assert record["latency"]["summary"]["p99_s"] is None
     assert record["bundle"]["id"] == bundle13.id
+
+
+def statements(content: bytes) -> list[str]:
+    """Every statement with its place; docstrings, and the `...` in the place of one, are left out."""
+    found = []
+    for node in ast.walk(ast.parse(content)):
+        for statement in getattr(node, "body", []) if isinstance(getattr(node, "body", None), list) else []:
+            if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+                place = f"{statement.lineno}:{statement.col_offset}"
+                found.append(place if hasattr(statement, "body") else f"{place} {ast.dump(statement)}")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "edge_bench").rglob("*.py")), ids=lambda path: path.stem)
+def test_what_is_shipped_is_the_source_line_by_line(path):
+    content = path.read_bytes()
+    shipped = bare(content)
+    assert statements(shipped) == statements(content)
+    assert not [line for line in shipped.decode().splitlines() if line.strip().startswith("#")]
+
+
+def test_only_comments_and_docstrings_go():
+    source = b'"""About\nit."""\nx = "# no comment"  # a comment\ndef f():  # why\n    """Only this."""\n'
+    source += b'def g():\n    """First."""\n    return """# kept\n    too"""\n'
+    assert bare(source).decode().splitlines() == [
+        "", "", 'x = "# no comment"', "def f():", "    ...", "def g():", "", '    return """# kept', '    too"""'
+    ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""The fake of 8.6 without what came after TensorRT 8.2 (JetPack 4.6.1): pools of memory and version-compatible engines.
+"""The fake of 8.6 without what came after TensorRT 8.2 (JetPack 4.6.1): pools of memory, version-compatible engines,
+tensors by name.
 
 What was added when: NVIDIA's API reference of 8.4 and 8.6, lists of added APIs. Not compared with a real 8.2.
 """
@@ -21,3 +22,10 @@ class BuilderFlag(enum.IntEnum):
 
 
 Builder.build_serialized_network.__globals__["BuilderFlag"] = BuilderFlag  # noqa: F821
+
+# Tensors are known by the index of their binding only.
+del globals()["TensorIOMode"]
+for _name in [name for name in vars(ICudaEngine) if "tensor" in name and not name.startswith("_")]:  # noqa: F821
+    delattr(ICudaEngine, _name)  # noqa: F821
+for _name in ("set_input_shape", "get_tensor_shape", "set_tensor_address", "execute_async_v3"):
+    delattr(IExecutionContext, _name)  # noqa: F821

@@ -3,9 +3,17 @@
 Every public name here is one of the real module, with the same numbers; scripts/check-tensorrt compares them. It runs
 under Python 3.6 and without the onnx package. FAKE_TENSORRT says how it fails: no-import, crash (a signal while a
 builder is made), no-builder, no-plan, out-of-memory, hang. FAKE_DEVICE names the device that timing caches belong to.
-A plan is JSON of everything that the build was told.
+A plan is JSON of everything that the build was told, and of the network's tensors.
+
+An engine computes: each number of output k is k + 1 plus twice the sum of the numbers at the same place (modulo the
+input's length) of all inputs. It does so on the "device", through the addresses that it was given, when the stream of
+the fake libcudart (fake_cuda/libcudart.c) gets there. FAKE_TENSORRT for running: no-load (the engine is another
+device's), no-context, no-run, crash-at-load. FAKE_TENSORRT_LOG: a file with a line for each object of an engine that
+is made or let go.
 """
 
+import array
+import ctypes
 import enum
 import json
 import os
@@ -42,6 +50,12 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
 
 class MemoryPoolType(enum.IntEnum):
     WORKSPACE = 0
+
+
+class TensorIOMode(enum.IntEnum):
+    NONE = 0
+    INPUT = 1
+    OUTPUT = 2
 
 
 class ILogger:
@@ -237,8 +251,196 @@ class Builder:
             "pools": dict(config._pools, **({"MAX": config.max_workspace_size} if config.max_workspace_size else {})),
             "profiles": [one._shapes for one in config._profiles],
             "cached": config._cache is not None,
+            "inputs": [[one.name, one.dtype.name, list(one.shape)] for one in network._inputs],
+            "outputs": [[one.name, one.dtype.name, list(one.shape)] for one in network._outputs],
         }
         return IHostMemory(json.dumps(told, sort_keys=True).encode())
+
+
+class _Counted:
+    """Writes down when it is made and let go, if asked to."""
+
+    def __init__(self):
+        _log("make " + type(self).__name__)
+
+    def __del__(self):
+        _log("drop " + type(self).__name__)
+
+
+class Runtime(_Counted):
+    def __init__(self, logger):
+        assert isinstance(logger, ILogger)
+        if _MODE == "crash-at-load":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        self._logger = logger
+        _Counted.__init__(self)
+
+    def deserialize_cuda_engine(self, serialized_engine):
+        try:
+            plan = json.loads(bytes(serialized_engine).decode("utf-8"))
+        except ValueError:
+            self._logger.log(ILogger.Severity.ERROR, "1: [stdArchiveReader.cpp] Error Code 1: Serialization (magicTag)")
+            return None
+        if _MODE == "no-load":
+            self._logger.log(ILogger.Severity.ERROR, "6: The engine plan file is generated on an incompatible device")
+            return None
+        return ICudaEngine(plan, self._logger)
+
+
+class ICudaEngine(_Counted):
+    def __init__(self, plan, logger):
+        self._logger = logger
+        self._profile = plan["profiles"][0] if plan["profiles"] else {}
+        self._tensors = [(TensorIOMode.INPUT, name, DataType[kind], shape) for name, kind, shape in plan["inputs"]]
+        self._tensors += [(TensorIOMode.OUTPUT, name, DataType[kind], shape) for name, kind, shape in plan["outputs"]]
+        _Counted.__init__(self)
+
+    device_memory_size = 4096
+    num_optimization_profiles = 1
+
+    @property
+    def num_bindings(self):
+        return len(self._tensors)
+
+    @property
+    def num_io_tensors(self):
+        return len(self._tensors)
+
+    def _index(self, name):
+        return [one[1] for one in self._tensors].index(name)
+
+    def get_binding_name(self, index):
+        return self._tensors[index][1]
+
+    def get_binding_dtype(self, index):
+        return self._tensors[index][2]
+
+    def get_binding_shape(self, index):
+        return tuple(self._tensors[index][3])
+
+    def binding_is_input(self, index):
+        return self._tensors[index][0] == TensorIOMode.INPUT
+
+    def get_profile_shape(self, profile_index, binding):
+        return [tuple(shape) for shape in self._profile[self._tensors[binding][1]]]
+
+    def get_tensor_name(self, index):
+        return self._tensors[index][1]
+
+    def get_tensor_mode(self, name):
+        return self._tensors[self._index(name)][0]
+
+    def get_tensor_dtype(self, name):
+        return self._tensors[self._index(name)][2]
+
+    def get_tensor_shape(self, name):
+        return tuple(self._tensors[self._index(name)][3])
+
+    def get_tensor_profile_shape(self, name, profile_index):
+        return [tuple(shape) for shape in self._profile[name]]
+
+    def create_execution_context(self):
+        if _MODE == "no-context":
+            self._logger.log(ILogger.Severity.ERROR, "2: [executionContext.cpp] Error Code 2: OutOfMemory")
+            return None
+        return IExecutionContext(self, self._logger)
+
+
+class IExecutionContext(_Counted):
+    def __init__(self, engine, logger):
+        self._engine, self._logger, self._shapes, self._addresses = engine, logger, {}, {}
+        self._running = []
+        _Counted.__init__(self)
+
+    def _set(self, binding, shape):
+        name = self._engine._tensors[binding][1]
+        limits = self._engine._profile.get(name)
+        if limits is None:
+            return tuple(shape) == tuple(self._engine._tensors[binding][3])
+        if len(shape) != len(limits[0]) or not all(a <= b <= c for a, b, c in zip(limits[0], shape, limits[2])):
+            self._logger.log(ILogger.Severity.ERROR, "3: [executionContext.cpp] Error Code 3: API Usage Error")
+            return False
+        self._shapes[name] = tuple(shape)
+        return True
+
+    def _get(self, binding):
+        mode, name, _, shape = self._engine._tensors[binding]
+        if mode == TensorIOMode.INPUT or -1 not in shape:
+            return self._shapes.get(name, tuple(shape))
+        batches = [given[0] for given in self._shapes.values()]
+        return tuple([batches[0] if batches else -1] + shape[1:])
+
+    def set_binding_shape(self, binding, shape):
+        return self._set(binding, shape)
+
+    def set_input_shape(self, name, shape):
+        return self._set(self._engine._index(name), shape)
+
+    def get_binding_shape(self, binding):
+        return self._get(binding)
+
+    def get_tensor_shape(self, name):
+        return self._get(self._engine._index(name))
+
+    def set_tensor_address(self, name, memory):
+        self._addresses[name] = memory
+        return True
+
+    def execute_async_v2(self, bindings, stream_handle, input_consumed=None):
+        return self._execute(list(bindings), stream_handle)
+
+    def execute_async_v3(self, stream_handle):
+        return self._execute([self._addresses.get(one[1], 0) for one in self._engine._tensors], stream_handle)
+
+    def _execute(self, addresses, stream):
+        places = [
+            (one[0], addresses[index], "fi"[one[2] == DataType.INT32], _product(self._get(index)))
+            for index, one in enumerate(self._engine._tensors)
+        ]
+        cuda = _libcudart()
+        if _MODE == "no-run" or not all(cuda.fake_is_device(at, 4 * size) for _, at, _, size in places):
+            self._logger.log(
+                ILogger.Severity.ERROR, "1: [genericReformat.cu] Error Code 1: Cuda Runtime (invalid argument)"
+            )
+            return False
+        work = _WORK(lambda _: _compute(places))
+        self._running = self._running[-7:] + [work]  # as long as the stream may call it
+        return not cuda.fake_enqueue(stream, work, None)
+
+
+_WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def _libcudart():
+    cuda = ctypes.CDLL(os.environ.get("FAKE_LIBCUDART", "libcudart.so"))
+    cuda.fake_is_device.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    cuda.fake_enqueue.argtypes = [ctypes.c_void_p, _WORK, ctypes.c_void_p]
+    return cuda
+
+
+def _compute(places):
+    inputs = []
+    for mode, at, code, size in places:
+        if mode == TensorIOMode.INPUT:
+            inputs.append(array.array(code, ctypes.string_at(at, 4 * size)))
+    outputs = [place for place in places if place[0] == TensorIOMode.OUTPUT]
+    for number, (_, at, code, size) in enumerate(outputs):
+        values = [number + 1 + 2 * sum(one[place % len(one)] for one in inputs) for place in range(size)]
+        content = array.array(code, [int(one) if code == "i" else one for one in values]).tobytes()
+        ctypes.memmove(at, content, len(content))
+
+
+def _product(shape):
+    size = 1
+    for one in shape:
+        size *= one
+    return size
+
+
+def _log(line):
+    if os is not None and os.environ.get("FAKE_TENSORRT_LOG"):
+        with open(os.environ["FAKE_TENSORRT_LOG"], "a") as stream:
+            stream.write(line + "\n")
 
 
 def _problem(network, config):
@@ -266,7 +468,8 @@ def _tensor(part):
     value = dict(_fields(part))
     tensor = dict(_fields(dict(_fields(value[2]))[1]))
     dims = [dict(_fields(dim)) for number, dim in _fields(tensor[2]) if number == 1]
-    kind = {1: DataType.FLOAT, 6: DataType.INT32, 9: DataType.BOOL, 10: DataType.HALF}[tensor[1]]
+    # Whole numbers of 64 bits become those of 32.
+    kind = {1: DataType.FLOAT, 6: DataType.INT32, 7: DataType.INT32, 9: DataType.BOOL, 10: DataType.HALF}[tensor[1]]
     return ITensor(value[1].decode(), kind, tuple(dim.get(1, -1) for dim in dims))
 
 

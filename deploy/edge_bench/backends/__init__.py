@@ -1,0 +1,1 @@
+"""What runs a network, behind one interface (base.py)."""

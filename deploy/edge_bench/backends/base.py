@@ -1,0 +1,91 @@
+"""The one interface behind which networks run.
+
+Most backends run one inference when they are told to: `infer()`, which is timed from outside, or by `time_slice` from
+close by. A program such as trtexec can only be told to run many inferences and to say afterwards how long each took
+(`in_bulk`). It has the same interface with two differences, and a caller that respects them needs no other: its
+`infer()` starts the program for one inference to have its outputs, and must not be timed; and its `time_slice` runs the
+program once, for `slice_s` at least, after a start and a warm-up of its own, so it is called once with the whole
+phase. When the inferences ran, on time.monotonic's clock, is then in `window_s`: power is averaged over that, not over
+the program's start.
+"""
+
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from edge_bench.backends.tensors import check_names
+
+HOST_CLOCK = "host clock"
+
+
+class Backend:
+    """A loaded network with fixed inputs.
+
+    name, version: of the runtime. providers: what really runs the network (an onnxruntime provider, a GPU's name, a
+    program). num_threads: intra-op threads, None where that is not ours to say. inputs, outputs: its tensors as in a
+    manifest (name, dtype, shape for a batch of 1). batch: examples of one inference. device_samples_s: times on the
+    device itself, beside those of the host, where the backend has them; its `time_slice` adds to them. timed_by: what
+    took the latencies.
+    """
+
+    name = ""
+    version = ""
+    timed_by = HOST_CLOCK
+    in_bulk = False
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.providers: List[str] = []
+        self.num_threads: Optional[int] = None
+        self.inputs: List[Dict[str, Any]] = []
+        self.outputs: List[Dict[str, Any]] = []
+        self.batch = 1
+        self.device_samples_s: List[float] = []
+        self.window_s: Optional[Tuple[float, float]] = None
+        self._clock = clock
+
+    def bind(self, inputs: List[Dict[str, Any]], outputs: List[Dict[str, Any]]) -> None:
+        """Take the tensors of a manifest: contents and outputs are in their order from now on.
+
+        Raises BackendError when the network has others: one that the manifest leaves out would go unchecked.
+        """
+        check_names(self.inputs, inputs, "inputs")
+        check_names(self.outputs, outputs, "outputs")
+        self.inputs, self.outputs = list(inputs), list(outputs)
+
+    def set_inputs(self, contents: Sequence[bytes]) -> None:
+        """Fix the inputs: the raw little-endian bytes of each of `inputs`, in their order. Not timed.
+
+        Of a batch every example gets the same content.
+        """
+        raise NotImplementedError
+
+    def infer(self) -> Any:
+        """One inference to its end: what is timed. Raises BackendError when the runtime fails."""
+        raise NotImplementedError
+
+    def read_outputs(self) -> List[Sequence[float]]:
+        """The outputs of the latest `infer`, in the order of `outputs`, each flat and in row-major order.
+
+        Of a batch each has the numbers of all examples, one after the other.
+        """
+        raise NotImplementedError
+
+    def time_slice(self, samples_s: List[float], num_runs: Optional[int], slice_s: float) -> None:
+        """Append latencies in seconds until `num_runs` more are there or `slice_s` has passed; at least one."""
+        infer, append, clock = self.infer, samples_s.append, self._clock
+        deadline = clock() + slice_s
+        while num_runs is None or num_runs > 0:
+            began = clock()
+            infer()
+            ended = clock()
+            append(ended - began)
+            if num_runs is not None:
+                num_runs -= 1
+            if ended >= deadline:
+                return
+
+    def memory(self) -> Dict[str, int]:
+        """Named figures in bytes that only this backend knows, such as `engine_scratch_bytes`; none by default."""
+        return {}
+
+    def close(self) -> None:
+        """Give back what the device holds. Called once, also after an error."""

@@ -1,0 +1,1 @@
+"""What this board is, in which state, and what it can do."""

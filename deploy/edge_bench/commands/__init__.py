@@ -1,0 +1,1 @@
+"""The commands of edge-bench, one file each."""

@@ -1,0 +1,126 @@
+"""`edge-bench run`: measure a bundle, a model, an engine or a command on this board."""
+
+import argparse
+import os
+from typing import Any, Dict
+
+from edge_bench import atomic, render
+from edge_bench.commands import arguments, output, power_arguments
+from edge_bench.errors import EdgeBenchError
+from edge_bench.measure.journal import journal_path
+from edge_bench.measure.run import Run
+from edge_bench.measure.settings import Settings
+from edge_bench.measure.source import Source, open_command, open_source
+
+
+def add_arguments(run: argparse.ArgumentParser) -> None:
+    """Its command line."""
+    run.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        help="bundle (folder or .tar that `edge-dendrite export` wrote), model.onnx or model.engine",
+    )
+    run.add_argument("--cmd", metavar="COMMAND", help="measure a program instead: each run of it is an inference")
+    run.add_argument("--output", default="measurement.json", metavar="FILE", help="where the measurement is written")
+    _add_phases(run)
+    _add_backend(run)
+    run.add_argument("--strict", action="store_true", help="exit with 3 when there are warnings")
+    arguments.add_root(run)
+    arguments.add_json(run)
+    run.set_defaults(handler=_run, fail=run.error)
+
+
+def _add_phases(run: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    positive = arguments.positive
+    group = run.add_argument_group("phases")
+    power_arguments.add_power(group)
+    add = group.add_argument
+    add("--runs", type=arguments.num_runs, metavar="N", help="exactly N timed runs, instead of by duration")
+    add("--duration", type=positive, default=defaults.duration_s, metavar="S", help="latency phase, seconds")
+    add("--warmup", type=positive, default=defaults.warmup_s, metavar="S", help="warm-up, seconds")
+    add("--deadline-ms", type=positive, metavar="MS", help="count the inferences that take longer")
+    add("--period-ms", type=positive, metavar="MS", help="release an inference every so often, as a camera does")
+    add("--idle-s", type=positive, default=defaults.idle_s, metavar="S", help="idle power, seconds")
+    add("--energy-s", type=positive, default=defaults.energy_s, metavar="S", help="energy phase, seconds")
+    add(
+        "--max-other-load",
+        type=positive,
+        default=defaults.max_other_load,
+        metavar="SHARE",
+        help="share of all processor time that other programs may use before the run is invalid",
+    )
+
+
+def _add_backend(run: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    add = run.add_argument_group("runtime").add_argument
+    add("--backend", choices=arguments.BACKENDS, default=defaults.backend, help="what runs the network")
+    add("--threads", type=arguments.positive_int, default=defaults.num_threads, metavar="N", help="intra-op threads")
+    add("--provider", metavar="NAME", help="onnxruntime provider, else the one that the runtime prefers")
+    add("--batch", type=arguments.positive_int, metavar="N", help="inferences at once, where the file can")
+    add("--buffers", choices=arguments.BUFFERS, default=defaults.buffers, help="what moves data to a GPU")
+
+
+def _run(given: argparse.Namespace) -> int:
+    if (given.source is None) == (given.cmd is None):
+        given.fail("say either SOURCE or --cmd COMMAND")
+    source = open_source(given.source) if given.cmd is None else open_command(given.cmd)
+    _check_output(given.output, source)
+
+    def save(record: Dict[str, Any]) -> None:
+        try:
+            atomic.write_json(given.output, record)
+        except OSError as error:
+            raise EdgeBenchError(
+                "cannot write %s (%s); make room or give another path with --output"
+                % (given.output, error.strerror or error)
+            ) from error
+
+    run = Run(source, _settings(given), save, output.progress_writer(), journal_path(given.output))
+    try:
+        record = run.measure()
+    except KeyboardInterrupt:
+        output.say("interrupted: what was measured so far is in %s, marked partial" % given.output)
+        return output.EXIT_INTERRUPTED
+    output.print_result(record, render.render_measurement, given.json)
+    if record["status"] == "failed":
+        output.say("error: the outputs do not match the bundle's reference; nothing was timed. See 'check' in the file")
+        return output.EXIT_FAILED
+    if record["invalid"]:
+        return output.EXIT_INVALID
+    return output.EXIT_WARNINGS if given.strict and record["warnings"] else output.EXIT_DONE
+
+
+def _check_output(path: str, source: Source) -> None:
+    target, place = os.path.realpath(path), os.path.realpath(source.path)
+    if source.words or not (target == place or target.startswith(place + os.sep)):
+        return
+    raise EdgeBenchError("--output %s lies in what is measured, which it would damage" % path)
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    return Settings(
+        num_runs=given.runs,
+        duration_s=given.duration,
+        warmup_s=given.warmup,
+        num_threads=given.threads,
+        backend=given.backend,
+        provider=given.provider,
+        batch=given.batch,
+        buffers=given.buffers,
+        deadline_s=_seconds(given.deadline_ms),
+        period_s=_seconds(given.period_ms),
+        idle_s=given.idle_s,
+        energy_s=given.energy_s,
+        power=given.power,
+        power_command=given.power_cmd,
+        power_interval_s=given.power_interval,
+        max_other_load=given.max_other_load,
+        root=given.root,
+    )
+
+
+def _seconds(milliseconds: Any) -> Any:
+    return None if milliseconds is None else milliseconds / 1e3

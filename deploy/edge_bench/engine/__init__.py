@@ -1,0 +1,1 @@
+"""TensorRT engines: building them here, and knowing where one loads."""

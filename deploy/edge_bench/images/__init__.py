@@ -1,0 +1,1 @@
+"""Pictures into the input of a network."""

@@ -1,0 +1,1 @@
+"""One measurement from its source to its record."""

@@ -1,0 +1,281 @@
+"""One measurement: check the outputs, warm up, latency phase, energy phase, with the board's state around them."""
+
+import datetime
+import secrets
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from edge_bench import __version__, schema
+from edge_bench.backends import choose
+from edge_bench.backends.base import Backend
+from edge_bench.board.describe import describe_board
+from edge_bench.board.memory import MemoryFigures
+from edge_bench.board.state import missing_state, read_state, state_changes
+from edge_bench.board.watch import Watch
+from edge_bench.board.watch_findings import findings, summarise
+from edge_bench.errors import EdgeBenchError
+from edge_bench.measure import latency
+from edge_bench.measure.check import check_outputs
+from edge_bench.measure.journal import Journal
+from edge_bench.measure.settings import Progress, Settings
+from edge_bench.measure.source import COMMAND, Source, random_inputs
+from edge_bench.summary import median
+
+# Share by which the latency may move over the phase without a word.
+MAX_TREND = 0.05
+
+
+class Run:
+    """A measurement in the making. `record` is what a reader of the file sees; it is saved after every phase.
+
+    An interrupt (KeyboardInterrupt) saves what was measured so far with status "partial" and goes on upwards; what a
+    killed run leaves is in its journal.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        save: Callable[[Dict[str, Any]], None],
+        progress: Progress,
+        journal_path: Optional[str] = None,
+    ):
+        self._source = source
+        self._settings = settings
+        self._save = save
+        self._progress = progress
+        self._phase: Optional[latency.LatencyPhase] = None
+        self._memory = MemoryFigures(settings.root)
+        self._meter: Optional[Any] = None
+        before = read_state(settings.root)
+        self.record: Dict[str, Any] = {
+            "schema": schema.SCHEMA,
+            "version": schema.VERSION,
+            "run_id": secrets.token_hex(16),
+            "status": "partial",
+            "invalid": [],
+            "started_at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "source": {"kind": source.kind, "words": source.words},
+            "bundle": source.summary,
+            "agent": {"version": __version__, "python": sys.version.split()[0]},
+            "board": describe_board(settings.root),
+            "settings": settings.to_dict(),
+            "state_before": before,
+            "warnings": [],
+            "unavailable": missing_state(before),
+        }
+        self._journal = Journal(journal_path, self.record["run_id"])
+
+    def measure(self) -> Dict[str, Any]:
+        """Run all phases and return the record.
+
+        Raises BackendError when the model cannot be loaded or run (the record is then saved as failed, with the
+        reason), KeyboardInterrupt after saving a partial record,
+        OSError when the record cannot be saved.
+        """
+        self._save(self.record)  # a wrong output path or a full disk shows before minutes of measuring
+        try:
+            self._measure()
+        except KeyboardInterrupt:
+            self._keep_samples()
+            raise
+        except EdgeBenchError as error:
+            self.record["status"] = "failed"
+            self.record["invalid"].append(str(error))
+            self._keep_samples()
+            raise
+        self._save(self.record)
+        return self.record
+
+    def _keep_samples(self) -> None:
+        if self._phase is not None and self._phase.samples.latency_s and "latency" not in self.record:
+            self.record["latency"] = latency.latency_record(self._phase.samples, self._settings, None)
+        self._save(self.record)
+        self._journal.remove()
+
+    def _measure(self) -> None:
+        backend = self._load()
+        try:
+            if not self._check_outputs(backend):
+                self.record["status"] = "failed"
+                return
+            self._find_meter()
+            is_command = self._source.kind == COMMAND
+            min_warmup = 1 if is_command else latency.MIN_WARMUP_RUNS
+            self.record["num_warmup_runs"] = latency.warm_up(backend, self._settings, min_warmup)
+            self._measure_latency(backend, 1 if is_command else latency.MIN_SAMPLES)
+            if self._meter is not None:
+                self._energy_phase(backend)
+            self._finish(backend)
+        finally:
+            backend.close()
+
+    def _load(self) -> Backend:
+        self._progress("load", 0.0)
+        self._memory.begin()
+        began = time.perf_counter()
+        opened = choose.open_backend(self._source, self._settings)
+        self.record["load_s"] = time.perf_counter() - began
+        backend = opened.backend
+        self.record["backend"] = {
+            "name": backend.name,
+            "version": backend.version,
+            "providers": backend.providers,
+            "num_threads": backend.num_threads,
+            "batch": backend.batch,
+            "timed_by": backend.timed_by,
+            "notes": opened.notes,
+        }
+        self._memory.look()
+        self._progress("load", 1.0)
+        return backend
+
+    def _check_outputs(self, backend: Backend) -> bool:
+        if self._source.cases:
+            checked = check_outputs(backend, self._source, lambda share: self._progress("check", share))
+            self.record["check"] = checked.record
+            self._set_first(backend, checked.first_inference_s)
+            return bool(checked.record["passed"])
+        if self._source.kind != COMMAND:
+            backend.set_inputs(random_inputs(backend.inputs))
+            self._warn(
+                "outputs-not-checked",
+                "nothing says what the outputs of a bare model or engine should be: it was timed on made-up inputs",
+                "measure a bundle: edge-dendrite export FILE.onnx",
+            )
+        began = time.perf_counter()
+        backend.infer()
+        self._set_first(backend, time.perf_counter() - began)
+        return True
+
+    def _set_first(self, backend: Backend, seconds: float) -> None:
+        if not backend.in_bulk:  # that was the start of a program
+            self.record["first_inference_s"] = seconds
+
+    def _find_meter(self) -> None:
+        """After the first inference: some sensors are programs that take their time to answer."""
+        from edge_bench.power import meter
+        from edge_bench.power.choice import PowerChoice
+
+        settings = self._settings
+        choice = PowerChoice(settings.power, settings.power_command, settings.power_interval_s)
+        self._meter, no_energy = meter.find_meter(choice, settings.root)
+        self.record["unavailable"] = no_energy + self.record["unavailable"]
+
+    def _measure_latency(self, backend: Backend, min_samples: int) -> None:
+        self._phase = latency.LatencyPhase(
+            backend, self._settings, self._journal, lambda share: self._progress("latency", share)
+        )
+        self.record["latency"] = self._phase.measure(min_samples)
+        from edge_bench import stats  # as above: it is not needed before
+
+        trend = stats.trend(self.record["latency"]["samples_s"])
+        if trend is not None:
+            self.record["latency"]["trend"] = trend
+        self._note_memory(backend)
+        self._save(self.record)
+        self._journal.remove()
+
+    def _note_memory(self, backend: Backend, lowest_available_bytes: Optional[int] = None) -> None:
+        self._memory.look(lowest_available_bytes)
+        figures = self._memory.figures()
+        self.record["memory"] = dict(figures, **backend.memory())
+
+    def _energy_phase(self, backend: Backend) -> None:
+        """Idle power first, then the same inference for `energy_s`; apart from the latency phase: sampling slows it."""
+        assert self._meter is not None
+        from edge_bench.power.energy import energy_record
+
+        idle_window = self._meter.open_window()
+        idle_window.start()
+        try:
+            self._sleep("idle power", self._settings.idle_s)
+        finally:  # also of an interrupt: the sensor may be a program
+            idle = idle_window.stop()
+        window = self._meter.open_window()
+        window.start()
+        watch = Watch(self._settings.root)
+        watch.start()
+        try:
+            samples, marks = self._busy(backend)
+        finally:
+            series, load = watch.stop(), window.stop()
+        self._judge_watch(series)
+        energy = None if idle is None or load is None else energy_record(self._meter, idle, load, marks)
+        if energy is None:
+            reason = "the power sensor stopped answering: %s" % (idle_window.problem or window.problem)
+            self.record["unavailable"].append(schema.unavailable("energy", reason, "run again; check the sensor"))
+            return
+        self.record["warnings"].extend(energy.pop("warnings"))
+        self.record["energy"] = energy
+        slow_down = median(samples) / self.record["latency"]["summary"]["median_s"]
+        self.record["energy"]["latency_ratio_while_sampling"] = slow_down
+
+    def _busy(self, backend: Backend) -> Tuple[List[float], List[Tuple[float, int]]]:
+        """The latencies of the energy phase, and how many inferences were done by when; those of a batch count each."""
+        samples: List[float] = []
+        began = time.perf_counter()
+        marks = [(began, 0)]
+        if backend.in_bulk:
+            backend.time_slice(samples, None, self._settings.energy_s)
+            start, end = backend.window_s or (began, time.perf_counter())
+            return samples, [(start, 0), (end, len(samples) * backend.batch)]
+        while not samples or time.perf_counter() - began < self._settings.energy_s:
+            backend.time_slice(samples, None, latency.SLICE_S)
+            now = time.perf_counter()
+            marks.append((now, len(samples) * backend.batch))
+            self._progress("energy", min(1.0, (now - began) / self._settings.energy_s))
+        return samples, marks
+
+    def _sleep(self, phase: str, duration_s: float) -> None:
+        began = time.perf_counter()
+        while time.perf_counter() - began < duration_s:
+            time.sleep(min(0.25, duration_s))
+            self._progress(phase, min(1.0, (time.perf_counter() - began) / duration_s))
+
+    def _finish(self, backend: Backend) -> None:
+        self._memory.quiet()
+        watched = self.record.get("watch", {})
+        self._note_memory(backend, watched.get("memory_available_min_bytes"))
+        self.record["unavailable"].extend(self._memory.missing(self.record["memory"]))
+        after = read_state(self._settings.root)
+        self.record["state_after"] = after
+        self.record["invalid"].extend(state_changes(self.record["state_before"], after))
+        self._judge_trend()
+        other_load = self.record["latency"].get("other_load")
+        if other_load is not None and other_load > self._settings.max_other_load:
+            self.record["invalid"].append(
+                "other programs used %.0f %% of all processor time (allowed: %.0f %%)"
+                % (100 * other_load, 100 * self._settings.max_other_load)
+            )
+        elif other_load is not None and other_load > 0.1:
+            self._warn(
+                "other-load",
+                "other programs used %.0f %% of all processor time during the latency phase" % (100 * other_load),
+                "end them and run again",
+            )
+        self.record["status"] = "complete"
+
+    def _judge_watch(self, series: Dict[str, Any]) -> None:
+        """What was seen beside the energy phase: clocks that drooped make all of the run doubtful."""
+        watched = summarise(series, self.record["state_before"])
+        self.record["watch"] = watched
+        invalid, warnings = findings(watched)
+        self.record["invalid"].extend(invalid)
+        self.record["warnings"].extend(warnings)
+
+    def _judge_trend(self) -> None:
+        """Latencies that move over the phase by more than MAX_TREND: the median depends on how long one looks."""
+        trend = self.record["latency"].get("trend")
+        if trend is None or trend["low_ratio"] <= 1.0 + MAX_TREND and trend["high_ratio"] >= 1.0 - MAX_TREND:
+            return
+        self._warn(
+            "latency-trend",
+            "latency changed by %+.1f %% from the first to the last quarter of the phase (95 %%: %+.1f to %+.1f)"
+            % tuple(100.0 * (trend[key] - 1.0) for key in ("ratio", "low_ratio", "high_ratio")),
+            "warm up longer (--warmup), and let the board cool or pin its clocks",
+        )
+
+    def _warn(self, code: str, message: str, fix: str) -> None:
+        self.record["warnings"].append(schema.warning(code, message, fix))

@@ -1,0 +1,1 @@
+"""What measurements show: requirements met or not, sides that differ or not."""

@@ -1,0 +1,536 @@
+"""Runs of real models with whatever onnxruntime is here, and of a pretended one whose times are known."""
+
+import array
+import gc
+import json
+import math
+import types
+
+import pytest
+
+from edge_bench import atomic, schema, stats
+from edge_bench.backends import base, choose
+from edge_bench.backends.onnxrt import OnnxRuntimeBackend
+from edge_bench.board import state as board
+from edge_bench.bundle import open_bundle
+from edge_bench.errors import BackendError, BundleError
+from edge_bench.measure import check, latency
+from edge_bench.measure import run as run_module
+from edge_bench.measure.check import compare_outputs, read_numbers
+from edge_bench.measure.run import Run
+from edge_bench.measure.settings import Settings
+from edge_bench.measure.source import open_source
+from edge_bench.power import meter as power
+
+NO_METER = (None, [schema.unavailable("energy", "none in this test", "none")])
+
+
+def floats(*values):
+    """Raw little-endian float32, whatever this machine's order is."""
+    packed = array.array("f", values)
+    if array.array("H", [1]).tobytes() == b"\0\1":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def settings(**changes):
+    """Short, and indifferent to what else runs on this machine."""
+    values = {"num_runs": 50, "warmup_s": 0.01, "max_other_load": 1e9}
+    values.update(changes)
+    return Settings(**values)
+
+
+class Saver:
+    """Keeps what a run saves, as a reader of the file would see it at that moment."""
+
+    def __init__(self):
+        self.records = []
+
+    def __call__(self, record):
+        self.records.append(json.loads(atomic.canonical_json(record).decode("ascii")))
+
+    @property
+    def last(self):
+        return self.records[-1]
+
+
+@pytest.fixture
+def saver():
+    return Saver()
+
+
+@pytest.fixture
+def no_meter(monkeypatch):
+    """This machine's own power sensors stay out of it."""
+    monkeypatch.setattr(power, "find_meter", lambda *_: NO_METER)
+
+
+def silent(_phase, _share):
+    pass
+
+
+def start(path, saver, **changes):
+    return Run(open_source(path), settings(**changes), saver, silent)
+
+
+# --- real runs
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_real_run_is_complete_and_follows_the_schema(maker, no_meter, saver, pack):
+    path = maker.tar() if pack else maker.folder()
+    record = start(path, saver).measure()
+    assert schema.measurement_problem(record) == ""
+    assert saver.last == json.loads(json.dumps(record))
+    assert record["status"] == "complete" and record["invalid"] == []
+    assert record["bundle"]["id"] == open_bundle(path).id
+    assert record["check"]["passed"] is True
+    assert 0 <= record["check"]["max_abs_error"] < 1e-6  # the reference was computed without any runtime
+    assert len(record["latency"]["samples_s"]) == 50
+    assert record["latency"]["summary"] == stats.summarise(record["latency"]["samples_s"])
+    assert record["latency"]["summary"]["p90_s"] is None
+    assert record["backend"]["providers"] == ["CPUExecutionProvider"]
+    assert record["num_warmup_runs"] >= 10
+    assert record["memory"]["process_peak_rss_bytes"] > 0
+    assert record["settings"]["num_runs"] == 50
+    assert {"what": "energy", "reason": "none in this test", "fix": "none"} in record["unavailable"]
+    assert set(record["state_before"]) == set(record["state_after"])
+
+
+def test_the_file_exists_before_anything_is_measured(maker, no_meter, saver):
+    start(maker.folder(), saver).measure()
+    assert saver.records[0]["status"] == "partial"
+    assert "latency" not in saver.records[0] and "backend" not in saver.records[0]
+    assert [record["status"] for record in saver.records] == ["partial"] * (len(saver.records) - 1) + ["complete"]
+    assert all(schema.measurement_problem(record) == "" for record in saver.records)
+
+
+def test_a_run_by_duration_collects_what_the_99th_percentile_needs(maker, no_meter, saver):
+    record = start(maker.folder(), saver, num_runs=None, duration_s=0.001).measure()
+    assert record["latency"]["summary"]["num_samples"] >= 662
+    assert record["latency"]["summary"]["p99_s"] is not None
+
+
+def test_progress_goes_through_the_phases_and_never_backwards(maker, no_meter, saver):
+    seen = []
+    Run(open_source(maker.folder()), settings(), saver, lambda phase, share: seen.append((phase, share))).measure()
+    assert list(dict(seen)) == ["load", "check", "latency"]
+    for phase in dict(seen):
+        shares = [share for name, share in seen if name == phase]
+        assert shares == sorted(shares) and shares[-1] == 1.0 and shares[0] >= 0.0
+
+
+def test_an_unwritable_output_is_known_before_the_measurement(maker, no_meter):
+    def full(_record):
+        raise OSError(28, "No space left on device")
+
+    run = Run(open_source(maker.folder()), settings(), full, silent)
+    with pytest.raises(OSError, match="No space"):
+        run.measure()
+    assert "backend" not in run.record
+
+
+# --- outputs against the reference
+
+
+def wrong_reference(maker, *values):
+    files = maker.files()
+    expected = array.array("f")
+    expected.frombytes(files["reference/output.bin"])
+    for place, value in enumerate(values):
+        expected[place] = value
+    files["reference/output.bin"] = expected.tobytes()
+    return maker.folder(files)
+
+
+@pytest.mark.parametrize("value", [1e-3, 1e30, math.nan, math.inf, -math.inf])
+def test_wrong_outputs_fail_and_nothing_is_timed(maker, no_meter, saver, value):
+    record = start(wrong_reference(maker, value), saver).measure()
+    assert record["status"] == "failed"
+    assert record["check"]["passed"] is False
+    assert "latency" not in record and "energy" not in record
+    assert saver.last == json.loads(json.dumps(record))
+    assert schema.measurement_problem(record) == ""
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+def test_every_reference_case_is_checked(maker, no_meter, saver, wrong):
+    files = maker.files()
+    manifest = maker.manifest(files)
+    right = manifest["reference"]["cases"][0]
+    files["reference/other.bin"] = bytes(40)
+    manifest["files"]["reference/other.bin"] = maker.entry(bytes(40))
+    cases = [dict(right) for _ in range(3)]
+    cases[wrong]["outputs"] = ["reference/other.bin"]
+    manifest["reference"]["cases"] = cases
+    record = start(maker.folder(files, manifest), saver).measure()
+    assert record["status"] == "failed"
+    assert record["check"]["num_cases"] == 3
+    # The largest output is -0.331, and the wrong reference 0: the figure is the worst case's, whichever that is.
+    assert record["check"]["max_abs_error"] == pytest.approx(0.331, abs=1e-3)
+
+
+def test_tolerances_are_the_bundles_own(maker, no_meter, saver):
+    path = wrong_reference(maker, 0.0)  # off by 0.17
+    files = {name: open_bundle(path).read(name) for name in maker.files()}
+    manifest = maker.manifest(files)
+    manifest["reference"]["atol"] = 0.2
+    record = start(maker.folder(files, manifest), saver).measure()
+    assert record["status"] == "complete"
+    assert record["check"]["max_abs_error"] == pytest.approx(0.168, abs=1e-3)
+
+
+TWO = {"x": ([1, 2], floats(1, 2)), "doubled": ([1, 2], floats(2, 4)), "negated": ([1, 2], floats(-1, -2))}
+
+
+def two_outputs(maker, *names):
+    outputs = [(name, TWO.get(name, TWO["doubled"])) for name in names]
+    return maker.folder(*maker.other_model("two_outputs.onnx", [("x", TWO["x"])], outputs))
+
+
+@pytest.mark.parametrize("names", [("doubled", "negated"), ("negated", "doubled")])
+def test_outputs_are_compared_by_name_and_not_by_place(maker, no_meter, saver, names):
+    record = start(two_outputs(maker, *names), saver).measure()
+    assert record["status"] == "complete"
+
+
+def test_swapped_references_fail(maker, no_meter, saver):
+    outputs = [("doubled", TWO["negated"]), ("negated", TWO["doubled"])]
+    path = maker.folder(*maker.other_model("two_outputs.onnx", [("x", TWO["x"])], outputs))
+    assert start(path, saver).measure()["status"] == "failed"
+
+
+@pytest.mark.parametrize("names", [("doubled",), ("negated",), ("doubled", "absent"), ("doubled", "negated", "more")])
+def test_outputs_that_are_not_the_models_are_refused(maker, no_meter, saver, names):
+    """An output that the manifest leaves out would go unchecked."""
+    with pytest.raises(BackendError, match="outputs"):
+        start(two_outputs(maker, *names), saver).measure()
+    assert saver.last["status"] == "failed" and "latency" not in saver.last
+
+
+@pytest.mark.parametrize("name", ["y", "", "X"])
+def test_inputs_that_are_not_the_models_are_refused(maker, no_meter, saver, name):
+    outputs = [(output, TWO[output]) for output in ("doubled", "negated")]
+    files, manifest = maker.other_model("two_outputs.onnx", [("x", TWO["x"])], outputs)
+    manifest["model"]["inputs"][0]["name"] = name
+    with pytest.raises(BackendError, match="inputs"):
+        start(maker.folder(files, manifest), saver).measure()
+
+
+def test_an_output_that_is_not_float32_is_refused(maker, no_meter, saver):
+    outputs = [("whole", ([1, 2], floats(1, 2)))]
+    path = maker.folder(*maker.other_model("int_output.onnx", [("x", TWO["x"])], outputs))
+    with pytest.raises(BackendError, match="int64"):
+        start(path, saver).measure()
+
+
+def test_an_input_of_the_wrong_shape_is_refused(maker, no_meter, saver):
+    outputs = [(output, TWO[output]) for output in ("doubled", "negated")]
+    path = maker.folder(*maker.other_model("two_outputs.onnx", [("x", ([2, 1], floats(1, 2)))], outputs))
+    with pytest.raises(BackendError):
+        start(path, saver).measure()
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "truncated", "text"])
+def test_a_model_that_is_no_model_is_refused(maker, no_meter, saver, damage):
+    """The bundle is whole: its author put the nonsense in."""
+    model = maker.files()["model.onnx"]
+    content = {"empty": b"", "garbage": b"\xff" * 500, "truncated": model[:3000], "text": b"hello"}[damage]
+    with pytest.raises(BackendError, match="onnxruntime"):
+        start(maker.folder(dict(maker.files(), **{"model.onnx": content})), saver).measure()
+    assert saver.last["status"] == "failed"
+
+
+def test_a_bundle_that_changes_after_the_check_is_not_measured(maker, no_meter, saver):
+    path = maker.folder()
+    run = start(path, saver)
+    maker.write(path + "/model.onnx", maker.files()["model.onnx"][::-1])
+    with pytest.raises(BundleError, match="changed"):
+        run.measure()
+
+
+def test_a_provider_that_is_not_there_is_refused_with_those_that_are(maker, no_meter, saver):
+    with pytest.raises(BackendError, match="no NoSuchProvider; it has .*CPUExecutionProvider"):
+        start(maker.folder(), saver, provider="NoSuchProvider").measure()
+
+
+def test_a_named_provider_is_the_one_that_runs(maker, no_meter, saver):
+    record = start(maker.folder(), saver, provider="CPUExecutionProvider", num_threads=2).measure()
+    assert record["backend"]["providers"] == ["CPUExecutionProvider"]
+    assert record["backend"]["num_threads"] == 2
+
+
+@pytest.mark.parametrize(
+    "output, expected, atol, rtol, largest, close",
+    [
+        ([1.0, 2.0], [1.0, 2.0], 0, 0, 0.0, True),
+        ([1.5], [1.0], 0.5, 0, 0.5, True),
+        ([1.5], [1.0], 0.49, 0, 0.5, False),
+        ([110.0], [100.0], 0, 0.1, 10.0, True),
+        ([110.0], [100.0], 0, 0.09, 10.0, False),
+        ([90.0], [-100.0], 0, 0.1, 190.0, False),
+        ([1.0, 5.0, 2.0], [1.0, 2.0, 2.0], 1, 0, 3.0, False),
+        ([math.nan], [1.0], 1e9, 1e9, math.inf, False),
+        ([1.0], [math.nan], 1e9, 1e9, math.inf, False),
+        ([math.nan], [math.nan], 1e9, 1e9, math.inf, False),
+        ([math.inf], [1.0], 1e9, 1e9, math.inf, False),
+        ([1.0], [math.inf], 0, 0.1, math.inf, False),
+        ([math.inf], [math.inf], 0, 0.1, math.inf, False),
+        ([-math.inf], [math.inf], 0, 0.1, math.inf, False),
+        ([1.0], [1.0, 2.0], 9, 9, math.inf, False),
+        ([1.0, 2.0], [1.0], 9, 9, math.inf, False),
+        ([], [], 0, 0, 0.0, True),
+    ],
+)
+def test_compare_outputs_by_hand(output, expected, atol, rtol, largest, close):
+    assert compare_outputs(output, read_numbers(floats(*expected), "float32"), atol, rtol) == (largest, close)
+
+
+# --- a pretended runtime on a pretended clock
+
+
+class FakeClock:
+    """Stands in for the `time` module; moves when told to, and by `tick` whenever it is read."""
+
+    def __init__(self):
+        self.now = 1000.0
+        self.tick = 0.0
+
+    def perf_counter(self):
+        self.now += self.tick
+        return self.now
+
+    def process_time(self):
+        return 0.0
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class FakeBackend(base.Backend):
+    """Gives the tiny model's reference output after a set time of the fake clock."""
+
+    name, version = "fake", "0"
+
+    def __init__(self, clock, output, seconds):
+        super().__init__(clock.perf_counter)
+        self.providers = ["FakeProvider"]
+        self.clock = clock
+        self.output = output
+        self.seconds = seconds
+        self.num_calls = 0
+        self.interrupt_at = None
+
+    def bind(self, _inputs, _outputs):
+        pass
+
+    def set_inputs(self, _contents):
+        pass
+
+    def infer(self):
+        if self.num_calls == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.num_calls += 1
+        self.clock.now += self.seconds
+
+    def read_outputs(self):
+        return [self.output]
+
+
+class FakeMeter:
+    """Windows of 2 W while the machine sleeps and 6 W from then on; `dead` names windows that give nothing."""
+
+    source, rails, scope = "fake", ("RAIL",), "module input"
+
+    def __init__(self, dead=()):
+        self._watts = [2.0, 6.0]
+        self._dead = dead
+
+    def open_window(self):
+        watts = self._watts.pop(0)
+        result = None if watts in self._dead else {"mean_power_w": watts, "duration_s": 1.0}
+        return types.SimpleNamespace(start=lambda: None, stop=lambda: result, problem="")
+
+
+@pytest.fixture
+def pretend(maker, monkeypatch, saver):
+    """A function that gives (run, backend) with a runtime that takes `seconds` for an inference."""
+    clock = FakeClock()
+    for module in (run_module, latency, check):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(latency, "busy_seconds", lambda: None)
+    output = array.array("f")
+    output.frombytes(maker.files()["reference/output.bin"])
+
+    def make(seconds, meter=None, **changes):
+        backend = FakeBackend(clock, output, seconds)
+        monkeypatch.setattr(choose, "open_backend", lambda *_arguments: choose.Opened(backend, []))
+        monkeypatch.setattr(power, "find_meter", lambda *_: (meter, []) if meter else NO_METER)
+        values = {"num_runs": None, "warmup_s": 0.5}
+        values.update(changes)
+        return start(maker.folder(), saver, **values), backend
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "seconds, num_samples, why",
+    [
+        (0.001, 3000, "the duration of 3 s"),
+        (0.01, 662, "as many as p99 needs, beyond the duration"),
+        (0.5, 120, "no more than 60 s"),
+        (30.0, 10, "never fewer than 10"),
+    ],
+)
+def test_how_long_the_latency_phase_lasts(pretend, seconds, num_samples, why):
+    record = pretend(seconds)[0].measure()
+    # Slices end at their first sample past a quarter of a second, so a few more may come in.
+    assert num_samples <= len(record["latency"]["samples_s"]) <= num_samples + 0.3 / seconds + 1, why
+    assert record["latency"]["summary"]["median_s"] == pytest.approx(seconds)
+    assert record["first_inference_s"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("num_runs", [1, 9, 64, 1000])
+def test_runs_are_exactly_as_many_as_asked_for(pretend, num_runs):
+    record = pretend(0.07, num_runs=num_runs)[0].measure()
+    assert len(record["latency"]["samples_s"]) == num_runs
+    assert (record["latency"]["summary"]["p90_s"] is None) == (num_runs < 64)
+
+
+@pytest.mark.parametrize("seconds, num_warmup_runs", [(0.001, 500), (0.2, 10)])
+def test_warm_up_lasts_its_time_and_ten_runs(pretend, seconds, num_warmup_runs):
+    record = pretend(seconds)[0].measure()
+    assert abs(record["num_warmup_runs"] - num_warmup_runs) <= 1
+
+
+def test_a_run_keeps_no_more_samples_than_a_reader_takes(pretend, monkeypatch):
+    monkeypatch.setattr(schema, "MAX_SAMPLES", 700)
+    record = pretend(0.001, duration_s=1000.0)[0].measure()
+    assert len(record["latency"]["samples_s"]) == 700
+    assert schema.measurement_problem(record) == ""
+
+
+def test_energy_per_inference_by_hand(pretend):
+    """1 ms at 6 W is 6 mJ; above the 2 W of idling, 4 mJ."""
+    energy = pretend(0.001, FakeMeter(), energy_s=10.0)[0].measure()["energy"]
+    assert energy["gross_energy_j"] == pytest.approx(0.006)
+    assert energy["net_energy_j"] == pytest.approx(0.004)
+    assert energy["idle_power_w"] == 2.0 and energy["load_power_w"] == 6.0
+    assert energy["num_inferences"] * 0.001 == pytest.approx(energy["duration_s"]) == pytest.approx(10.0, abs=0.3)
+    assert energy["latency_ratio_while_sampling"] == pytest.approx(1.0)
+    assert (energy["source"], energy["rails"], energy["scope"]) == ("fake", ["RAIL"], "module input")
+
+
+def test_the_shortest_energy_phase_has_an_inference(pretend):
+    run, backend = pretend(0.5, FakeMeter(), energy_s=1e-12, idle_s=1e-12, num_runs=5)
+    backend.clock.tick = 1e-6
+    energy = run.measure()["energy"]
+    assert energy["num_inferences"] == 1
+    assert energy["gross_energy_j"] == pytest.approx(3.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("dead", [(2.0,), (6.0,), (2.0, 6.0)])
+def test_a_sensor_that_stops_leaves_no_energy_and_a_reason(pretend, saver, dead):
+    record = pretend(0.001, FakeMeter(dead))[0].measure()
+    assert record["status"] == "complete" and "energy" not in record
+    assert [entry["what"] for entry in record["unavailable"] if "sensor" in entry["reason"]] == ["energy"]
+    assert schema.measurement_problem(saver.last) == ""
+
+
+@pytest.mark.parametrize("calls", [0, 1, 5, 11, 12, 40])
+def test_an_interrupt_saves_what_there_is_and_goes_on_upwards(pretend, saver, calls):
+    """The first call checks the outputs, ten warm up, the rest are timed."""
+    run, backend = pretend(0.1, warmup_s=1e-9)
+    backend.interrupt_at = calls
+    with pytest.raises(KeyboardInterrupt):
+        run.measure()
+    assert saver.last["status"] == "partial"
+    assert len(saver.last.get("latency", {}).get("samples_s", [])) == max(0, calls - 11)
+    assert schema.measurement_problem(saver.last) == ""
+    assert gc.isenabled()
+
+
+def test_an_interrupt_of_the_energy_phase_keeps_the_latencies(pretend, saver):
+    run, backend = pretend(0.1, FakeMeter(), num_runs=20, warmup_s=1e-9)
+    backend.interrupt_at = 1 + 10 + 20 + 3
+    with pytest.raises(KeyboardInterrupt):
+        run.measure()
+    assert saver.last["status"] == "partial" and "energy" not in saver.last
+    assert len(saver.last["latency"]["samples_s"]) == 20
+    assert "duration_s" in saver.last["latency"]
+
+
+def test_a_failure_in_the_middle_leaves_a_valid_failed_file(pretend, saver):
+    run, backend = pretend(0.1, warmup_s=1e-9)
+    infer = backend.infer
+
+    def fail_later():
+        if backend.num_calls == 15:
+            raise BackendError("the runtime failed")
+        return infer()
+
+    backend.infer = fail_later
+    with pytest.raises(BackendError):
+        run.measure()
+    assert saver.last["status"] == "failed"
+    assert schema.measurement_problem(saver.last) == ""
+    assert gc.isenabled()
+
+
+def test_a_change_of_the_boards_state_makes_the_run_invalid(pretend, monkeypatch):
+    run, _backend = pretend(0.01)
+    after = dict(board.read_state(), power_mode="5W", throttle_counts={"oc3_event_cnt": 9})
+    run.record["state_before"] = dict(after, power_mode="MAXN", throttle_counts={"oc3_event_cnt": 2})
+    monkeypatch.setattr(run_module, "read_state", lambda _root: after)
+    record = run.measure()
+    assert record["status"] == "complete"
+    assert len(record["invalid"]) == 2
+    assert record["invalid"][0].startswith("the power mode changed during the run: MAXN -> 5W; ")
+    assert record["invalid"][1].startswith("throttled during the run: oc3_event_cnt rose from 2 to 9; ")
+
+
+@pytest.mark.parametrize(
+    "share, invalid, warnings", [(0.0, 0, 0), (0.09, 0, 0), (0.2, 0, 1), (0.49, 0, 1), (0.51, 1, 0), (3.0, 1, 0)]
+)
+def test_the_load_of_other_programs(pretend, monkeypatch, share, invalid, warnings):
+    """Shares of all processors: with 4 of them, 0.2 of a phase of 10 s are 8 busy seconds."""
+    monkeypatch.setattr(latency.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(latency, "_own_seconds", lambda: 0.0)
+    busy = iter([100.0, 100.0 + share * 4 * 10.0])
+    run, _backend = pretend(0.1, num_runs=100, max_other_load=0.5)
+    monkeypatch.setattr(latency, "busy_seconds", lambda: next(busy))
+    record = run.measure()
+    assert record["latency"]["other_load"] == pytest.approx(share)
+    assert len(record["invalid"]) == invalid
+    assert [entry["code"] for entry in record["warnings"]] == ["other-load"] * warnings
+
+
+def test_an_unreadable_load_is_absent_and_not_zero(pretend):
+    assert "other_load" not in pretend(0.1, num_runs=20)[0].measure()["latency"]
+
+
+# --- the backend by itself
+
+
+def test_the_backend_gives_plain_arrays_again_and_again(maker):
+    files, model = maker.files(), maker.manifest(maker.files())["model"]
+    backend = OnnxRuntimeBackend(files["model.onnx"], 1)
+    backend.bind(model["inputs"], model["outputs"])
+    backend.set_inputs([files["reference/input.bin"]])
+    first, second = (backend.infer(), backend.read_outputs())[1], (backend.infer(), backend.read_outputs())[1]
+    assert len(first) == 1 and len(first[0]) == 10
+    assert first == second
+    largest, close = compare_outputs(first[0], read_numbers(files["reference/output.bin"], "float32"), 1e-6, 0)
+    assert close and largest < 1e-6
+
+
+def test_new_inputs_replace_the_old_ones(maker):
+    files, model = maker.files(), maker.manifest(maker.files())["model"]
+    backend = OnnxRuntimeBackend(files["model.onnx"], 1)
+    backend.bind(model["inputs"], model["outputs"])
+    backend.set_inputs([files["reference/input.bin"]])
+    backend.infer()
+    first = backend.read_outputs()
+    backend.set_inputs([bytes(256)])
+    backend.infer()
+    assert backend.read_outputs() != first

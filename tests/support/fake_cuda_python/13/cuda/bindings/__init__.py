@@ -1,0 +1,1 @@
+"""cuda-python 13: `cuda.bindings.runtime`, and no `cuda.cudart`."""

@@ -1,0 +1,1 @@
+"""A fake of pycuda (documen.tician.de/pycuda) over the fake libcudart."""
