@@ -14,6 +14,7 @@ from edge_dendrite.report.format import count, file_size, percent, seconds
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "scripts" / "results" / "demo.json"
 README = ROOT / "README.md"
+AGENT_README = ROOT / "deploy" / "README.md"
 DOCUMENTS = ROOT / "scripts" / "results"
 
 
@@ -189,7 +190,7 @@ def render(readme: str, sections: dict[str, str]) -> str:
         before, found, rest = readme.partition(begin)
         _, closed, after = rest.partition(end)
         if not found or not closed:
-            raise SystemExit(f"README.md has no section {name}")
+            raise SystemExit(f"there is no section {name}")
         readme = before + begin + text + end + after
     return readme
 
@@ -212,7 +213,20 @@ def all_sections() -> dict[str, str]:
     }
 
 
+def agent() -> str:
+    """What edge-bench costs, and how fast it reads logs."""
+    parse = json.loads((DOCUMENTS / "agent-parse.json").read_text("utf-8"))
+    recorded = [row for row in parse["rows"] if row["lines"] == "recorded"]
+    speeds = ", ".join(f"{row['median_lines_per_s']:,.0f} lines/s under {row['python']}" for row in recorded)
+    return (
+        (DOCUMENTS / "agent.md").read_text("utf-8")
+        + f"\nParsing recorded lines of tegrastats: {speeds} (medians, one core, load {parse['machine']['load_before']:.1f} "
+        "before; `scripts/benchmarks/tegrastats_speed`; to reach: 20,000).\n"
+    )
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         take(Path(sys.argv[1]))
     write_bytes(str(README), render(README.read_text("utf-8"), all_sections()).encode("utf-8"))
+    write_bytes(str(AGENT_README), render(AGENT_README.read_text("utf-8"), {"agent": agent()}).encode("utf-8"))

@@ -60,6 +60,8 @@ def test_the_tables_are_what_the_script_writes_from_the_results():
     spec.loader.exec_module(script)
     sections = script.all_sections()
     assert script.render(README, sections) == README
+    board = script.AGENT_README.read_text("utf-8")
+    assert script.render(board, {"agent": script.agent()}) == board
     result = json.loads(script.RESULT.read_text("utf-8"))
     result["rows"][0]["num_parameters"] += 1
     assert script.render(README, {**sections, "results": script.section(result)}) != README
