@@ -218,11 +218,11 @@ def agent() -> str:
     parse = json.loads((DOCUMENTS / "agent-parse.json").read_text("utf-8"))
     recorded = [row for row in parse["rows"] if row["lines"] == "recorded"]
     speeds = ", ".join(f"{row['median_lines_per_s']:,.0f} lines/s under {row['python']}" for row in recorded)
-    return (
-        (DOCUMENTS / "agent.md").read_text("utf-8")
-        + f"\nParsing recorded lines of tegrastats: {speeds} (medians, one core, load {parse['machine']['load_before']:.1f} "
-        "before; `scripts/benchmarks/tegrastats_speed`; to reach: 20,000).\n"
+    parsing = (
+        f"Parsing recorded lines of tegrastats: {speeds} (medians, one core, load "
+        f"{parse['machine']['load_before']:.1f} before; `scripts/benchmarks/tegrastats_speed`; to reach: 20,000)."
     )
+    return (DOCUMENTS / "agent.md").read_text("utf-8") + f"\n{parsing}\n"
 
 
 if __name__ == "__main__":
