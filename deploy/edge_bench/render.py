@@ -25,14 +25,15 @@ def render_measurement(record: Dict[str, Any]) -> str:
         verdict = "valid" if not record["invalid"] else "INVALID"
     rows = [
         ("model", "%s (%s)" % (bundle["name"], bundle["role"])),
-        ("bundle", bundle["id"]),
+        _identity(record),
         ("board", "%s, %s" % (board.get("model") or "unknown model", board.get("cpu") or "unknown CPU")),
         ("state", _state_line(record["state_before"])),
         ("run", "%s, started %s" % (verdict, record["started_at"])),
     ]
     backend = record.get("backend")
     if backend:
-        ran = "%s %s, %s" % (backend["name"], backend["version"], ", ".join(backend["providers"]))
+        name = " ".join(filter(None, (backend["name"], backend["version"])))
+        ran = ", ".join([name] + backend["providers"])
         threads = ", %d thread(s)" % backend["num_threads"] if backend.get("num_threads") is not None else ""
         rows.append(("runtime", ran + threads))
         rows.extend(("", note) for note in backend.get("notes") or [])
@@ -48,6 +49,15 @@ def render_measurement(record: Dict[str, Any]) -> str:
     lines.extend("warning      %s; %s" % (entry["message"], entry["fix"]) for entry in record["warnings"])
     lines.extend(_missing_lines(record["unavailable"]))
     return "\n".join(to_ascii(line) for line in lines)
+
+
+def _identity(record: Dict[str, Any]) -> Any:
+    """What was measured: a bundle by its id, a file by its hash, a command by its words."""
+    source = record.get("source") or {}
+    words = source.get("words")
+    if source.get("kind") == "command" and isinstance(words, list):
+        return ("command", " ".join(str(word) for word in words))
+    return ("bundle" if source.get("kind") in (None, "bundle") else "sha256", record["bundle"]["id"])
 
 
 def _state_line(state: Dict[str, Any]) -> str:
@@ -125,7 +135,7 @@ def _memory_rows(memory: Dict[str, Any]) -> List[Any]:
 
 def _energy_text(energy: Dict[str, Any], kind: str) -> str:
     interval = energy.get(kind + "_interval_j")
-    around = " (%.4g to %.4g)" % (1e3 * interval[0], 1e3 * interval[1]) if interval else ", no interval"
+    around = " (%.4g to %.4g)" % (1e3 * interval[0], 1e3 * interval[1]) if interval else " (no interval)"
     return "%.4g mJ%s" % (1e3 * energy[kind + "_energy_j"], around)
 
 

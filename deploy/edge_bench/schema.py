@@ -209,6 +209,7 @@ _SUMMARY = dict(
 # What the parts hold that their readers rely on; a part may be absent.
 _PARTS = {
     "board": {"model": _or_none(_is_text), "cpu": _or_none(_is_text)},
+    "source": {"kind": _or_none(_is_text), "words": _or_none(_list_of(_is_text))},
     "backend": {
         "name": _is_text,
         "version": _is_text,
