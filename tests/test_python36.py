@@ -103,6 +103,7 @@ def test_opset_17_is_refused_there_in_one_line(python36, saved_baseline, tmp_pat
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow  # scripts/test-agent does the same under five Pythons
 def test_the_agents_own_suite_passes_there(python36):
     # The tests choose the agent's locale themselves; they have to be able to write any file name.
     environment = {"PYTHONPATH": str(ROOT / "deploy"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
