@@ -20,6 +20,7 @@ class CommandBackend(Backend):
     """
 
     name = "command"
+    is_another_process = True
 
     def __init__(self, words: Sequence[str], timeout_s: float = DEFAULT_TIMEOUT_S, log_path: Optional[str] = None):
         super().__init__()

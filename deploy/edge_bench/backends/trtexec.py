@@ -38,6 +38,7 @@ class TrtexecBackend(Backend):
     name = "trtexec"
     timed_by = "trtexec (CUDA events)"
     in_bulk = True
+    is_another_process = True
 
     def __init__(
         self,

@@ -105,6 +105,14 @@ def test_idle_power_at_the_begin_of_the_load_is_left_out():
     assert record["span_s"][0] > 0.15
 
 
+def test_load_at_the_begin_of_the_idle_window_is_left_out():
+    """The chip averages: what ran before is still in its first values."""
+    idle = window(lambda time_s: 6.0 if time_s < 0.15 else 2.0, 5.0)
+    record = energy_record(METER, idle, window(lambda _t: 6.0, 12.0), marks(12.0, 100))
+    assert record["idle_power_w"] == pytest.approx(2.0)
+    assert record["net_energy_j"] == pytest.approx(0.04)
+
+
 def test_an_idle_window_of_another_length_is_scaled():
     for idle_s in (3.0, 30.0):
         record = energy_record(METER, window(lambda _t: 2.0, idle_s), window(lambda _t: 6.0, 12.0), marks(12.0, 8))
