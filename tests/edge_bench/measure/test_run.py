@@ -11,12 +11,13 @@ import pytest
 from edge_bench import atomic, schema, stats
 from edge_bench.backends import base, choose
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
+from edge_bench.backends.tensors import to_numbers
 from edge_bench.board import state as board
 from edge_bench.bundle import open_bundle
 from edge_bench.errors import BackendError, BundleError
 from edge_bench.measure import check, latency
 from edge_bench.measure import run as run_module
-from edge_bench.measure.check import compare_outputs, read_numbers
+from edge_bench.measure.check import compare_outputs
 from edge_bench.measure.run import Run
 from edge_bench.measure.settings import Settings
 from edge_bench.measure.source import open_command, open_source
@@ -293,7 +294,7 @@ def test_a_named_provider_is_the_one_that_runs(maker, no_meter, saver):
     ],
 )
 def test_compare_outputs_by_hand(output, expected, atol, rtol, largest, close):
-    assert compare_outputs(output, read_numbers(floats(*expected), "float32"), atol, rtol) == (largest, close)
+    assert compare_outputs(output, to_numbers(floats(*expected), "float32"), atol, rtol) == (largest, close)
 
 
 # --- a pretended runtime on a pretended clock
@@ -543,7 +544,7 @@ def test_the_backend_gives_plain_arrays_again_and_again(maker):
     first, second = (backend.infer(), backend.read_outputs())[1], (backend.infer(), backend.read_outputs())[1]
     assert len(first) == 1 and len(first[0]) == 10
     assert first == second
-    largest, close = compare_outputs(first[0], read_numbers(files["reference/output.bin"], "float32"), 1e-6, 0)
+    largest, close = compare_outputs(first[0], to_numbers(files["reference/output.bin"], "float32"), 1e-6, 0)
     assert close and largest < 1e-6
 
 

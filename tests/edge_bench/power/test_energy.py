@@ -91,8 +91,8 @@ def test_the_interval_shrinks_with_a_longer_window():
 
 
 def test_run_to_run_is_students_t_over_the_parts_by_hand():
-    """Three parts of 1, 2 and 3 J: 4.303 * 1 / sqrt(3)."""
-    assert uncertainty.mean_half_width([1.0, 2.0, 3.0]) == pytest.approx(4.303 / math.sqrt(3))
+    """Three parts of 1, 2 and 3 J: 4.302653 * 1 / sqrt(3)."""
+    assert uncertainty.mean_half_width([1.0, 2.0, 3.0]) == pytest.approx(4.302653 / math.sqrt(3))
     assert uncertainty.mean_half_width([5.0] * 10) == 0.0
     assert uncertainty.mean_half_width([1.0, 2.0]) is None
 
