@@ -69,7 +69,7 @@ def test_agent_never_imports_the_host(path):
 @pytest.mark.parametrize("path", sorted(HOST.rglob("*.py")), ids=lambda path: str(path.relative_to(HOST)))
 def test_host_uses_only_the_shared_parts_of_the_agent(path):
     shared = {"edge_bench", "edge_bench.atomic", "edge_bench.bundle", "edge_bench.errors", "edge_bench.schema"}
-    shared |= {"edge_bench.stats", "edge_bench.render", "edge_bench.board.doctor"}
+    shared |= {"edge_bench.stats", "edge_bench.render", "edge_bench.doctor.diagnose"}
     shared |= {"edge_bench.manifest", "edge_bench.signature"}  # one format of bundles
     if path == HOST / "export" / "tensorrt.py":  # one builder of engines for both sides
         shared |= {"edge_bench.engine", "edge_bench.engine.recipe", "edge_bench.engine.sidecar"}
@@ -188,3 +188,50 @@ def test_every_folder_of_the_host_is_packaged():
     folders |= {".".join(path.parent.relative_to(AGENT.parent).parts) for path in AGENT.rglob("__init__.py")}
     packaged = {name for name in settings["tool"]["setuptools"]["packages"] if name != "edge_profiles"}
     assert folders == packaged
+
+
+# Who may enter which room of the agent. What lies beside the rooms (bundles, the schema, child processes, texts) is
+# open to all; `commands` may enter each of them, and nobody enters `commands` but the command line.
+AGENT_ROOMS = {
+    "stats": set(),
+    "board": set(),
+    "cuda": set(),
+    "logs": set(),
+    "engine": {"cuda", "logs"},
+    "power": {"board", "logs", "stats"},
+    "backends": {"cuda", "engine", "logs"},
+    "verdict": {"stats"},
+    "doctor": {"board", "cuda", "engine", "power"},
+    "monitor": {"board", "logs", "power"},
+    "measure": {"backends", "board", "engine", "power", "stats"},
+    "images": {"backends", "measure", "stats"},
+}
+
+
+def rooms_of_the_agent(path: Path) -> set[str]:
+    """The folders of the agent that a file imports from, its own left out."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names if name.startswith("edge_bench.")]
+    return {part[1] for part in parts if (AGENT / part[1]).is_dir()} - {path.parent.name}
+
+
+@pytest.mark.parametrize("path", sorted(AGENT.rglob("*.py")), ids=lambda path: str(path.relative_to(AGENT)))
+def test_the_rooms_of_the_agent(path):
+    room = path.relative_to(AGENT).parts[0]
+    if room == "commands":
+        allowed = set(AGENT_ROOMS)
+    elif path.parent == AGENT:
+        allowed = {"commands"} if path.name in ("cli.py", "__main__.py") else set()
+    else:
+        allowed = AGENT_ROOMS[room]
+    assert rooms_of_the_agent(path) <= allowed
+
+
+def test_the_rooms_of_the_agent_are_all_named():
+    folders = {path.parent.name for path in AGENT.glob("*/__init__.py")}
+    assert folders == AGENT_ROOMS.keys() | {"commands"}

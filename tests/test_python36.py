@@ -47,7 +47,8 @@ CHECK = """
 import sys
 from edge_bench.bundle import open_bundle
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
-from edge_bench.measure.run import compare_outputs, read_numbers
+from edge_bench.backends.tensors import to_numbers
+from edge_bench.measure.check import compare_outputs
 
 for path in sys.argv[1:]:
     bundle = open_bundle(path)
@@ -58,7 +59,7 @@ for path in sys.argv[1:]:
         backend.set_inputs([bundle.read(name) for name in case["inputs"]])
         backend.infer()
         for output, name, tensor in zip(backend.read_outputs(), case["outputs"], model["outputs"]):
-            expected = read_numbers(bundle.read(name), tensor["dtype"])
+            expected = to_numbers(bundle.read(name), tensor["dtype"])
             error, close = compare_outputs(output, expected, reference["atol"], reference["rtol"])
             assert close, "%s: %g" % (path, error)
     print(path, model["opset"], model["ir_version"])

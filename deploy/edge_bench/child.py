@@ -39,11 +39,20 @@ class Ended(NamedTuple):
     tail: List[str]
     num_seconds: float
 
+    def how(self) -> str:
+        """'exit code 1', 'signal 9', or that it took too long."""
+        return "%.0f s without an end" % self.num_seconds if self.returncode is None else how_it_ended(self.returncode)
+
 
 def python_call(function: str, *arguments: str) -> List[str]:
     """The command that calls `module:function` of this package with texts, and prints its answer as JSON."""
     package_root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return [sys.executable, "-c", _CALL, package_root, function] + list(arguments)
+
+
+def how_it_ended(returncode: int) -> str:
+    """'exit code 1' or 'signal 9'."""
+    return "signal %d" % -returncode if returncode < 0 else "exit code %d" % returncode
 
 
 def ask(command: List[str], what: str, timeout_s: float) -> Tuple[Optional[Dict[str, Any]], str]:
@@ -62,7 +71,7 @@ def ask(command: List[str], what: str, timeout_s: float) -> Tuple[Optional[Dict[
         return None, "%s crashed Python (signal %d)" % (what, -child.returncode)
     if child.returncode:
         lines = errors[-_MAX_ANSWER_BYTES:].decode("utf-8", "replace").strip().splitlines()
-        return None, lines[-1][:300] if lines else "exit code %d" % child.returncode
+        return None, lines[-1][:300] if lines else how_it_ended(child.returncode)
     try:
         answer = json.loads(output[-_MAX_ANSWER_BYTES:].decode("utf-8", "replace").strip().splitlines()[-1])
     except (ValueError, IndexError):
@@ -70,6 +79,13 @@ def ask(command: List[str], what: str, timeout_s: float) -> Tuple[Optional[Dict[
     if not isinstance(answer, dict):
         return None, "%s ended Python without an answer" % what
     return answer, ""
+
+
+def ask_version(function: str, what: str, timeout_s: float) -> Tuple[str, str]:
+    """(the `version` in the answer of a function of this package, "") or ("", why there is none)."""
+    answer, reason = ask(python_call(function), what, timeout_s)
+    version = str(answer.get("version") or "") if answer else ""
+    return version, reason if not answer else ("" if version else "it does not say its version")
 
 
 def run_logged(
@@ -146,18 +162,18 @@ def follow(
             for number, line in enumerate(lines, 1):
                 on_line(line[:_MAX_LINE], len(lines) - number)
             if not data:
-                return "ended (%s)" % _how_it_ended(child)
+                return "ended (%s)" % _wait_for_end(child)
             heard_s = time.monotonic()
     return ""
 
 
-def _how_it_ended(child: "subprocess.Popen[bytes]") -> str:
+def _wait_for_end(child: "subprocess.Popen[bytes]") -> str:
     """Of a child that closed its output: it is given a moment to end."""
     try:
         child.wait(0.5)
     except subprocess.TimeoutExpired:
         return "it closed its output"
-    return "signal %d" % -child.returncode if child.returncode < 0 else "exit code %d" % child.returncode
+    return how_it_ended(child.returncode)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import sys
 from typing import Any, List, Optional
 
 from edge_bench import __version__
-from edge_bench.commands import output
+from edge_bench.commands import arguments, output
 from edge_bench.errors import EdgeBenchError
 
 _COMMANDS = (
@@ -34,12 +34,12 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Run one command; returns the exit code and never lets a user's mistake end in a traceback."""
     output.replace_closed_streams()
     argv = sys.argv[1:] if argv is None else argv
-    arguments = build_parser(argv).parse_args(argv)
+    given = build_parser(argv).parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
         signal.signal(signal.SIGHUP, _interrupt)
     try:
-        return arguments.handler(arguments)  # type: ignore[no-any-return,unused-ignore]
+        return given.handler(given)  # type: ignore[no-any-return,unused-ignore]
     except KeyboardInterrupt:
         output.say("interrupted")
         return output.EXIT_INTERRUPTED
@@ -65,20 +65,11 @@ def build_parser(argv: List[str]) -> argparse.ArgumentParser:
     commands.required = True  # an argument of add_subparsers only from Python 3.7 on
     asked = next((word for word in argv if not word.startswith("-")), "")
     for name, words in _COMMANDS:
-        command = commands.add_parser(name, help=words, formatter_class=_Formatter)
+        command = commands.add_parser(name, help=words, formatter_class=arguments.Formatter)
         command.description = words[0].upper() + words[1:] + "."
         if name == asked:
             importlib.import_module("edge_bench.commands." + name).add_arguments(command)
     return parser
-
-
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Defaults that say something; "(default: None)" does not."""
-
-    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
-        if action.default is None or action.default is False:
-            return action.help
-        return super()._get_help_string(action)
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

@@ -27,7 +27,7 @@ def render_measurement(record: Dict[str, Any]) -> str:
         ("model", "%s (%s)" % (bundle["name"], bundle["role"])),
         _identity(record),
         ("board", "%s, %s" % (board.get("model") or "unknown model", board.get("cpu") or "unknown CPU")),
-        ("state", _state_line(record["state_before"])),
+        ("state", state_line(record["state_before"])),
         ("run", "%s, started %s" % (verdict, record["started_at"])),
     ]
     backend = record.get("backend")
@@ -60,7 +60,8 @@ def _identity(record: Dict[str, Any]) -> Any:
     return ("bundle" if source.get("kind") in (None, "bundle") else "sha256", record["bundle"]["id"])
 
 
-def _state_line(state: Dict[str, Any]) -> str:
+def state_line(state: Dict[str, Any]) -> str:
+    """Power mode, governors, the hottest sensor and the load: no number is shown without them."""
     parts = []
     if state.get("power_mode"):
         parts.append("power mode %s" % state["power_mode"])

@@ -285,13 +285,3 @@ def unavailable(what: str, reason: str, fix: str) -> Dict[str, str]:
 def warning(code: str, message: str, fix: str) -> Dict[str, str]:
     """An entry for something that makes the numbers less certain."""
     return {"code": code, "message": message, "fix": fix}
-
-
-def merge_unavailable(lists: List[List[Dict[str, str]]]) -> List[Dict[str, str]]:
-    """All entries, each once, in order."""
-    merged = []  # type: List[Dict[str, str]]
-    for entries in lists:
-        for entry in entries:
-            if entry not in merged:
-                merged.append(entry)
-    return merged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from edge_bench.board.doctor import probe_runtime
+from edge_bench.doctor.diagnose import probe_runtime
 
 # module, what it is for, whether nothing works without it
 _MODULES = (

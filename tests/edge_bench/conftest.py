@@ -367,6 +367,8 @@ def measurement():
             "providers": ["CPUExecutionProvider"],
             "num_threads": 1,
             "notes": ["TensorRT: no NVIDIA driver here"],
+            "batch": 1,
+            "timed_by": "host clock",
         },
         "board": {"model": "NVIDIA Jetson Nano", "cpu": "ARMv8", "num_cpus": 4, "l4t": None},
         "settings": {"num_runs": None},

@@ -13,10 +13,11 @@ import pytest
 
 from edge_bench import atomic, render, schema, stats
 from edge_bench import manifest as manifests
+from edge_bench.backends.tensors import to_numbers
 from edge_bench.bundle import open_bundle, write_tar
 from edge_bench.errors import BundleError, MeasurementError
 from edge_bench.manifest import parse_manifest
-from edge_bench.measure.check import compare_outputs, read_numbers
+from edge_bench.measure.check import compare_outputs
 from edge_bench.ustar import tar_header
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -192,7 +193,7 @@ floats32 = st.floats(width=32)
 def test_outputs_are_close_only_if_each_of_them_is(pairs, atol, rtol):
     packed = array.array("f", [wanted for _value, wanted in pairs])
     _largest, close = compare_outputs(
-        [value for value, _wanted in pairs], read_numbers(packed.tobytes(), "float32"), atol, rtol
+        [value for value, _wanted in pairs], to_numbers(packed.tobytes(), "float32"), atol, rtol
     )
     finite = all(math.isfinite(value) and math.isfinite(wanted) for value, wanted in pairs)
     assert close == (finite and all(abs(value - wanted) <= atol + rtol * abs(wanted) for value, wanted in pairs))

@@ -108,7 +108,8 @@ def test_characters_cut_by_a_read_stay_whole():
 
 
 @pytest.mark.parametrize("ignores", ["", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"])
-def test_the_time_limit_ends_the_whole_group(tmp_path, ignores):
+def test_the_time_limit_ends_the_whole_group(tmp_path, ignores, monkeypatch):
+    monkeypatch.setattr(child, "_GRACE_S", 0.5)
     note = str(tmp_path / "numbers")
     text = (
         ignores + "import os, subprocess, sys, time; sub = subprocess.Popen([sys.executable, '-c', "

@@ -31,7 +31,7 @@ def end_at(agent, path, number, delay_s, output):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_at_any_moment(maker, agent, number, seed):
     chance = random.Random("%d %d" % (number, seed))
     path = maker.folder()

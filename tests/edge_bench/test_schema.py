@@ -209,7 +209,6 @@ def test_the_summary_of_a_bundle_keeps_what_a_report_needs():
     assert "accuracy" not in schema.bundle_summary("id", manifest)
 
 
-def test_entries_are_merged_once_and_in_order():
-    first, second = schema.unavailable("a", "b", "c"), schema.unavailable("d", "e", "f")
-    assert schema.merge_unavailable([[first, second], [], [second, first]]) == [first, second]
+def test_entries_have_their_texts():
+    assert schema.unavailable("a", "b", "c") == {"what": "a", "reason": "b", "fix": "c"}
     assert schema.warning("a", "b", "c") == {"code": "a", "message": "b", "fix": "c"}

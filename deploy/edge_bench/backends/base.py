@@ -24,13 +24,14 @@ class Backend:
     program). num_threads: intra-op threads, None where that is not ours to say. inputs, outputs: its tensors as in a
     manifest (name, dtype, shape for a batch of 1). batch: examples of one inference. device_samples_s: times on the
     device itself, beside those of the host, where the backend has them; its `time_slice` adds to them. timed_by: what
-    took the latencies.
+    took the latencies. is_another_process: the network runs in a program of its own, so memory of ours is not its own.
     """
 
     name = ""
     version = ""
     timed_by = HOST_CLOCK
     in_bulk = False
+    is_another_process = False
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.providers: List[str] = []

@@ -15,7 +15,6 @@ from edge_bench.engine.folder import cache_folder
 from edge_bench.errors import BackendError
 
 AUTO, ONNXRUNTIME, TENSORRT, TRTEXEC, COMMAND = "auto", "onnxruntime", "tensorrt", "trtexec", "command"
-NAMES = (AUTO, ONNXRUNTIME, TENSORRT, TRTEXEC)
 NO_ENGINE = "TensorRT: no engine of it is here; `edge-bench build %s` makes one"
 
 

@@ -20,6 +20,7 @@ class CommandBackend(Backend):
     """
 
     name = "command"
+    is_another_process = True
 
     def __init__(self, words: Sequence[str], timeout_s: float = DEFAULT_TIMEOUT_S, log_path: Optional[str] = None):
         super().__init__()
@@ -49,9 +50,8 @@ class CommandBackend(Backend):
         except (OSError, ValueError) as error:  # ValueError: a zero byte in a word
             raise BackendError("%s cannot be started: %s" % (self._words[0], error)) from error
         if ended.returncode:
-            how = "signal %d" % -ended.returncode if ended.returncode < 0 else "exit code %d" % ended.returncode
             said = " | ".join(line.strip() for line in ended.tail[-_TAIL_LINES:] if line.strip())
-            raise BackendError("%s ended with %s%s" % (self._words[0], how, ": " + said[:600] if said else ""))
+            raise BackendError("%s ended with %s%s" % (self._words[0], ended.how(), ": " + said[:600] if said else ""))
         if ended.returncode is None:
             raise BackendError("%s took more than %g s and was ended" % (self._words[0], self._timeout_s))
 

@@ -30,10 +30,8 @@ class Here(NamedTuple):
 
 def probe_runtime() -> Tuple[str, str]:
     """(version of the TensorRT that Python has, "") or ("", why it cannot be used), found out in a child process."""
-    command = child.python_call("edge_bench.backends.tensorrt_engine:describe_runtime")
-    answer, reason = child.ask(command, "making its runtime", _PROBE_TIMEOUT_S)
-    version = str(answer.get("version") or "") if answer else ""
-    return version, reason if not answer else ("" if version else "it does not say its version")
+    call = "edge_bench.backends.tensorrt_engine:describe_runtime"
+    return child.ask_version(call, "making its runtime", _PROBE_TIMEOUT_S)
 
 
 def look() -> Tuple[Optional[Here], str]:

@@ -12,18 +12,9 @@ child first (`describe_runtime`, by backends/tensorrt.py).
 import functools
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+from edge_bench.engine.tensorrt_types import type_name
 from edge_bench.errors import BackendError
 
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT8": "int8",
-    "UINT8": "uint8",
-    "INT32": "int32",
-    "INT64": "int64",
-    "BOOL": "bool",
-}
 _MAX_LINES = 20
 _ERROR_SEVERITY = 1  # ILogger.Severity: INTERNAL_ERROR is 0, ERROR is 1
 
@@ -167,8 +158,7 @@ class LoadedEngine:
 
     def _add(self, name: str, dtype: Any, shape: Any, is_input: bool) -> None:
         self._names.append(name)
-        kind = dtype.name
-        tensor = {"name": name, "dtype": _DTYPES.get(kind, kind.lower()), "shape": _sizes(shape)}
+        tensor = {"name": name, "dtype": type_name(dtype.name), "shape": _sizes(shape)}
         direction = self.inputs if is_input else self.outputs
         direction.append(tensor)
 

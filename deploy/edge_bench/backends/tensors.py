@@ -6,17 +6,17 @@ import sys
 from typing import Any, Dict, List, Sequence
 
 from edge_bench.errors import BackendError
+from edge_bench.manifest import DTYPES
 
-# Bytes of one number. Engines have types that manifests do not.
-SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int8": 1, "uint8": 1, "bool": 1}
-_CODES = {"float32": "f", "int64": "q", "int32": "i", "int8": "b", "uint8": "B", "bool": "B"}
+# The letter of an array of it, and the bytes of one number. Engines have types that manifests do not.
+_TYPES = dict(DTYPES, float16=("e", 2), bfloat16=("", 2), int8=("b", 1), uint8=("B", 1))
 
 
 def num_bytes(dtype: str, shape: Sequence[int]) -> int:
     """Of a whole tensor. Raises BackendError for a type that has no size here, such as four-bit numbers."""
-    if dtype not in SIZES:
+    if dtype not in _TYPES:
         raise BackendError("tensors of %s cannot be fed or read here; export the network with float32 ends" % dtype)
-    size = SIZES[dtype]
+    size = _TYPES[dtype][1]
     for length in shape:
         size *= length
     return size
@@ -38,7 +38,7 @@ def to_numbers(content: bytes, dtype: str) -> Sequence[float]:
         return struct.unpack("<%de" % (len(content) // 2), content)
     if dtype == "bfloat16":  # the upper half of a float32
         content, dtype = b"".join(b"\0\0" + content[at : at + 2] for at in range(0, len(content), 2)), "float32"
-    numbers = array.array(_CODES[dtype])
+    numbers = array.array(_TYPES[dtype][0])
     numbers.frombytes(content)
     if sys.byteorder == "big":
         numbers.byteswap()

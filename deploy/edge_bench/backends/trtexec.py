@@ -38,6 +38,7 @@ class TrtexecBackend(Backend):
     name = "trtexec"
     timed_by = "trtexec (CUDA events)"
     in_bulk = True
+    is_another_process = True
 
     def __init__(
         self,
@@ -162,8 +163,7 @@ class TrtexecBackend(Backend):
         except OSError as error:
             raise BackendError("%s cannot be started: %s" % (self._program.path, error.strerror or error)) from error
         if ended.returncode:
-            how = "signal %d" % -ended.returncode if ended.returncode < 0 else "exit code %d" % ended.returncode
-            raise BackendError("trtexec ended with %s: %s" % (how, trtexec.explain(ended.tail)))
+            raise BackendError("trtexec ended with %s: %s" % (ended.how(), trtexec.explain(ended.tail)))
         if ended.returncode is None:
             raise BackendError("trtexec took more than %.0f s and was ended" % (seconds + _START_TIMEOUT_S))
 

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Any, Dict, Optional
 
-from edge_bench.board.files import read_text
+from edge_bench.board.files import device_tree, read_text
 from edge_bench.board.memory import system_memory
 
 # Labels only: the table goes stale, and nothing depends on it. The longest match wins. General knowledge.
@@ -65,13 +65,10 @@ def jetpack_label(l4t: Optional[str]) -> Optional[str]:
 
 def _soc(root: str) -> Optional[str]:
     """tegra210, bcm2711, rk3588: the last name that the device tree says the board is compatible with."""
-    for path in ("proc/device-tree/compatible", "sys/firmware/devicetree/base/compatible"):
-        text = read_text(os.path.join(root, path)) or ""
-        # Names end with a NUL byte, which read_text drops.
-        found = re.findall(r"nvidia,(tegra\d{3})|brcm,(bcm\d{4})|rockchip,(rk\d{4})", text)
-        if found:
-            return "".join(found[-1])
-    return None
+    # Names end with a NUL byte, which read_text drops.
+    text = device_tree(root, "compatible")
+    found = re.findall(r"nvidia,(tegra\d{3})|brcm,(bcm\d{4})|rockchip,(rk\d{4})", text)
+    return "".join(found[-1]) if found else None
 
 
 def _kind(root: str, soc: Optional[str], l4t: Optional[str]) -> str:
@@ -100,12 +97,7 @@ def _glibc() -> Optional[str]:
 
 
 def _board_model(root: str) -> Optional[str]:
-    # /proc/device-tree is a link to the second path; containers and chroots often have only one of them.
-    for path in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
-        text = read_text(os.path.join(root, path))
-        if text:
-            return text
-    return read_text(os.path.join(root, "sys/class/dmi/id/product_name"))
+    return device_tree(root, "model") or read_text(os.path.join(root, "sys/class/dmi/id/product_name"))
 
 
 def _cpu_name(cpuinfo: str) -> Optional[str]:

@@ -40,3 +40,12 @@ def natural_order(name: str) -> List[Tuple[int, Union[int, str]]]:
     """A key of sorting that takes the numbers in a name as numbers."""
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(part)) if index % 2 else (1, part) for index, part in enumerate(parts)]
+
+
+def device_tree(root: str, name: str) -> str:
+    """The text of a property of the whole board, or nothing.
+
+    /proc/device-tree is a link to the second path; containers and chroots often have only one of them.
+    """
+    folders = ("proc/device-tree", "sys/firmware/devicetree/base")
+    return next(filter(None, (read_text(os.path.join(root, folder, name)) for folder in folders)), None) or ""

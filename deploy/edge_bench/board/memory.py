@@ -68,7 +68,10 @@ class MemoryFigures:
     """From before a model is loaded to the end of a run.
 
     begin() before anything is loaded, quiet() while nothing of ours happens, figures() at the end.
+    is_another_process: what is measured runs in a program of its own, of which our process says nothing.
     """
+
+    is_another_process = False
 
     def __init__(self, root: str = "/"):
         self._root = root
@@ -113,10 +116,11 @@ class MemoryFigures:
             noise = max(self._quiet) - min(self._quiet)
         if self._available is not None and self._lowest is not None:
             dip = max(self._available - self._lowest, 0)
+        ours = not self.is_another_process
         return {
-            "process_peak_rss_bytes": self._peak(),
-            "process_rss_before_load_bytes": self._before.get("VmRSS"),
-            "process_pss_bytes": process_pss(self._root),
+            "process_peak_rss_bytes": self._peak() if ours else None,
+            "process_rss_before_load_bytes": self._before.get("VmRSS") if ours else None,
+            "process_pss_bytes": process_pss(self._root) if ours else None,
             "system_available_dip_bytes": dip,
             "system_available_noise_bytes": noise,
         }
@@ -131,13 +135,17 @@ class MemoryFigures:
     def missing(self, figures: Dict[str, Any]) -> List[Dict[str, str]]:
         """Why figures are None, each with its fix."""
         found = []
-        if figures["process_peak_rss_bytes"] is None:
+        if self.is_another_process:
+            reason = "it runs in a program of its own, and the kernel keeps no peak of one that has ended"
+            fix = "see how far the available memory of the system fell, or measure a bundle in this process"
+            found.append(unavailable("memory of the process", reason, fix))
+        elif figures["process_peak_rss_bytes"] is None:
             peak = self._before.get("VmHWM")
             reason = "/proc/self/status has no VmHWM"
             if peak is not None:
                 reason = "the process was larger before the run (%d bytes), and the kernel resets no peak" % peak
             found.append(unavailable("peak memory of the process", reason, "run it as a process of its own"))
-        if figures["process_pss_bytes"] is None:
+        if figures["process_pss_bytes"] is None and not self.is_another_process:
             reason = "neither /proc/self/smaps_rollup nor smaps can be read"
             found.append(unavailable("proportional memory (PSS)", reason, "mount /proc without hidepid; see proc(5)"))
         if figures["system_available_dip_bytes"] is None:

@@ -32,5 +32,5 @@ def ask_program(name: str, arguments: List[str], timeout_s: float = 5.0) -> Tupl
         return None, "%s took more than %g s" % (path, timeout_s)
     if ended.returncode:
         last = ended.tail[-1].strip()[:200] if ended.tail else "it said nothing"
-        return None, "%s ended with %d: %s" % (path, ended.returncode, last)
+        return None, "%s ended with %s: %s" % (path, ended.how(), last)
     return text, ""

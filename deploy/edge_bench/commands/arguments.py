@@ -1,11 +1,34 @@
 """What the arguments of several commands have in common: their types, and what is asked for in the same words."""
 
 import argparse
+from typing import Any, Optional, Sequence
 
 from edge_bench import schema
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "trtexec")
 BUFFERS = ("ctypes", "pycuda", "cuda-python")
+
+
+class Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults that say something; "(default: None)" does not."""
+
+    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+class RawFormatter(Formatter, argparse.RawDescriptionHelpFormatter):
+    """The same, with the lines of a description as they are."""
+
+
+def add_backend(parser: Any, backends: Sequence[str] = BACKENDS) -> None:
+    """`--backend`, `--threads`, `--provider`, `--buffers`: what runs the network, in every command that runs one."""
+    add = parser.add_argument
+    add("--backend", choices=backends, default="auto", help="what runs the network")
+    add("--threads", type=positive_int, default=1, metavar="N", help="intra-op threads")
+    add("--provider", metavar="NAME", help="onnxruntime provider, else the one that the runtime prefers")
+    add("--buffers", choices=BUFFERS, default="ctypes", help="what moves data to a GPU")
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:

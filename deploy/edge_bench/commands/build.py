@@ -12,8 +12,7 @@ from edge_bench.commands import arguments, output
 from edge_bench.engine import build, cache, onnx_tensors, recipe, sidecar
 from edge_bench.engine.folder import cache_folder
 from edge_bench.errors import BackendError, EdgeBenchError
-
-_MAX_MODEL_BYTES = 2 << 30
+from edge_bench.measure.source import open_source
 
 
 class _Network(NamedTuple):
@@ -69,7 +68,8 @@ def batch_sizes(text: str) -> Tuple[int, int, int]:
 
 def _build(given: argparse.Namespace) -> int:
     began = time.monotonic()
-    _check_place(given)
+    if given.out:
+        output.refuse_inside("--out", given.out, given.source)
     network = _open(given)
     say = _sayer(began)
     say("asking the NVIDIA driver and TensorRT")
@@ -105,12 +105,6 @@ def _build(given: argparse.Namespace) -> int:
     return output.EXIT_DONE
 
 
-def _check_place(given: argparse.Namespace) -> None:
-    target, source = os.path.realpath(given.out or ""), os.path.realpath(given.source)
-    if given.out and (target == source or target.startswith(source + os.sep)):
-        raise EdgeBenchError("--out %s lies in the bundle, which may hold nothing else" % given.out)
-
-
 def _wants_timing(network: _Network) -> bool:
     return network.recipe is None or bool(network.recipe["timing_cache"])
 
@@ -131,13 +125,7 @@ def _open(given: argparse.Namespace) -> _Network:
 
 
 def _open_file(path: str, precision: str) -> _Network:
-    try:
-        if os.path.getsize(path) > _MAX_MODEL_BYTES:
-            raise BackendError("%s is larger than %d bytes, which no ONNX file is" % (path, _MAX_MODEL_BYTES))
-        with open(path, "rb") as stream:
-            content = stream.read(_MAX_MODEL_BYTES)
-    except OSError as error:
-        raise BackendError("%s cannot be read: %s" % (path, error.strerror or error)) from error
+    content = open_source(path).read_model()
     inputs, outputs = onnx_tensors.read_tensors(content, path)
     for tensor in inputs + outputs:  # as a manifest has them
         tensor["shape"] = [1] + tensor["shape"][1:] if tensor["shape"][:1] == [-1] else tensor["shape"]

@@ -39,7 +39,7 @@ size (.raw, .bin, .rgb, .gray), each also as .gz. JPEG, PNG and others through P
 def add_arguments(classify: argparse.ArgumentParser) -> None:
     """Its command line."""
     classify.description = _DESCRIPTION
-    classify.formatter_class = argparse.RawDescriptionHelpFormatter  # defaults stand in the texts
+    classify.formatter_class = arguments.RawFormatter
     classify.add_argument("bundle", metavar="BUNDLE", help="folder or .tar that `edge-dendrite export` wrote")
     classify.add_argument(
         "images", nargs="*", metavar="IMAGES", help="files, folders, patterns, or - for PPM or raw frames on stdin"
@@ -52,15 +52,11 @@ def add_arguments(classify: argparse.ArgumentParser) -> None:
         help="source in GStreamer's words, paths absolute: 'nvarguscamerasrc ! nvvidconv'",
     )
     camera.add_argument("--camera-by", choices=WAYS, help="what opens it (default: the first that is installed)")
-    camera.add_argument(
-        "--camera-size", type=_size, default=(640, 480), metavar="WxH", help="size of the frames (default: 640x480)"
-    )
+    camera.add_argument("--camera-size", type=_size, default="640x480", metavar="WxH", help="size of the frames")
     classify.add_argument(
         "--deadline-ms", type=arguments.positive, metavar="MS", help="what an image may take until its label is known"
     )
-    classify.add_argument(
-        "--top", type=arguments.positive_int, default=3, metavar="K", help="classes to show (default: 3)"
-    )
+    classify.add_argument("--top", type=arguments.positive_int, default=3, metavar="K", help="classes to show")
     classify.add_argument(
         "--labels",
         metavar="FILE",
@@ -70,13 +66,8 @@ def add_arguments(classify: argparse.ArgumentParser) -> None:
     classify.add_argument("--count", type=arguments.positive_int, metavar="N", help="end after N images")
     classify.add_argument("--loop", action="store_true", help="begin again after the last file, until Ctrl-C")
     classify.add_argument("--fps", type=arguments.positive, metavar="N", help="at most N files a second, like a camera")
-    classify.add_argument(
-        "--threads", type=arguments.positive_int, default=1, metavar="N", help="intra-op threads (default: 1)"
-    )
-    classify.add_argument(
-        "--backend", choices=arguments.BACKENDS[:3], default="auto", help="what runs the network (default: auto)"
-    )
-    classify.add_argument("--provider", metavar="NAME", help="onnxruntime provider, else what the runtime prefers")
+    # trtexec only measures.
+    arguments.add_backend(classify, [name for name in arguments.BACKENDS if name != "trtexec"])
     classify.add_argument("--no-preview", action="store_true", help="do not show the image as characters")
     classify.add_argument("--save", metavar="FILE", help="also write the results there, as --json prints them")
     classify.add_argument(
@@ -106,7 +97,7 @@ def _classify(given: argparse.Namespace) -> int:
     source = open_source(given.bundle)
     files = list_files(given.images) if given.images not in ([], ["-"]) else []
     state_before = read_state()
-    options = choose.Options(given.backend, given.threads, given.provider)
+    options = choose.Options(given.backend, given.threads, given.provider, None, given.buffers)
     classifier = Classifier(source, options, given.top)
     newest = None  # type: Optional[NewestFrame]
     try:

@@ -4,9 +4,9 @@ import argparse
 import sys
 from typing import Optional
 
-from edge_bench.board.diagnosis_text import progress_line, render_diagnosis
-from edge_bench.board.doctor import diagnose
 from edge_bench.commands import arguments, output
+from edge_bench.doctor.diagnose import diagnose
+from edge_bench.doctor.text import progress_line, render_diagnosis
 
 
 def add_arguments(doctor: argparse.ArgumentParser) -> None:

@@ -4,12 +4,11 @@ import argparse
 import json
 import time
 
-from edge_bench.board import screen, terminal
 from edge_bench.board.describe import describe_board
-from edge_bench.board.history import History
-from edge_bench.board.live import Live
 from edge_bench.commands import arguments, output
-from edge_bench.errors import EdgeBenchError
+from edge_bench.monitor import screen, terminal
+from edge_bench.monitor.history import History
+from edge_bench.monitor.live import Live
 
 # Often enough to see something move, seldom enough not to be the load (a program for each sample on a Raspberry Pi).
 _MIN_INTERVAL_S = 0.2
@@ -39,14 +38,11 @@ def _interval(text: str) -> float:
 
 
 def _monitor(given: argparse.Namespace) -> int:
-    try:
-        with Live(given.root, given.tegrastats, given.interval) as live:
-            if given.json or not terminal.can_draw():
-                _print_lines(live, given)
-            else:
-                _draw(live, given)
-    except ImportError as error:
-        raise EdgeBenchError("--tegrastats cannot be used: %s" % error) from error
+    with Live(given.root, given.tegrastats, given.interval) as live:
+        if given.json or not terminal.can_draw():
+            _print_lines(live, given)
+        else:
+            _draw(live, given)
     return output.EXIT_DONE
 
 

@@ -34,6 +34,13 @@ def write_text(text: str) -> None:
         raise EdgeBenchError("cannot write to stdout (%s)" % (error.strerror or error)) from error
 
 
+def refuse_inside(flag: str, path: str, measured: str) -> None:
+    """Raise EdgeBenchError when a result would be written over what is measured, or into a bundle."""
+    target, place = os.path.realpath(path), os.path.realpath(measured)
+    if target == place or target.startswith(place + os.sep):
+        raise EdgeBenchError("%s %s lies in %s, which it would damage; give another path" % (flag, path, measured))
+
+
 def progress_writer() -> Progress:
     """A bar on a terminal; elsewhere a line per phase and fifth of it, `edge-bench: PHASE N %`: hosts may read it."""
     on_terminal = sys.stderr.isatty()

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, TextIO
+from typing import Any, Callable, Dict, Optional, TextIO
 
 from edge_bench import __version__, render
 from edge_bench.commands import output
@@ -165,9 +165,7 @@ class Results:
         return "%s %s, %s" % names
 
     def _open_file(self, path: str, bundle: str) -> TextIO:
-        target, source = os.path.realpath(path), os.path.realpath(bundle)
-        if target == source or target.startswith(source + os.sep):
-            raise EdgeBenchError("--save %s lies in the bundle, which may hold nothing else" % path)
+        output.refuse_inside("--save", path, bundle)
         try:
             if os.path.isfile(path) and os.path.getsize(path):
                 with open(path, "rb") as stream:
@@ -225,11 +223,5 @@ def _times_line(times: Dict[str, Any]) -> str:
 
 
 def _board_line(board: Dict[str, Any], state: Dict[str, Any]) -> str:
-    parts: List[str] = [board["model"] or "unknown model", board["cpu"] or "unknown CPU"]
-    if state.get("power_mode"):
-        parts.append("power mode %s" % state["power_mode"])
-    parts.append("governor %s" % (", ".join(sorted(set((state.get("governors") or {}).values()))) or "not readable"))
-    temperatures = state.get("temperatures_c") or {}
-    if temperatures:
-        parts.append("hottest %.1f C" % max(temperatures.values()))
-    return ", ".join(parts)
+    names = (board["model"] or "unknown model", board["cpu"] or "unknown CPU", render.state_line(state))
+    return "%s, %s, %s" % names

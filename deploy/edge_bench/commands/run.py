@@ -1,7 +1,6 @@
 """`edge-bench run`: measure a bundle, a model, an engine or a command on this board."""
 
 import argparse
-import os
 from typing import Any, Dict
 
 from edge_bench import atomic, render
@@ -10,7 +9,7 @@ from edge_bench.errors import EdgeBenchError
 from edge_bench.measure.journal import journal_path
 from edge_bench.measure.run import Run
 from edge_bench.measure.settings import Settings
-from edge_bench.measure.source import Source, open_command, open_source
+from edge_bench.measure.source import open_command, open_source
 
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
@@ -34,9 +33,8 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
 def _add_phases(run: argparse.ArgumentParser) -> None:
     defaults = Settings()
     positive = arguments.positive
-    group = run.add_argument_group("phases")
-    power_arguments.add_power(group)
-    add = group.add_argument
+    power_arguments.add_power(run.add_argument_group("power"))
+    add = run.add_argument_group("phases").add_argument
     add("--runs", type=arguments.num_runs, metavar="N", help="exactly N timed runs, instead of by duration")
     add("--duration", type=positive, default=defaults.duration_s, metavar="S", help="latency phase, seconds")
     add("--warmup", type=positive, default=defaults.warmup_s, metavar="S", help="warm-up, seconds")
@@ -54,20 +52,17 @@ def _add_phases(run: argparse.ArgumentParser) -> None:
 
 
 def _add_backend(run: argparse.ArgumentParser) -> None:
-    defaults = Settings()
-    add = run.add_argument_group("runtime").add_argument
-    add("--backend", choices=arguments.BACKENDS, default=defaults.backend, help="what runs the network")
-    add("--threads", type=arguments.positive_int, default=defaults.num_threads, metavar="N", help="intra-op threads")
-    add("--provider", metavar="NAME", help="onnxruntime provider, else the one that the runtime prefers")
-    add("--batch", type=arguments.positive_int, metavar="N", help="inferences at once, where the file can")
-    add("--buffers", choices=arguments.BUFFERS, default=defaults.buffers, help="what moves data to a GPU")
+    group = run.add_argument_group("runtime")
+    arguments.add_backend(group)
+    group.add_argument("--batch", type=arguments.positive_int, metavar="N", help="examples at once, where the file can")
 
 
 def _run(given: argparse.Namespace) -> int:
     if (given.source is None) == (given.cmd is None):
         given.fail("say either SOURCE or --cmd COMMAND")
     source = open_source(given.source) if given.cmd is None else open_command(given.cmd)
-    _check_output(given.output, source)
+    if not source.words:
+        output.refuse_inside("--output", given.output, source.path)
 
     def save(record: Dict[str, Any]) -> None:
         try:
@@ -91,13 +86,6 @@ def _run(given: argparse.Namespace) -> int:
     if record["invalid"]:
         return output.EXIT_INVALID
     return output.EXIT_WARNINGS if given.strict and record["warnings"] else output.EXIT_DONE
-
-
-def _check_output(path: str, source: Source) -> None:
-    target, place = os.path.realpath(path), os.path.realpath(source.path)
-    if source.words or not (target == place or target.startswith(place + os.sep)):
-        return
-    raise EdgeBenchError("--output %s lies in what is measured, which it would damage" % path)
 
 
 def _settings(given: argparse.Namespace) -> Settings:

@@ -77,10 +77,7 @@ def find_builder() -> Tuple[Optional[Builder], str]:
 
 def probe_tensorrt() -> Tuple[str, str]:
     """(version of the tensorrt module, "") or ("", how its import ended), found out in a child process."""
-    command = child.python_call("edge_bench.engine.tensorrt_build:describe")
-    answer, reason = child.ask(command, "importing it", _PROBE_TIMEOUT_S)
-    version = str(answer.get("version") or "") if answer else ""
-    return version, reason if not answer else ("" if version else "it does not say its version")
+    return child.ask_version("edge_bench.engine.tensorrt_build:describe", "importing it", _PROBE_TIMEOUT_S)
 
 
 def build_engine(
@@ -189,7 +186,7 @@ def _run(
             "TensorRT ended the build with signal %d%s; its log: %s" % (-ended.returncode, hint, log_path)
         )
     if "error" in result or ended.returncode or not os.path.isfile(job["engine"]):
-        reason = result.get("error") or (ended.tail[-1] if ended.tail else "exit code %d" % ended.returncode)
+        reason = result.get("error") or (ended.tail[-1] if ended.tail else ended.how())
         raise BackendError("no engine was built: %s; its log: %s" % (reason, log_path))
     return result, ended.num_seconds
 

@@ -12,19 +12,10 @@ from typing import Any, Dict, List, Optional
 
 from edge_bench import atomic
 from edge_bench.engine import onnx_nodes
+from edge_bench.engine.tensorrt_types import type_name
 
 _MAX_JOB_BYTES = 1 << 20
 _MAX_PROBLEMS = 5
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT8": "int8",
-    "UINT8": "uint8",
-    "INT32": "int32",
-    "INT64": "int64",
-    "BOOL": "bool",
-}
 # Lines of this beginning are progress; the others are TensorRT's own.
 PHASE = "edge-bench: "
 
@@ -136,8 +127,7 @@ def _problem_text(problem: Any, content: bytes) -> str:
 
 
 def _describe_tensor(tensor: Any) -> Dict[str, Any]:
-    kind = tensor.dtype.name
-    return {"name": tensor.name, "dtype": _DTYPES.get(kind, kind.lower()), "shape": [int(n) for n in tensor.shape]}
+    return {"name": tensor.name, "dtype": type_name(tensor.dtype.name), "shape": [int(n) for n in tensor.shape]}
 
 
 def _check_names(job: Dict[str, Any], inputs: List[Dict[str, Any]], outputs: List[Dict[str, Any]]) -> None:

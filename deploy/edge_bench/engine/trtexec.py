@@ -12,13 +12,12 @@ import shutil
 from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from edge_bench import child
+from edge_bench.logs.trtexec import version_of
 
 # Where JetPack puts it, which is not on the PATH.
 _FOLDERS = ("/usr/src/tensorrt/bin", "/usr/local/tensorrt/bin")
 _TIMEOUT_S = 60.0
 _MAX_HELP_BYTES = 1 << 20
-# As in '&&&& RUNNING TensorRT.trtexec [TensorRT v8201] # trtexec --help'.
-_BANNER = re.compile(r"\[TensorRT v(\d{4,6})\]")
 _FLAG = re.compile(r"^\s+--([A-Za-z0-9]+)", re.MULTILINE)
 # Names of tensors that its command line can carry.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_./-]+\Z")
@@ -45,21 +44,11 @@ def find_trtexec() -> Tuple[Optional[Trtexec], str]:
     except OSError as error:
         return None, "%s cannot be started: %s" % (path, error.strerror or error)
     words = text.getvalue().decode("utf-8", "replace")
-    version, flags = _version(words), frozenset(_FLAG.findall(words))
+    version, flags = version_of(words), frozenset(_FLAG.findall(words))
     if ended.returncode != 0 or version is None or not {"onnx", "saveEngine"} <= flags:
         last = ended.tail[-1] if ended.tail else "it said nothing"
-        return None, "%s --help ended with %s and does not answer as trtexec does: %s" % (path, ended.returncode, last)
+        return None, "%s --help ended with %s and does not answer as trtexec does: %s" % (path, ended.how(), last)
     return Trtexec(path, version, flags), ""
-
-
-def _version(text: str) -> Optional[str]:
-    """Of its banner: 8201 is 8.2.1; from 10 on there are two digits for each part, 100300 is 10.3.0."""
-    found = _BANNER.search(text)
-    if found is None:
-        return None
-    number = int(found.group(1))
-    major = 10000 if number >= 10000 else 1000
-    return "%d.%d.%d" % (number // major, number % major // 100, number % 100)
 
 
 def build_command(program: Trtexec, job: Dict[str, Any]) -> Tuple[List[str], List[str]]:

@@ -14,8 +14,9 @@ Of a run of which only the text is left there are no samples: its figures are ha
 import re
 from typing import Any, Dict, Iterable, List, Optional
 
-from edge_bench import atomic, stats
+from edge_bench import atomic
 from edge_bench.errors import EdgeBenchError
+from edge_bench.summary import summarise
 
 DEFAULT_WARMUP_S = 0.2
 # Of one file; a query takes about 300 bytes.
@@ -27,7 +28,9 @@ _AGREEMENT_MS, _AGREEMENT = 2e-3, 1e-3
 # A year.
 _MAX_MS = 3.2e10
 
-_BANNER = re.compile(r"&&&& (RUNNING|PASSED|FAILED) TensorRT\.trtexec \[TensorRT v([0-9]{4,6})\]")
+# As in '&&&& RUNNING TensorRT.trtexec [TensorRT v8201] # trtexec --help'.
+_BANNER = re.compile(r"&&&& (RUNNING|PASSED|FAILED) TensorRT\.trtexec ")
+_VERSION = re.compile(r"\[TensorRT v([0-9]{4,6})\]")
 _METRICS = {
     "Latency": "latency",
     "Host Latency": "latency",
@@ -112,7 +115,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _samples(samples_s: List[float]) -> Dict[str, Any]:
-    return {"samples_s": samples_s, "summary": stats.summarise(samples_s)}
+    return {"samples_s": samples_s, "summary": summarise(samples_s)}
 
 
 def _agrees(entry: Dict[str, Any]) -> bool:
@@ -145,12 +148,12 @@ def profile(entries: List[Dict[str, Any]], origin: str) -> Dict[str, Any]:
     return {"kind": "profile", "num_runs": num_runs, "layers": layers}
 
 
-def version_of(banner: str) -> Optional[str]:
+def version_of(text: str) -> Optional[str]:
     """The release in trtexec's first line: v8201 is 8.2.1; from 10 on each part has two digits, v100300 is 10.3.0."""
-    found = _BANNER.search(banner)
+    found = _VERSION.search(text)
     if found is None:
         return None
-    number = int(found.group(2))
+    number = int(found.group(1))
     major = 10000 if number >= 10000 else 1000
     return "%d.%d.%d" % (number // major, number % major // 100, number % 100)
 

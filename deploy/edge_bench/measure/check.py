@@ -1,13 +1,11 @@
 """The outputs against the bundle's reference, before anything is timed: a fast wrong model is no result."""
 
-import array
 import math
-import sys
 import time
 from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple
 
 from edge_bench.backends.base import Backend
-from edge_bench.manifest import DTYPES
+from edge_bench.backends.tensors import to_numbers
 from edge_bench.measure.source import Source
 
 
@@ -30,7 +28,7 @@ def check_outputs(backend: Backend, source: Source, progress: Callable[[float], 
         backend.infer()
         first_s = time.perf_counter() - began if first_s is None else first_s
         for output, name, tensor in zip(backend.read_outputs(), case.outputs, source.outputs):
-            expected = read_numbers(source.read(name) * backend.batch, tensor["dtype"])
+            expected = to_numbers(source.read(name) * backend.batch, tensor["dtype"])
             error, close = compare_outputs(output, expected, source.atol, source.rtol)
             largest, passed = max(largest, error), passed and close
         progress(1.0 - float(number) / len(source.cases))
@@ -43,15 +41,6 @@ def check_outputs(backend: Backend, source: Source, progress: Callable[[float], 
         "num_cases": len(source.cases),
     }
     return Checked(record, first_s)
-
-
-def read_numbers(content: bytes, dtype: str) -> Sequence[float]:
-    """The numbers of a tensor as it lies in a bundle: little-endian, of a type that manifests know."""
-    numbers = array.array(DTYPES[dtype][0])
-    numbers.frombytes(content)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
 
 
 def compare_outputs(output: Sequence[float], expected: Sequence[float], atol: float, rtol: float) -> Tuple[float, bool]:

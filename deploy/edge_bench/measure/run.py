@@ -118,6 +118,7 @@ class Run:
         opened = choose.open_backend(self._source, self._settings)
         self.record["load_s"] = time.perf_counter() - began
         backend = opened.backend
+        self._memory.is_another_process = backend.is_another_process
         self.record["backend"] = {
             "name": backend.name,
             "version": backend.version,
@@ -205,6 +206,8 @@ class Run:
         energy = None if idle is None or load is None else energy_record(self._meter, idle, load, marks)
         if energy is None:
             reason = "the power sensor stopped answering: %s" % (idle_window.problem or window.problem)
+            if not marks:
+                reason = "%s did not say when it ran its inferences" % backend.name
             self.record["unavailable"].append(schema.unavailable("energy", reason, "run again; check the sensor"))
             return
         self.record["warnings"].extend(energy.pop("warnings"))
@@ -213,13 +216,18 @@ class Run:
         self.record["energy"]["latency_ratio_while_sampling"] = slow_down
 
     def _busy(self, backend: Backend) -> Tuple[List[float], List[Tuple[float, int]]]:
-        """The latencies of the energy phase, and how many inferences were done by when; those of a batch count each."""
+        """The latencies of the energy phase, and how many inferences were done by when; those of a batch count each.
+
+        No marks where a program does not say when it ran them: its start and its loading are no inferences.
+        """
         samples: List[float] = []
         began = time.perf_counter()
         marks = [(began, 0)]
         if backend.in_bulk:
             backend.time_slice(samples, None, self._settings.energy_s)
-            start, end = backend.window_s or (began, time.perf_counter())
+            if backend.window_s is None:
+                return samples, []
+            start, end = backend.window_s
             return samples, [(start, 0), (end, len(samples) * backend.batch)]
         while not samples or time.perf_counter() - began < self._settings.energy_s:
             backend.time_slice(samples, None, latency.SLICE_S)

@@ -1,7 +1,7 @@
 """Energy per inference from the windows of a meter and the marks of a run: gross, net of idle, with intervals.
 
 Keys of an energy record, beside `source`, `rails`, `scope` and the windows `idle` and `load` (see result.py):
-idle_power_w, load_power_w       mean power of the idle window; mean power over the span
+idle_power_w, load_power_w       mean power of the idle window behind its settling time; mean power over the span
 num_inferences, duration_s       of the span
 span_s                           the part of the load window that counts: from the first mark behind the settling time
                                  to the last one that the sensor covers
@@ -51,7 +51,8 @@ def energy_record(
     duration_s = end_s - begin_s
     power_w = (curve.at(end_s) - curve.at(begin_s)) / duration_s
     gross_j = power_w * duration_s / num_inferences
-    net_j = gross_j - idle["mean_power_w"] * duration_s / num_inferences
+    idle_power_w = _mean_power_w(idle)
+    net_j = gross_j - idle_power_w * duration_s / num_inferences
     parts = _parts(curve, counted, max(_MIN_PART_S, _REFRESHES_PER_PART * refresh_s(load)))
     gross = {
         "step_j": _step_j(load, duration_s, num_inferences),
@@ -63,7 +64,7 @@ def energy_record(
         "source": meter.source,
         "rails": list(meter.rails),
         "scope": meter.scope,
-        "idle_power_w": idle["mean_power_w"],
+        "idle_power_w": idle_power_w,
         "load_power_w": power_w,
         "num_inferences": num_inferences,
         "duration_s": duration_s,
@@ -88,21 +89,35 @@ def energy_record(
 
 
 def _counted(load: Dict[str, Any], marks: Sequence[Mark]) -> List[Mark]:
-    """The marks that count, in seconds of the load window: settled, covered, and each with further inferences.
-
-    Where the load begins together with the window, the first values still hold idle power: that much is left out, a
-    tenth of the window at most.
-    """
+    """The marks that count, in seconds of the load window: settled, covered, and each with further inferences."""
     began_s = load.get("began_s", marks[0][0] if marks else 0.0)
     covered_to_s = load.get("covered_to_s", math.inf)
-    lead_s = min(2.0 * refresh_s(load), 0.1 * load["duration_s"]) if "began_s" in load else 0.0
-    lead_s = max(lead_s, load.get("covered_from_s", 0.0))
+    lead_s = _settled_s(load)
     found: List[Mark] = []
     for moment_s, number in marks:
         time_s = moment_s - began_s
         if lead_s <= time_s <= covered_to_s and (not found or (time_s > found[-1][0] and number > found[-1][1])):
             found.append((time_s, number))
     return found
+
+
+def _settled_s(window: Dict[str, Any]) -> float:
+    """From when on a window's values count.
+
+    A sensor averages: where the load begins together with the window the first values still hold idle power, and those
+    of an idle window the load before it. That much is left out, a tenth of the window at most.
+    """
+    lead_s = min(2.0 * refresh_s(window), 0.1 * window["duration_s"]) if "began_s" in window else 0.0
+    return max(lead_s, window.get("covered_from_s", 0.0))
+
+
+def _mean_power_w(window: Dict[str, Any]) -> float:
+    """Behind the settling time; of all that is covered where the sensor stopped answering before its end."""
+    begin_s, end_s = _settled_s(window), window.get("covered_to_s", window["duration_s"])
+    if begin_s >= end_s:
+        return float(window["mean_power_w"])
+    curve = curve_of(window)
+    return (curve.at(end_s) - curve.at(begin_s)) / (end_s - begin_s)
 
 
 def _parts(curve: Any, counted: Sequence[Mark], part_s: float) -> List[float]:

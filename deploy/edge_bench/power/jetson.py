@@ -3,10 +3,11 @@
 import math
 from typing import Any, Dict, List, Optional, Tuple
 
+from edge_bench.board.files import device_tree
 from edge_bench.power import ina238, ina3221
 from edge_bench.power.polled import PolledFeed
 from edge_bench.power.sysfs import Rail, read_rails, read_what_answers, unreadable
-from edge_bench.power.totals import board_model, has_no_sensor, no_total, total_of
+from edge_bench.power.totals import has_no_sensor, no_total, total_of
 from edge_bench.power.window import Meter
 from edge_bench.schema import unavailable
 
@@ -64,4 +65,4 @@ def _known_without_sensor(root: str) -> List[Dict[str, str]]:
     if not has_no_sensor(root):
         return []
     fix = "measure at its USB-C supply: --power-cmd with a program that prints the watts of a meter there"
-    return [unavailable("energy", "%s has no power sensor (no INA3221)" % board_model(root), fix)]
+    return [unavailable("energy", "%s has no power sensor (no INA3221)" % device_tree(root, "model"), fix)]

@@ -10,9 +10,9 @@ import shutil
 import subprocess
 from typing import Dict, List, Optional, Tuple
 
+from edge_bench.board.files import device_tree
 from edge_bench.power.jetson import Found
 from edge_bench.power.polled import PolledFeed
-from edge_bench.power.totals import board_model
 from edge_bench.power.window import Meter, Values
 from edge_bench.schema import unavailable
 
@@ -32,7 +32,7 @@ def find(interval_s: Optional[float], root: str) -> Found:
     text = _output(command)
     rails = tuple(sorted(parse_adc(text)))
     if not rails:
-        model, seen = board_model(root) or "this board", text.strip()[:200] or "nothing"
+        model, seen = device_tree(root, "model") or "this board", text.strip()[:200] or "nothing"
         fix = "measure at its supply: --power-cmd with a program that prints the watts of a meter there"
         return None, [unavailable("energy", "%s: vcgencmd pmic_read_adc said: %s" % (model, seen), fix)]
     every_s = max(interval_s or _INTERVAL_S, _MIN_INTERVAL_S)

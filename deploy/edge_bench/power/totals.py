@@ -1,9 +1,8 @@
 """Which rails carry the whole load: by name, and only where it is documented. Rails are never added by guess."""
 
-import os
 from typing import Iterable, Optional, Tuple
 
-from edge_bench.board.files import read_text
+from edge_bench.board.files import device_tree
 
 # Total rails, first match wins: (rails that are added, what the sum covers). Nano: the rails of the INA3221 must not
 # be added (jetson_stats issue 51). AGX Orin: VDDQ_VDD2_1V8AO is already inside VIN_SYS_5V0. Thor: VIN is the input
@@ -32,15 +31,6 @@ def no_total(names: Iterable[str]) -> str:
     return "the rails %s are readable, but none is known to carry the whole load" % ", ".join(sorted(names))
 
 
-def board_model(root: str) -> str:
-    """The model as the device tree names it, or nothing. /proc/device-tree is a link to the second path."""
-    for path in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
-        text = read_text(os.path.join(root, path))
-        if text:
-            return text
-    return ""
-
-
 def has_no_sensor(root: str) -> bool:
     """A Jetson Nano 2GB has no INA3221 (README of a public energy library; its tegrastats lines hold no rails)."""
-    return "Nano 2GB" in board_model(root)
+    return "Nano 2GB" in device_tree(root, "model")

@@ -14,10 +14,9 @@ run on one board, and is not to be found from the data.
 import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from edge_bench.stats.distributions import student_quantile
 from edge_bench.summary import median
 
-# Student's t, two-sided 95 %, for 1 to 9 degrees of freedom (any table).
-_T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 _NORMAL_95 = 1.96
 MAX_PARTS = 10
 MIN_PARTS = 3
@@ -73,7 +72,7 @@ def mean_half_width(parts: List[float]) -> Optional[float]:
     """Half-width of the 95 % interval of the mean of independent parts; None with fewer than MIN_PARTS."""
     if len(parts) < MIN_PARTS:
         return None
-    return _T_95[min(len(parts) - 1, len(_T_95)) - 1] * _deviation(parts) / math.sqrt(len(parts))
+    return student_quantile(0.975, len(parts) - 1.0) * _deviation(parts) / math.sqrt(len(parts))
 
 
 def split(times_s: Sequence[float], part_s: float) -> List[Tuple[int, int]]:

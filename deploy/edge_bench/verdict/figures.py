@@ -84,11 +84,11 @@ def miss_ratio(record: Dict[str, Any], limit: float, deadline_s: Optional[float]
 
 
 def throughput(record: Dict[str, Any]) -> Figure:
-    """Inferences per second, one after another, times the batch: the inverse of the mean latency."""
+    """Examples per second, one inference after another: the batch that ran over the mean latency."""
     samples = records.samples_of(record)
     if not samples:
         return not_measured(records.why_missing(record, "latency"))
-    batch = record["settings"].get("batch")
+    batch = records.part(record, "backend").get("batch")
     per_run = batch if type(batch) is int and batch > 0 else 1
     interval = stats.mean_interval(samples)
     value = per_run * len(samples) / math.fsum(samples)

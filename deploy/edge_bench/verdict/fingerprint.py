@@ -30,7 +30,7 @@ _FIELDS = (
     ("providers", _in("backend", "providers")),
     ("threads", _in("backend", "num_threads")),
     ("clock", _in("backend", "timed_by")),
-    ("batch", _in("settings", "batch")),
+    ("batch", _in("backend", "batch")),
     ("period", _in("settings", "period_s")),
     ("power mode", _in("state_before", "power_mode")),
     ("governors", _in("state_before", "governors")),

@@ -183,7 +183,7 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(show, agent, monkeypatc
 FAILING = """
 import sys
 from edge_bench import cli
-from edge_bench.board import live
+from edge_bench.monitor import live
 read, calls = live.Live.sample, []
 def sample(self):
     calls.append(1)
@@ -210,9 +210,9 @@ def test_an_error_is_read_on_a_terminal_that_is_as_it_was(show, agent, monkeypat
 @pytest.mark.parametrize("board", sorted(fake_boards.BOARDS))
 @pytest.mark.parametrize("columns, rows", [(80, 24), (40, 12), (200, 60), (20, 5), (1, 1)])
 def test_every_board_fits_every_terminal(board_tree, board, columns, rows):
-    from edge_bench.board.history import History
-    from edge_bench.board.live import Live
-    from edge_bench.board.screen import draw
+    from edge_bench.monitor.history import History
+    from edge_bench.monitor.live import Live
+    from edge_bench.monitor.screen import draw
 
     with Live(board_tree(fake_boards.BOARDS[board])) as live:
         time.sleep(0.12)

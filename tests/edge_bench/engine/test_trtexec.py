@@ -70,8 +70,8 @@ def test_versions_of_banners():
     banners.update({"101303": "10.13.3", "101600": "10.16.0", "110401": "11.4.1"})
     for number, version in banners.items():
         text = "&&&& RUNNING TensorRT.trtexec [TensorRT v%s] [b17] # trtexec --help" % number
-        assert trtexec._version(text) == version
-    assert trtexec._version("TensorRT of some release") is None
+        assert trtexec.version_of(text) == version
+    assert trtexec.version_of("TensorRT of some release") is None
 
 
 FULL = dict(

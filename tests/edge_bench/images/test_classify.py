@@ -211,7 +211,7 @@ def test_saved_results_are_those_of_json(maker, in_process, tmp_path):
     bundle = maker.folder()
     for path, words in (
         (images, "another kind"),
-        (os.path.join(bundle, "x"), "in the bundle"),
+        (os.path.join(bundle, "x"), "lies in "),
         ("/no/such/x", "write"),
     ):
         done = in_process(bundle, images, "--save", path)

@@ -103,9 +103,19 @@ def test_a_late_wake_up_is_part_of_the_response_and_not_of_the_inference(phase, 
     assert record["response_samples_s"] == pytest.approx([0.010] + [0.014] * 4)
 
 
-def test_a_period_longer_than_a_slice_still_has_its_inferences(phase):
-    record = phase([0.001], num_runs=3, period_s=1.5)[0]
-    assert len(record["samples_s"]) == 3
+@pytest.mark.parametrize("period_s", [0.02, 0.1, 0.3, 1.5])
+def test_releases_keep_their_period_from_slice_to_slice(phase, period_s):
+    record, backend, _journal = phase([0.001], num_runs=40, period_s=period_s)
+    steps = [later - earlier for earlier, later in zip(backend.starts, backend.starts[1:])]
+    assert steps == pytest.approx([period_s] * 39)
+    assert record["duration_s"] == pytest.approx(39 * period_s + 0.001)
+
+
+def test_our_own_work_between_two_slices_is_no_delay_of_the_network(phase, monkeypatch):
+    monkeypatch.setattr(KeptJournal, "add", lambda self, samples: latency.time.sleep(0.5))
+    record = phase([0.001], num_runs=30, period_s=0.02)[0]
+    assert record["response_samples_s"] == pytest.approx(record["samples_s"])
+    assert record["num_skipped"] == 0
 
 
 def test_the_journal_gets_the_samples_between_slices(phase):

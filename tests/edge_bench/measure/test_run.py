@@ -11,15 +11,16 @@ import pytest
 from edge_bench import atomic, schema, stats
 from edge_bench.backends import base, choose
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
+from edge_bench.backends.tensors import to_numbers
 from edge_bench.board import state as board
 from edge_bench.bundle import open_bundle
 from edge_bench.errors import BackendError, BundleError
 from edge_bench.measure import check, latency
 from edge_bench.measure import run as run_module
-from edge_bench.measure.check import compare_outputs, read_numbers
+from edge_bench.measure.check import compare_outputs
 from edge_bench.measure.run import Run
 from edge_bench.measure.settings import Settings
-from edge_bench.measure.source import open_source
+from edge_bench.measure.source import open_command, open_source
 from edge_bench.power import meter as power
 
 NO_METER = (None, [schema.unavailable("energy", "none in this test", "none")])
@@ -249,6 +250,16 @@ def test_a_bundle_that_changes_after_the_check_is_not_measured(maker, no_meter, 
         run.measure()
 
 
+def test_a_command_is_measured_and_our_own_memory_is_not_taken_for_its_own(no_meter, saver):
+    record = Run(open_command("true"), settings(num_runs=3), saver, silent).measure()
+    assert record["status"] == "complete" and len(record["latency"]["samples_s"]) == 3
+    assert record["memory"]["process_peak_rss_bytes"] is None and record["memory"]["process_pss_bytes"] is None
+    assert record["memory"]["system_available_dip_bytes"] >= 0
+    (entry,) = [entry for entry in record["unavailable"] if entry["what"] == "memory of the process"]
+    assert "program of its own" in entry["reason"]
+    assert schema.measurement_problem(saver.last) == ""
+
+
 def test_a_provider_that_is_not_there_is_refused_with_those_that_are(maker, no_meter, saver):
     with pytest.raises(BackendError, match="no NoSuchProvider; it has .*CPUExecutionProvider"):
         start(maker.folder(), saver, provider="NoSuchProvider").measure()
@@ -283,7 +294,7 @@ def test_a_named_provider_is_the_one_that_runs(maker, no_meter, saver):
     ],
 )
 def test_compare_outputs_by_hand(output, expected, atol, rtol, largest, close):
-    assert compare_outputs(output, read_numbers(floats(*expected), "float32"), atol, rtol) == (largest, close)
+    assert compare_outputs(output, to_numbers(floats(*expected), "float32"), atol, rtol) == (largest, close)
 
 
 # --- a pretended runtime on a pretended clock
@@ -437,6 +448,19 @@ def test_a_sensor_that_stops_leaves_no_energy_and_a_reason(pretend, saver, dead)
     assert schema.measurement_problem(saver.last) == ""
 
 
+@pytest.mark.parametrize("window_s, energy_j", [((1000.0, 1010.0), 0.06), (None, None)])
+def test_energy_of_a_program_is_that_of_the_time_in_which_it_says_it_ran_inferences(pretend, window_s, energy_j):
+    run, backend = pretend(0.001, FakeMeter())
+    backend.in_bulk, backend.window_s = True, window_s
+    backend.time_slice = lambda samples, _num_runs, _slice_s: samples.extend([0.001] * 1000)
+    record = run.measure()
+    if window_s:
+        assert record["energy"]["gross_energy_j"] == pytest.approx(energy_j)
+    else:
+        assert "energy" not in record
+        assert "did not say when" in str(record["unavailable"])
+
+
 @pytest.mark.parametrize("calls", [0, 1, 5, 11, 12, 40])
 def test_an_interrupt_saves_what_there_is_and_goes_on_upwards(pretend, saver, calls):
     """The first call checks the outputs, ten warm up, the rest are timed."""
@@ -520,7 +544,7 @@ def test_the_backend_gives_plain_arrays_again_and_again(maker):
     first, second = (backend.infer(), backend.read_outputs())[1], (backend.infer(), backend.read_outputs())[1]
     assert len(first) == 1 and len(first[0]) == 10
     assert first == second
-    largest, close = compare_outputs(first[0], read_numbers(files["reference/output.bin"], "float32"), 1e-6, 0)
+    largest, close = compare_outputs(first[0], to_numbers(files["reference/output.bin"], "float32"), 1e-6, 0)
     assert close and largest < 1e-6
 
 

@@ -91,8 +91,8 @@ def test_the_interval_shrinks_with_a_longer_window():
 
 
 def test_run_to_run_is_students_t_over_the_parts_by_hand():
-    """Three parts of 1, 2 and 3 J: 4.303 * 1 / sqrt(3)."""
-    assert uncertainty.mean_half_width([1.0, 2.0, 3.0]) == pytest.approx(4.303 / math.sqrt(3))
+    """Three parts of 1, 2 and 3 J: 4.302653 * 1 / sqrt(3)."""
+    assert uncertainty.mean_half_width([1.0, 2.0, 3.0]) == pytest.approx(4.302653 / math.sqrt(3))
     assert uncertainty.mean_half_width([5.0] * 10) == 0.0
     assert uncertainty.mean_half_width([1.0, 2.0]) is None
 
@@ -103,6 +103,14 @@ def test_idle_power_at_the_begin_of_the_load_is_left_out():
     record = energy_record(METER, window(lambda _t: 2.0, 5.0), load, marks(12.0, 100))
     assert record["gross_energy_j"] == pytest.approx(0.0602, rel=1e-3)
     assert record["span_s"][0] > 0.15
+
+
+def test_load_at_the_begin_of_the_idle_window_is_left_out():
+    """The chip averages: what ran before is still in its first values."""
+    idle = window(lambda time_s: 6.0 if time_s < 0.15 else 2.0, 5.0)
+    record = energy_record(METER, idle, window(lambda _t: 6.0, 12.0), marks(12.0, 100))
+    assert record["idle_power_w"] == pytest.approx(2.0)
+    assert record["net_energy_j"] == pytest.approx(0.04)
 
 
 def test_an_idle_window_of_another_length_is_scaled():

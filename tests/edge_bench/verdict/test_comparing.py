@@ -136,7 +136,7 @@ STATE_CHANGES = [
     (("backend", "version"), "1.11.0", "runtime version"),
     (("backend", "providers"), ["CUDAExecutionProvider"], "providers"),
     (("backend", "num_threads"), 4, "threads"),
-    (("settings",), {"batch": 8}, "batch"),
+    (("backend", "batch"), 8, "batch"),
     (("settings",), {"period_s": 0.04}, "period"),
     (("state_before", "power_mode"), "5W", "power mode"),
     (("state_before", "power_mode"), None, "power mode"),

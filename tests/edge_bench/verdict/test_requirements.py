@@ -90,6 +90,14 @@ def test_the_limit_itself_is_kept(measured):
     assert one(same, min_throughput=4.0)["verdict"] == "PASS"
 
 
+def test_throughput_counts_the_batch_that_ran(measured):
+    measured["settings"]["batch"] = None
+    measured["backend"]["batch"] = 8
+    assert one(measured, min_throughput=7000)["verdict"] == "PASS"
+    measured["backend"]["batch"] = 1
+    assert one(measured, min_throughput=7000)["verdict"] == "FAIL"
+
+
 @pytest.mark.parametrize("key, fewest", [("p90_ms", 64), ("p95_ms", 130), ("p99_ms", 662)])
 def test_a_percentile_passes_only_with_enough_samples(measurement, key, fewest):
     few = one(with_samples(measurement, [1e-3] * (fewest - 1)), **{key: 100.0})

@@ -6,11 +6,12 @@ import select
 from typing import Any, Dict, List, Optional
 
 from edge_bench import child
+from edge_bench.logs.tegrastats import parse_line
 
 _MAX_WAITING_BYTES = 1 << 16
 
 
-class TegrastatsFeed:
+class LatestLine:
     """A context manager: runs the program, latest() is what its last whole line says. Raises OSError at its start."""
 
     def __init__(self, program: str, interval_s: float):
@@ -20,7 +21,7 @@ class TegrastatsFeed:
         self._latest = {}  # type: Dict[str, Any]
         self._stdout = None  # type: Any
 
-    def __enter__(self) -> "TegrastatsFeed":
+    def __enter__(self) -> "LatestLine":
         self._stdout = self._resources.enter_context(child.started(self._command)).stdout
         return self
 
@@ -29,8 +30,6 @@ class TegrastatsFeed:
 
     def latest(self) -> Dict[str, Any]:
         """Never waits. Empty before the first line and after the program's end: old figures are no figures."""
-        from edge_bench.logs.tegrastats import parse_line  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
         for line in self._new_lines():
             self._latest = parse_line(line) or self._latest
         return self._latest

@@ -4,9 +4,9 @@ import textwrap
 from typing import Any, Dict, List, Optional, Tuple
 
 from edge_bench.board.clocks import megahertz
-from edge_bench.board.problems import is_absent
 from edge_bench.board.state import throttling_now
 from edge_bench.board.throttle import throttled_words
+from edge_bench.doctor.problems import is_absent
 from edge_bench.render import to_ascii
 
 _WIDTH, _LABEL = 100, 16

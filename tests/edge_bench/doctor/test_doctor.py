@@ -7,10 +7,12 @@ import types
 import pytest
 
 import fake_boards
-from edge_bench.board import doctor, problems, screen
-from edge_bench.board.diagnosis_text import render_diagnosis
-from edge_bench.board.history import History
-from edge_bench.board.live import Live
+from edge_bench.doctor import diagnose as doctor
+from edge_bench.doctor import problems
+from edge_bench.doctor.text import render_diagnosis
+from edge_bench.monitor import screen
+from edge_bench.monitor.history import History
+from edge_bench.monitor.live import Live
 
 
 def probe(tmp_path, monkeypatch, text):

@@ -7,7 +7,7 @@ import time
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from edge_bench.board.files import natural_order
-from edge_bench.board.history import History
+from edge_bench.monitor.history import History
 from edge_bench.render import to_ascii
 
 Piece = Tuple[str, str]

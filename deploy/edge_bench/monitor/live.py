@@ -16,8 +16,8 @@ from edge_bench.board.load import busy_share, core_ticks
 from edge_bench.board.memory import system_memory
 from edge_bench.board.power_mode import read_power_mode
 from edge_bench.board.state import swap_used, throttling_now
-from edge_bench.board.tegrastats_feed import TegrastatsFeed, fill_gaps
 from edge_bench.board.watch import gpu_busy
+from edge_bench.monitor.latest_line import LatestLine, fill_gaps
 from edge_bench.power import meter as power
 
 # nvpmodel and vcgencmd are programs: they are asked this seldom.
@@ -32,7 +32,7 @@ class Live:
         self._root = root
         self._tegrastats, self._interval_s = tegrastats, interval_s
         self._resources = contextlib.ExitStack()
-        self._feed = None  # type: Optional[TegrastatsFeed]
+        self._feed = None  # type: Optional[LatestLine]
         self._power = _Power(root)
         self._ticks = core_ticks(root)
         self._first_counts = throttle.throttle_counts(root)
@@ -43,7 +43,7 @@ class Live:
     def __enter__(self) -> "Live":
         """Raises OSError when the tegrastats that was asked for cannot be started."""
         if self._tegrastats is not None:
-            self._feed = self._resources.enter_context(TegrastatsFeed(self._tegrastats, self._interval_s))
+            self._feed = self._resources.enter_context(LatestLine(self._tegrastats, self._interval_s))
         return self
 
     def __exit__(self, *_raised: Any) -> None:

@@ -4,13 +4,13 @@ import sys
 from typing import Any, Callable, Dict, Tuple
 
 from edge_bench import __version__, child
-from edge_bench.board import problems
 from edge_bench.board.describe import describe_board
-from edge_bench.board.health import read_health
 from edge_bench.board.power_mode import power_modes
 from edge_bench.board.programs import find_program
 from edge_bench.board.state import missing_state, read_state
 from edge_bench.cuda.driver import probe_driver
+from edge_bench.doctor import problems
+from edge_bench.doctor.health import read_health
 from edge_bench.engine.trtexec import find_trtexec
 from edge_bench.power import meter as power
 

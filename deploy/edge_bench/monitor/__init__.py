@@ -1,0 +1,1 @@
+"""The board live: load, clocks, temperatures and power, drawn again and again."""
