@@ -13,7 +13,8 @@ run_id               of this run; the journal of a killed one names it too (meas
 source               kind ("bundle", "onnx", "engine", "command") and the words of a command
 settings             what the user asked for
 check                outputs against the bundle's reference: max_abs_error, atol, rtol, passed, num_cases
-load_s, first_inference_s
+load_s               runtime imported (TensorRT: asked in a child process) and network loaded
+first_inference_s
 latency              samples_s, duration_s, other_load, overhead_share (of the phase: not spent in inference), summary
                      (num_samples, median_s, mean_s, min_s, max_s, mad_s, p90_s, p99_s, p99_9_s), trend (last quarter
                      against the first, with interval);
@@ -23,7 +24,8 @@ memory               named figures in bytes (board/memory.py, and those of the b
                      process_peak_rss_bytes, process_rss_before_load_bytes, process_pss_bytes,
                      system_available_dip_bytes, system_available_noise_bytes, cuda_used_bytes, engine_scratch_bytes,
                      engine_file_bytes; there is no such thing as one "GPU memory" where it is shared
-watch                what was seen beside the energy phase: clocks, temperatures, memory (board/watch_findings.py)
+watch                what was seen beside the energy phase, or beside a few seconds of the same load: clocks,
+                     temperatures, memory (board/watch_findings.py)
 energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference; of a batch each counts),
                      gross_interval_j, net_interval_j ([low, high], about 95 %), num_inferences, ...: power/energy.py
 state_before/after   the board's state: power mode, clocks, governors, temperatures, throttling
@@ -218,6 +220,7 @@ _PARTS = {
         "notes": _or_none(_list_of(_is_text)),
         "batch": _or_none(_is_count),
         "timed_by": _or_none(_is_text),
+        "engine_sha256": _or_none(_is_text),
     },
     "check": {
         "passed": lambda value: isinstance(value, bool),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -174,26 +175,19 @@ def _import_s(python: Path) -> float:
 
 
 def _memory_without_runtime(python: Path, agent: Path, scratch: Path) -> int:
-    """The agent's own peak where it measures a command, so that no runtime is in it."""
+    """The agent's own peak (VmHWM) where it measures a command, so that no runtime is in it."""
     output = scratch / "command.json"
-    _run(
-        [
-            python,
-            agent,
-            "run",
-            "--cmd",
-            "true",
-            "--runs",
-            20,
-            "--output",
-            output,
-            "--power",
-            "none",
-            "--max-other-load",
-            1000,
-        ]
-    )
-    return int(json.loads(output.read_text("utf-8"))["memory"]["process_peak_rss_bytes"])
+    command = [python, agent, "run", "--cmd", "true", "--runs", 50, "--output", output, "--power", "none"]
+    words = [str(word) for word in [*command, "--max-other-load", 1000]]
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while child.poll() is None:
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{child.pid}/status").read_text("utf-8"), re.MULTILINE)
+        peak = max(peak, int(found[1]) * 1024 if found else 0)
+        time.sleep(0.005)
+    if child.returncode != 0 or not peak:
+        raise SystemExit(f"edge-bench run --cmd ended with {child.returncode}")
+    return peak
 
 
 def _run(command: list[Any]) -> str:

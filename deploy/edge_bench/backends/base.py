@@ -9,12 +9,16 @@ phase. When the inferences ran, on time.monotonic's clock, is then in `window_s`
 the program's start.
 """
 
+import itertools
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from edge_bench.backends.tensors import check_names
 
 HOST_CLOCK = "host clock"
+# Inferences between two looks at the deadline of a slice: for at most about a millisecond.
+_MAX_CHUNK = 64
+_CHUNK_S = 1e-3
 
 
 class Backend:
@@ -24,7 +28,8 @@ class Backend:
     program). num_threads: intra-op threads, None where that is not ours to say. inputs, outputs: its tensors as in a
     manifest (name, dtype, shape for a batch of 1). batch: examples of one inference. device_samples_s: times on the
     device itself, beside those of the host, where the backend has them; its `time_slice` adds to them. timed_by: what
-    took the latencies. is_another_process: the network runs in a program of its own, so memory of ours is not its own.
+    took the latencies. engine_sha256: of a TensorRT engine, since two of one ONNX file are not the same.
+    is_another_process: the network runs in a program of its own, so memory of ours is not its own.
     """
 
     name = ""
@@ -40,6 +45,7 @@ class Backend:
         self.outputs: List[Dict[str, Any]] = []
         self.batch = 1
         self.device_samples_s: List[float] = []
+        self.engine_sha256: Optional[str] = None
         self.window_s: Optional[Tuple[float, float]] = None
         self._clock = clock
 
@@ -74,15 +80,18 @@ class Backend:
         """Append latencies in seconds until `num_runs` more are there or `slice_s` has passed; at least one."""
         infer, append, clock = self.infer, samples_s.append, self._clock
         deadline = clock() + slice_s
-        while num_runs is None or num_runs > 0:
-            began = clock()
-            infer()
-            ended = clock()
-            append(ended - began)
-            if num_runs is not None:
-                num_runs -= 1
-            if ended >= deadline:
+        left, chunk = num_runs, 1
+        while left is None or left > 0:
+            chunk = chunk if left is None else min(chunk, left)
+            for _ in itertools.repeat(None, chunk):
+                began = clock()
+                infer()
+                append(clock() - began)
+            left = None if left is None else left - chunk
+            if clock() >= deadline:
                 return
+            # Of fast networks many for one look at the deadline: the looks would be a hundredth of the phase.
+            chunk = max(1, min(_MAX_CHUNK, int(_CHUNK_S / max(samples_s[-1], 1e-9))))
 
     def memory(self) -> Dict[str, int]:
         """Named figures in bytes that only this backend knows, such as `engine_scratch_bytes`; none by default."""

@@ -8,6 +8,7 @@ stream, and fakes of TensorRT 8.2, 8.6 and 10.3.
 """
 
 import ctypes
+import hashlib
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from edge_bench import child
@@ -68,6 +69,7 @@ class TensorRtBackend(Backend):
         Raises BackendError when the engine does not load here, or there is no memory for it.
         """
         super().__init__()
+        self.engine_sha256 = hashlib.sha256(engine).hexdigest()
         self.providers = [here.device["name"]]
         self.batch = batch
         self._num_file_bytes = len(engine)

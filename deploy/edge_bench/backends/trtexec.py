@@ -7,6 +7,7 @@ cut by us, by the queries' time stamps, since releases differ in whether they wr
 Outputs have the six digits that it prints. Run against a program that behaves like it; no GPU has run it.
 """
 
+import hashlib
 import io
 import math
 import os
@@ -54,6 +55,7 @@ class TrtexecBackend(Backend):
         Raises BackendError when this release cannot do it.
         """
         super().__init__()
+        self.engine_sha256 = hashlib.sha256(engine).hexdigest()
         missing = [flag for flag in _NEEDED if flag not in program.flags]
         if missing:
             raise BackendError("%s %s has no --%s" % (program.path, program.version, ", --".join(missing)))

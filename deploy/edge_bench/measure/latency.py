@@ -49,6 +49,36 @@ def warm_up(backend: Backend, settings: Settings, min_runs: int) -> int:
         num_runs += 1
 
 
+class Pacer:
+    """Inferences that are released every so often, as a camera releases frames; what comes too late for its release
+    waits for the next one, and the releases in between count as skipped.
+
+    The releases go on from slice to slice. Only where our own work between two slices took longer than what was left
+    of the period do they start anew: that is no delay of the network.
+    """
+
+    def __init__(self) -> None:
+        self._next_release: Optional[float] = None
+
+    def run(self, infer: Callable[[], Any], period_s: float, num_runs: int, samples: Samples) -> None:
+        """One slice, with at least one inference."""
+        clock = time.perf_counter
+        release = max(clock(), self._next_release or 0.0)
+        deadline = release + max(SLICE_S, period_s)
+        while num_runs > 0 and release < deadline:
+            _sleep_until(release)
+            began = clock()
+            infer()
+            ended = clock()
+            samples.latency_s.append(ended - began)
+            samples.response_s.append(ended - release)
+            num_runs -= 1
+            periods = max(1, int((ended - release) / period_s) + (1 if (ended - release) % period_s else 0))
+            samples.num_skipped += periods - 1
+            release += periods * period_s
+        self._next_release = release
+
+
 class LatencyPhase:
     """Collects `samples` from a backend; `measure` returns the measurement's `latency`."""
 
@@ -59,7 +89,7 @@ class LatencyPhase:
         self._journal = journal
         self._progress = progress
         self._min_samples = MIN_SAMPLES
-        self._next_release: Optional[float] = None
+        self._pacer = Pacer()
 
     def measure(self, min_samples: int = MIN_SAMPLES) -> Dict[str, Any]:
         """All of the phase. What an interrupt or an error leaves is in `samples`."""
@@ -98,30 +128,7 @@ class LatencyPhase:
         elif self._settings.period_s is None:
             self._backend.time_slice(self.samples.latency_s, num_runs, SLICE_S)
         else:
-            self._paced_slice(self._settings.period_s, num_runs)
-
-    def _paced_slice(self, period_s: float, num_runs: int) -> None:
-        """Inferences that are released every `period_s`, as a camera releases frames; what comes too late for its
-        release waits for the next one, and the releases in between count as skipped.
-
-        The releases go on from slice to slice. Only where our own work between two slices took longer than what was
-        left of the period do they start anew: that is no delay of the network.
-        """
-        clock, infer = time.perf_counter, self._backend.infer
-        release = max(clock(), self._next_release or 0.0)
-        deadline = release + max(SLICE_S, period_s)
-        while num_runs > 0 and release < deadline:
-            _sleep_until(release)
-            began = clock()
-            infer()
-            ended = clock()
-            self.samples.latency_s.append(ended - began)
-            self.samples.response_s.append(ended - release)
-            num_runs -= 1
-            periods = max(1, int((ended - release) / period_s) + (1 if (ended - release) % period_s else 0))
-            self.samples.num_skipped += periods - 1
-            release += periods * period_s
-        self._next_release = release
+            self._pacer.run(self._backend.infer, self._settings.period_s, num_runs, self.samples)
 
     def _slice_runs(self) -> int:
         wanted = schema.MAX_SAMPLES if self._settings.num_runs is None else self._settings.num_runs

@@ -24,6 +24,8 @@ from edge_bench.summary import median
 
 # Share by which the latency may move over the phase without a word.
 MAX_TREND = 0.05
+# Without a sensor of power clocks are watched for as long: enough samples to judge a droop by.
+WATCH_S = 6.0
 
 
 class Run:
@@ -47,6 +49,7 @@ class Run:
         self._progress = progress
         self._phase: Optional[latency.LatencyPhase] = None
         self._memory = MemoryFigures(settings.root)
+        self._pacer = latency.Pacer()
         self._meter: Optional[Any] = None
         before = read_state(settings.root)
         self.record: Dict[str, Any] = {
@@ -107,6 +110,8 @@ class Run:
             self._measure_latency(backend, 1 if is_command else latency.MIN_SAMPLES)
             if self._meter is not None:
                 self._energy_phase(backend)
+            elif not backend.in_bulk and not is_command:
+                self._watch_phase(backend)
             self._finish(backend)
         finally:
             backend.close()
@@ -126,6 +131,7 @@ class Run:
             "num_threads": backend.num_threads,
             "batch": backend.batch,
             "timed_by": backend.timed_by,
+            "engine_sha256": backend.engine_sha256,
             "notes": opened.notes,
         }
         self._memory.look()
@@ -230,11 +236,37 @@ class Run:
             start, end = backend.window_s
             return samples, [(start, 0), (end, len(samples) * backend.batch)]
         while not samples or time.perf_counter() - began < self._settings.energy_s:
-            backend.time_slice(samples, None, latency.SLICE_S)
+            self._load_slice(backend, samples)
             now = time.perf_counter()
             marks.append((now, len(samples) * backend.batch))
             self._progress("energy", min(1.0, (now - began) / self._settings.energy_s))
         return samples, marks
+
+    def _load_slice(self, backend: Backend, samples: List[float]) -> None:
+        """The load of the latency phase: one after another, or with its period."""
+        if self._settings.period_s is None:
+            backend.time_slice(samples, None, latency.SLICE_S)
+            return
+        paced = latency.Samples()
+        self._pacer.run(backend.infer, self._settings.period_s, schema.MAX_SAMPLES, paced)
+        samples.extend(paced.latency_s)
+
+    def _watch_phase(self, backend: Backend) -> None:
+        """Without a sensor of power: the same load for a while, to see whether clocks droop under it."""
+        state = self.record["state_before"]
+        if not state["cpu_clocks_hz"] and not state["temperatures_c"]:
+            return  # there is nothing to see
+        samples: List[float] = []
+        began = time.perf_counter()
+        watch = Watch(self._settings.root)
+        watch.start()
+        try:
+            while time.perf_counter() - began < WATCH_S:
+                self._load_slice(backend, samples)
+                self._progress("clocks", min(1.0, (time.perf_counter() - began) / WATCH_S))
+        finally:
+            series = watch.stop()
+        self._judge_watch(series)
 
     def _sleep(self, phase: str, duration_s: float) -> None:
         began = time.perf_counter()
