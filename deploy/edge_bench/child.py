@@ -96,28 +96,32 @@ def run_logged(
     on_line: Callable[[str], None],
     on_wait: Callable[[], None] = lambda: None,
     cwd: str = os.path.abspath(os.sep),
+    drop_stdout: bool = False,
 ) -> Ended:
     """Run a command, its stdout and stderr into `log` (at most so many bytes) and line by line to `on_line`.
 
+    `drop_stdout`: only stderr; a program that writes a lot is then no work for us, which would be measured with it.
     `on_wait` is called about once a second while it says nothing. Raises OSError when it cannot be started. An
     interrupt ends its whole group before it goes on upwards.
     """
     start = time.monotonic()
     tail: "collections.deque[str]" = collections.deque(maxlen=_TAIL_LINES)
-    with _group(command, stderr=subprocess.STDOUT, cwd=cwd) as child:
+    ends = (subprocess.PIPE, subprocess.DEVNULL) if drop_stdout else (subprocess.STDOUT, subprocess.PIPE)
+    with _group(command, stderr=ends[0], cwd=cwd, stdout=ends[1]) as child:
         if isinstance(child, OSError):
             raise child
-        assert child.stdout is not None
+        stream = child.stderr if drop_stdout else child.stdout
+        assert stream is not None
         room, pending = max_log_bytes, ""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while True:
             left = start + timeout_s - time.monotonic()
             if left <= 0:
                 return Ended(None, list(tail), time.monotonic() - start)
-            if not select.select([child.stdout], [], [], min(left, 1.0))[0]:
+            if not select.select([stream], [], [], min(left, 1.0))[0]:
                 on_wait()
                 continue
-            data = os.read(child.stdout.fileno(), 65536)
+            data = os.read(stream.fileno(), 65536)
             log.write(data[: max(room, 0)])
             room -= len(data)
             lines = (pending + decoder.decode(data, not data)).replace("\r", "\n").split("\n")
@@ -192,14 +196,18 @@ def started(
 
 @contextlib.contextmanager
 def _group(
-    command: List[str], stderr: int, cwd: str = os.path.abspath(os.sep), pass_fds: Sequence[int] = ()
+    command: List[str],
+    stderr: int,
+    cwd: str = os.path.abspath(os.sep),
+    pass_fds: Sequence[int] = (),
+    stdout: int = subprocess.PIPE,
 ) -> Iterator[Any]:
     """A started child, or the OSError of its start; one that still runs at the end is ended with its group."""
     try:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=stderr,
             cwd=cwd,
             start_new_session=True,

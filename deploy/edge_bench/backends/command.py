@@ -15,8 +15,8 @@ _TAIL_LINES = 5
 class CommandBackend(Backend):
     """A list of words, never a shell's line. It runs where this program was started, with no input.
 
-    It is a process group of its own, which an interrupt or the time limit ends as a whole. What it writes is dropped,
-    or goes into `log_path`: of the latest run, one mebibyte at most.
+    It is a process group of its own, which an interrupt or the time limit ends as a whole. What it writes to stdout is
+    dropped, or goes into `log_path` with what it writes to stderr: of the latest run, one mebibyte at most.
     """
 
     name = "command"
@@ -45,7 +45,13 @@ class CommandBackend(Backend):
             self._log.truncate()
         try:
             ended = child.run_logged(
-                self._words, self._log, _MAX_LOG_BYTES, self._timeout_s, lambda line: None, cwd=self._cwd
+                self._words,
+                self._log,
+                _MAX_LOG_BYTES,
+                self._timeout_s,
+                lambda line: None,
+                cwd=self._cwd,
+                drop_stdout=not self._keeps_log,
             )
         except (OSError, ValueError) as error:  # ValueError: a zero byte in a word
             raise BackendError("%s cannot be started: %s" % (self._words[0], error)) from error

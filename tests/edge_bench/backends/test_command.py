@@ -41,7 +41,7 @@ def test_words_go_to_the_program_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (python("import sys; print('no such model'); sys.exit(3)"), "ended with exit code 3: no such model"),
+        (python("import sys; sys.exit('no such model')"), "ended with exit code 1: no such model"),
         (python("import os; os.kill(os.getpid(), 11)"), "ended with signal 11"),
         (["/no/such/program"], "/no/such/program cannot be started"),
         (["zero\0byte"], "cannot be started"),
