@@ -20,6 +20,7 @@ _MAX_ANSWER_BYTES = 1 << 20
 _MAX_LINE = 4000
 _TAIL_LINES = 200
 _GRACE_S = 3.0
+_LOOK_S = 0.02
 _MAX_POLLS = 200
 
 # Calls a function of this package in a fresh interpreter; its answer is the last line. Works from inside the .pyz too.
@@ -118,7 +119,9 @@ def run_logged(
             left = start + timeout_s - time.monotonic()
             if left <= 0:
                 return Ended(None, list(tail), time.monotonic() - start)
-            if not select.select([stream], [], [], min(left, 1.0))[0]:
+            if not select.select([stream], [], [], min(left, _LOOK_S if drop_stdout else 1.0))[0]:
+                if drop_stdout and child.poll() is not None:
+                    break  # something that it left behind still holds the pipe
                 on_wait()
                 continue
             data = os.read(stream.fileno(), 65536)
@@ -143,14 +146,18 @@ def run_logged(
 
 
 def follow(
-    command: List[str], on_line: Callable[[str, int], None], should_stop: Callable[[], bool], max_silence_s: float
+    command: List[str],
+    on_line: Callable[[str, int], None],
+    should_stop: Callable[[], bool],
+    max_silence_s: float,
+    cwd: str = os.path.abspath(os.sep),
 ) -> str:
     """Call `on_line(line, lines still to come from the same read)` for each line that a command writes to stdout or
     stderr, until should_stop() or its end.
 
     Returns why it ended, "" when it was stopped; in each case its whole group has ended.
     """
-    with _group(command, stderr=subprocess.STDOUT) as child:
+    with _group(command, stderr=subprocess.STDOUT, cwd=cwd) as child:
         if isinstance(child, OSError):
             return "cannot be started: %s" % child
         heard_s, pending = time.monotonic(), ""

@@ -34,11 +34,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Run one command; returns the exit code and never lets a user's mistake end in a traceback."""
     output.replace_closed_streams()
     argv = sys.argv[1:] if argv is None else argv
-    given = build_parser(argv).parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
         signal.signal(signal.SIGHUP, _interrupt)
     try:
+        given = build_parser(argv).parse_args(argv)  # in here: on a small board its imports take a second
         return given.handler(given)  # type: ignore[no-any-return,unused-ignore]
     except KeyboardInterrupt:
         output.say("interrupted")

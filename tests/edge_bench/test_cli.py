@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import edge_bench
-from edge_bench import cli, schema
+from edge_bench import atomic, cli, schema
 from edge_bench.commands import output
 
 # As short as a run can be, and indifferent to the load of this machine.
@@ -96,6 +96,7 @@ def test_strict_exits_with_3_on_warnings(maker, in_process, tmp_path, monkeypatc
     busy = iter([0.0, 1e9] * 2)
     monkeypatch.setattr("edge_bench.measure.latency.busy_seconds", lambda: next(busy))
     monkeypatch.setattr("edge_bench.power.meter.find_meter", lambda *_: (None, []))
+    monkeypatch.setattr("edge_bench.measure.latency.MIN_LOAD_WINDOW_S", 0.0)
     output = str(tmp_path / "m.json")
     huge = SHORT[:-1] + ["1e30"]
     assert in_process("run", maker.folder(), "--output", output, "--strict", *huge)[0] == 3
@@ -471,12 +472,6 @@ def test_the_help_shows_the_defaults(in_process):
     assert "default: measurement.json" in words and "default: 3.0" in words
 
 
-def test_threads_that_no_runtime_can_have_are_an_error(maker, agent):
-    done = agent.run("run", maker.folder(), "--threads", str(10**12), *SHORT)
-    assert done.code == 1
-    assert_one_line(done.err)
-
-
 def test_an_unknown_provider_is_an_error_with_those_that_are_there(maker, agent):
     done = agent.run("run", maker.folder(), "--provider", "NoSuchProvider", *SHORT)
     assert done.code == 1
@@ -542,3 +537,40 @@ def test_an_output_inside_the_bundle_is_refused_before_it_is_spoilt(maker, agent
     assert agent.run("run", tar, "--output", tar, *SHORT).code == 1
     with open(tar, "rb") as stream:
         assert stream.read() == before
+
+
+def test_an_earlier_result_stays_until_there_is_a_new_one(maker, agent):
+    assert agent.run("run", maker.folder(), *SHORT).code == 0
+    first = load(agent.path("measurement.json"))["run_id"]
+    broken = maker.write(maker.path("broken.onnx"), b"no model")
+    done = agent.run("run", broken, *SHORT)
+    assert done.code == 1 and "the earlier measurement is in measurement.json.before" in done.err
+    assert load(agent.path("measurement.json.before"))["run_id"] == first
+    os.unlink(agent.path("measurement.json.before"))
+    assert agent.run("run", maker.folder(), *SHORT).code == 0
+    again = load(agent.path("measurement.json"))["run_id"]
+    assert agent.run("run", maker.folder(), *SHORT).code == 0
+    assert load(agent.path("measurement.json"))["run_id"] not in (first, again)
+    assert os.listdir(agent.folder) == ["measurement.json"]
+
+
+@pytest.mark.parametrize("words", [["--power", "ina3221"], ["--power-cmd", "false"]])
+def test_a_sensor_that_was_asked_for_and_is_not_there_is_an_error(maker, agent, words):
+    done = agent.run("run", maker.folder(), *(SHORT + words + ["--root", agent.path("no-board"), "--idle-s", "0.3"]))
+    record = load(agent.path("measurement.json"))
+    if words[0] == "--power":
+        assert done.code == 1 and "the power sensor that was asked for gives nothing" in done.err
+    else:  # a program is only known when it runs
+        assert any("sensor stopped answering" in entry["reason"] for entry in record["unavailable"])
+
+
+@pytest.mark.parametrize("count", ["257", "100000", str(10**12)])
+def test_threads_have_a_bound(maker, agent, count):
+    done = agent.run("run", maker.folder(), "--threads", count)
+    assert done.code == 2 and "more than 256" in done.err
+
+
+def test_junit_is_not_written_over_a_measurement(agent, measurement):
+    atomic.write_json(agent.path("m.json"), measurement)
+    done = agent.run("validate", "m.json", "--p99-ms", "1", "--junit", "m.json")
+    assert done.code == 1 and load(agent.path("m.json")) == measurement

@@ -26,7 +26,7 @@ def add_backend(parser: Any, backends: Sequence[str] = BACKENDS) -> None:
     """`--backend`, `--threads`, `--provider`, `--buffers`: what runs the network, in every command that runs one."""
     add = parser.add_argument
     add("--backend", choices=backends, default="auto", help="what runs the network")
-    add("--threads", type=positive_int, default=1, metavar="N", help="intra-op threads")
+    add("--threads", type=num_threads, default=1, metavar="N", help="intra-op threads")
     add("--provider", metavar="NAME", help="onnxruntime provider, else the one that the runtime prefers")
     add("--buffers", choices=BUFFERS, default="ctypes", help="what moves data to a GPU")
 
@@ -34,6 +34,17 @@ def add_backend(parser: Any, backends: Sequence[str] = BACKENDS) -> None:
 def add_root(parser: argparse.ArgumentParser) -> None:
     """`--root`: for containers that have the board's /proc and /sys somewhere else."""
     parser.add_argument("--root", default="/", metavar="DIR", help="where the board's /proc and /sys are mounted")
+
+
+MAX_THREADS = 256
+
+
+def num_threads(text: str) -> int:
+    """A runtime makes as many as it is told, and fills the memory with their stacks."""
+    value = positive_int(text)
+    if value > MAX_THREADS:
+        raise argparse.ArgumentTypeError("%s threads are more than %d" % (text, MAX_THREADS))
+    return value
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

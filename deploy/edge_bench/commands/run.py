@@ -1,9 +1,11 @@
 """`edge-bench run`: measure a bundle, a model, an engine or a command on this board."""
 
 import argparse
-from typing import Any, Dict
+import contextlib
+import os
+from typing import Any, Dict, Iterator
 
-from edge_bench import atomic, render
+from edge_bench import atomic, render, schema
 from edge_bench.commands import arguments, output, power_arguments
 from edge_bench.errors import EdgeBenchError
 from edge_bench.measure.journal import journal_path
@@ -74,11 +76,12 @@ def _run(given: argparse.Namespace) -> int:
             ) from error
 
     run = Run(source, _settings(given), save, output.progress_writer(), journal_path(given.output))
-    try:
-        record = run.measure()
-    except KeyboardInterrupt:
-        output.say("interrupted: what was measured so far is in %s, marked partial" % given.output)
-        return output.EXIT_INTERRUPTED
+    with _earlier_kept(given.output, run.record):
+        try:
+            record = run.measure()
+        except KeyboardInterrupt:
+            output.say("interrupted: what was measured so far is in %s, marked partial" % given.output)
+            return output.EXIT_INTERRUPTED
     output.print_result(record, render.render_measurement, given.json)
     if record["status"] == "failed":
         output.say("error: the outputs do not match the bundle's reference; nothing was timed. See 'check' in the file")
@@ -86,6 +89,25 @@ def _run(given: argparse.Namespace) -> int:
     if record["invalid"]:
         return output.EXIT_INVALID
     return output.EXIT_WARNINGS if given.strict and record["warnings"] else output.EXIT_DONE
+
+
+@contextlib.contextmanager
+def _earlier_kept(path: str, record: Dict[str, Any]) -> Iterator[None]:
+    """A complete measurement that lies at `path` goes when the new one is complete too, and not before."""
+    kept = path + ".before"
+    try:
+        if schema.read_measurement(path)["status"] != "complete":
+            raise OSError
+        os.link(path, kept)
+    except (OSError, EdgeBenchError):
+        kept = ""  # nothing to keep; or its file system knows no links, or another one is kept already
+    try:
+        yield
+    finally:
+        if kept and (record["status"] == "complete" or os.path.samefile(path, kept)):
+            os.unlink(kept)
+        elif kept:
+            output.say("the earlier measurement is in %s" % kept)
 
 
 def _settings(given: argparse.Namespace) -> Settings:

@@ -80,6 +80,9 @@ def _limits(given: argparse.Namespace) -> Dict[str, float]:
 
 def _validate(given: argparse.Namespace) -> int:
     limits = _limits(given)
+    if given.junit is not None:
+        for path in given.measurements:
+            output.refuse_inside("--junit", given.junit, path)
     judged = [requirements.judge(read_record(path), path, limits) for path in given.measurements]
     verdict = requirements.overall([one["verdict"] for one in judged])
     result = {"verdict": verdict, "confidence": 0.95, "measurements": judged}  # type: Dict[str, Any]

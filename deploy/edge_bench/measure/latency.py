@@ -23,6 +23,8 @@ MIN_WARMUP_RUNS = 10
 # What is slow warms up no longer than this, with as many runs as fit in; one run of a command may take minutes.
 MAX_WARMUP_S = 10.0
 SLICE_S = 0.25
+# The system counts processor time in ticks of ten milliseconds.
+MIN_LOAD_WINDOW_S = 0.5
 
 
 class Samples:
@@ -114,7 +116,7 @@ class LatencyPhase:
         # Everything that is not inference: the loop, the clock, progress, the journal.
         if self._settings.period_s is None and not self._backend.in_bulk:
             record["overhead_share"] = max(0.0, 1.0 - sum(self.samples.latency_s) / duration_s)
-        if busy_before is not None and busy_after is not None:
+        if busy_before is not None and busy_after is not None and duration_s >= MIN_LOAD_WINDOW_S:
             num_cpus = os.cpu_count() or 1
             record["other_load"] = max(0.0, busy_after - busy_before - own_s) / (duration_s * num_cpus)
         return record

@@ -11,7 +11,7 @@ from edge_bench.backends import choose
 from edge_bench.backends.base import Backend
 from edge_bench.board.describe import describe_board
 from edge_bench.board.memory import MemoryFigures
-from edge_bench.board.state import missing_state, read_state, state_changes
+from edge_bench.board.state import missing_state, read_state, state_changes, throttling_now
 from edge_bench.board.watch import Watch
 from edge_bench.board.watch_findings import findings, summarise
 from edge_bench.errors import EdgeBenchError
@@ -24,6 +24,8 @@ from edge_bench.summary import median
 
 # Share by which the latency may move over the phase without a word.
 MAX_TREND = 0.05
+# A sensor that says more than this, or nothing at all under load, is not one of a board.
+MAX_POWER_W = 1e4
 # Without a sensor of power clocks are watched for as long: enough samples to judge a droop by.
 WATCH_S = 6.0
 
@@ -168,6 +170,9 @@ class Run:
         settings = self._settings
         choice = PowerChoice(settings.power, settings.power_command, settings.power_interval_s)
         self._meter, no_energy = meter.find_meter(choice, settings.root)
+        if self._meter is None and (choice.command is not None or choice.source not in ("auto", "none")):
+            reasons = "; ".join("%s; %s" % (entry["reason"], entry["fix"]) for entry in no_energy)
+            raise EdgeBenchError("the power sensor that was asked for gives nothing: %s" % reasons)
         self.record["unavailable"] = no_energy + self.record["unavailable"]
 
     def _measure_latency(self, backend: Backend, min_samples: int) -> None:
@@ -217,6 +222,13 @@ class Run:
             self.record["unavailable"].append(schema.unavailable("energy", reason, "run again; check the sensor"))
             return
         self.record["warnings"].extend(energy.pop("warnings"))
+        if not 0.0 < energy["load_power_w"] < MAX_POWER_W or not 0.0 <= energy["idle_power_w"] < MAX_POWER_W:
+            reason = "the sensor gives %.4g W idle and %.4g W under load, which no board takes" % (
+                energy["idle_power_w"],
+                energy["load_power_w"],
+            )
+            self.record["unavailable"].append(schema.unavailable("energy", reason, "check the sensor, and its sign"))
+            return
         self.record["energy"] = energy
         slow_down = median(samples) / self.record["latency"]["summary"]["median_s"]
         self.record["energy"]["latency_ratio_while_sampling"] = slow_down
@@ -282,6 +294,9 @@ class Run:
         after = read_state(self._settings.root)
         self.record["state_after"] = after
         self.record["invalid"].extend(state_changes(self.record["state_before"], after))
+        slow = sorted(set(throttling_now(self.record["state_before"]) + throttling_now(after)))
+        if slow:
+            self.record["invalid"].append("the board is throttled: %s; cool it, or feed it better" % ", ".join(slow))
         self._judge_trend()
         other_load = self.record["latency"].get("other_load")
         if other_load is not None and other_load > self._settings.max_other_load:

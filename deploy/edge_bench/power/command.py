@@ -1,6 +1,7 @@
 """`--power-cmd`: any program that prints one number of watts per line, such as a reader of a USB meter."""
 
 import math
+import os
 import shlex
 from typing import Dict, List, Optional
 
@@ -26,12 +27,13 @@ def find(text: str, interval_s: Optional[float]) -> Found:
     if not command:
         raise EdgeBenchError("--power-cmd is empty; give a program that prints watts, one number per line")
     every_s = interval_s or _INTERVAL_S
+    cwd = os.getcwd()  # its words may name files of the user's folder
     meter = Meter(
         "command",
         (_RAIL,),
         "what the program measures",
         every_s,
-        lambda clock: LinesFeed(command, lambda: parse_watts, every_s, clock),
+        lambda clock: LinesFeed(command, lambda: parse_watts, every_s, clock, cwd),
         details={"command": command},
     )
     return meter, []

@@ -1,5 +1,6 @@
 """Values from the lines of a program that runs beside the window: stamped on arrival, restarted when it ends."""
 
+import os
 import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -18,12 +19,20 @@ Parse = Callable[[str], Optional[Dict[str, float]]]
 
 
 class LinesFeed(Feed):
-    """Runs `command` for as long as the window is open; `make_parser` gives a parser for each of its starts."""
+    """Runs `command` in `cwd` while the window is open; `make_parser` gives a parser for each of its starts."""
 
     daemon = False  # its thread ends the child when the main thread is gone
 
-    def __init__(self, command: List[str], make_parser: Callable[[], Parse], interval_s: float, clock: Clock):
+    def __init__(
+        self,
+        command: List[str],
+        make_parser: Callable[[], Parse],
+        interval_s: float,
+        clock: Clock,
+        cwd: str = os.path.abspath(os.sep),
+    ):
         self._command = command
+        self._cwd = cwd
         self._make_parser = make_parser
         self._interval_s = interval_s
         self._clock = clock
@@ -47,7 +56,7 @@ class LinesFeed(Feed):
             def on_line(line: str, num_waiting: int, parse: Parse = parse) -> None:
                 self._take(line, num_waiting, parse, push)
 
-            end = child.follow(self._command, on_line, should_stop, max(10.0, 10.0 * self._interval_s))
+            end = child.follow(self._command, on_line, should_stop, max(10.0, 10.0 * self._interval_s), self._cwd)
             if should_stop():
                 return
             self._ends.append(end)

@@ -28,6 +28,7 @@ class Figure(NamedTuple):
     missing: str = ""
     advice: str = ""
     num_samples_needed: Optional[int] = None
+    is_assumed: bool = False
 
 
 def not_measured(reason: str) -> Figure:
@@ -106,6 +107,9 @@ def energy(record: Dict[str, Any], kind: str) -> Figure:
     if value is None or gross is None:
         return not_measured(records.why_missing(record, "energy"))
     low, high = part.get(kind + "_interval_j") or (None, None)
+    advice = "a longer energy phase (--energy-s), on a quiet board"
+    if gross <= 0:
+        return not_measured("the energy in the file is %g J: no board takes that" % gross)
     if max(abs(number) for number in (value, gross, low or 0.0, high or 0.0)) > MAX_ENERGY_J:
         return not_measured("the energy in the file is more than any board takes")
     basis = "%s, %s" % (part.get("scope"), "the run's interval")
@@ -114,7 +118,8 @@ def energy(record: Dict[str, Any], kind: str) -> Figure:
         reach = ASSUMED_SHARE * (abs(gross) + abs(gross - value))
         low, high = value - reach, value + reach
         basis = "%s, +-%g %% assumed: the run has no interval" % (part.get("scope"), 100 * ASSUMED_SHARE)
-    return Figure(value, low, high, basis, "", "a longer energy phase (--energy-s), on a quiet board")
+        return Figure(value, low, high, basis, advice=advice, is_assumed=True)
+    return Figure(value, low, high, basis, advice=advice)
 
 
 def power(record: Dict[str, Any]) -> Figure:

@@ -153,6 +153,8 @@ def _verdict(kind: Kind, figure: figures.Figure, limit: float) -> Tuple[str, str
         passes, fails = low is not None and low >= limit, high is not None and high < limit
     else:
         passes, fails = high is not None and high <= limit, low is not None and low > limit
+    if passes and figure.is_assumed:
+        return INCONCLUSIVE, "undecided (%s): %s" % (figure.basis, figure.advice)
     if passes:
         return PASS, figure.basis
     if fails:

@@ -107,3 +107,11 @@ def test_an_interrupt_ends_the_whole_group(tmp_path):
             return
         time.sleep(0.02)
     pytest.fail("the program's own child still runs")
+
+
+def test_a_program_that_leaves_something_behind_ends_when_it_ends():
+    backend = command.CommandBackend(["sh", "-c", "setsid sleep 5 & exit 0"])
+    began = time.monotonic()
+    backend.infer()
+    assert time.monotonic() - began < 4.0
+    backend.close()

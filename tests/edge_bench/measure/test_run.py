@@ -558,3 +558,19 @@ def test_new_inputs_replace_the_old_ones(maker):
     backend.set_inputs([bytes(256)])
     backend.infer()
     assert backend.read_outputs() != first
+
+
+@pytest.mark.parametrize("watts", [[-1.0, -5.0], [2.0, -5.0], [2.0, 5e17], [0.0, 0.0]])
+def test_a_power_that_no_board_takes_is_no_energy(pretend, saver, watts):
+    meter = FakeMeter()
+    meter._watts = list(watts)
+    record = pretend(0.001, meter)[0].measure()
+    assert "energy" not in record
+    assert any("which no board takes" in entry["reason"] for entry in record["unavailable"])
+
+
+def test_a_board_that_is_throttled_all_through_gives_an_invalid_run(pretend, monkeypatch):
+    state = dict(board.read_state(), cooling_states={"gpu-throttle": 7})
+    monkeypatch.setattr(run_module, "read_state", lambda _root: state)
+    record = pretend(0.01)[0].measure()
+    assert any("the board is throttled: cooling device gpu-throttle is at 7" in text for text in record["invalid"])

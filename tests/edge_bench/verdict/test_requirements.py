@@ -25,8 +25,7 @@ def measured(measurement):
     rng = random.Random(0)
     for key in ("response_samples_s", "num_skipped", "num_missed", "miss_ratio"):
         del measurement["latency"][key]
-    for kind in ("gross", "net"):
-        del measurement["energy"][kind + "_interval_j"]
+    measurement["energy"].update(gross_interval_j=[0.0114, 0.0126], net_interval_j=[0.0072, 0.0088])
     return with_samples(measurement, [1e-3 * rng.lognormvariate(0, 0.1) for _ in range(2000)])
 
 
@@ -167,6 +166,19 @@ def test_the_runs_interval_of_energy_is_used(measured):
     assert entry["verdict"] == "PASS" and entry["high"] == pytest.approx(6 * 12.1 / 12)
     measured["energy"].update(gross_interval_j=[0.013, 0.001])  # no interval of this value
     assert "assumed" in one(measured, max_energy_mj=12.2)["reason"]
+
+
+@pytest.mark.parametrize("limit, verdict", [(1000.0, "INCONCLUSIVE"), (1.0, "FAIL")])
+def test_an_energy_without_an_interval_passes_nothing(measured, limit, verdict):
+    del measured["energy"]["gross_interval_j"]
+    entry = one(measured, max_energy_mj=limit)
+    assert entry["verdict"] == verdict and "assumed" in entry["reason"]
+
+
+def test_a_sensor_that_is_stuck_at_zero_measured_nothing(measured):
+    measured["energy"].update(gross_energy_j=0.0, gross_interval_j=[0.0, 0.0])
+    entry = one(measured, max_energy_mj=60.0)
+    assert entry["verdict"] == "INCONCLUSIVE" and "no board takes that" in entry["reason"]
 
 
 @pytest.mark.parametrize(
