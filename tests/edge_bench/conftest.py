@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -267,6 +268,11 @@ def hostile_variants():
     return variants
 
 
+def _with_interrupts():
+    """In a child: a test run in the background would hand down "ignore"."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Agent:
     """`python -m edge_bench` as a child process in a folder of its own."""
 
@@ -288,6 +294,7 @@ class Agent:
         options.setdefault("stdin", subprocess.DEVNULL)
         for stream in ("stdout", "stderr"):
             options.setdefault(stream, subprocess.PIPE)
+        options.setdefault("preexec_fn", _with_interrupts)
         command = [sys.executable] + options.pop("python", ["-m", "edge_bench"]) + list(arguments)
         return subprocess.Popen(command, env=environment, cwd=self.folder, **options)
 
