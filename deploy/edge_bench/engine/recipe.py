@@ -1,9 +1,10 @@
 """The `engine_recipe` of a bundle's manifest: what a board needs to know to build its engine."""
 
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from edge_bench.engine.build import EngineSettings
+from edge_bench.engine.sidecar import release_numbers
 from edge_bench.errors import BackendError, BundleError
 
 VERSION = 1
@@ -31,8 +32,10 @@ def check_release(recipe: Dict[str, Any], release: str) -> None:
         raise BackendError(
             "no TensorRT can build this network: it has %s; onnxruntime runs it" % ", ".join(recipe["unsupported"])
         )
-    if _numbers(release) < _numbers(recipe["min_tensorrt"]):
-        reasons = sorted(what for what, least in recipe["needs"].items() if _numbers(release) < _numbers(least))
+    if release_numbers(release) < release_numbers(recipe["min_tensorrt"]):
+        reasons = sorted(
+            what for what, least in recipe["needs"].items() if release_numbers(release) < release_numbers(least)
+        )
         raise BackendError(
             "the network needs TensorRT %s (%s), this board has %s; export it for this board with `--target`, or run "
             "it with onnxruntime" % (recipe["min_tensorrt"], ", ".join(reasons), release)
@@ -65,8 +68,3 @@ def _batch(value: Any) -> Optional[Tuple[int, int, int]]:
     if not isinstance(value, list) or len(value) != 3 or not all(type(size) is int for size in value):
         return None
     return (value[0], value[1], value[2]) if 1 <= value[0] <= value[1] <= value[2] < 1 << 31 else None
-
-
-def _numbers(release: str) -> List[int]:
-    found = _RELEASE.match(release)
-    return [int(one) for one in found.groups()] if found else [0, 0]

@@ -146,7 +146,7 @@ def why_not_here(sidecar: Dict[str, Any], device: Optional[Dict[str, Any]], tens
 
 
 def _release_loads(sidecar: Dict[str, Any], release: str) -> bool:
-    built, here = _numbers(sidecar["tensorrt_version"]), _numbers(release)
+    built, here = release_numbers(sidecar["tensorrt_version"]), release_numbers(release)
     if built == here:
         return True
     if not sidecar["version_compatible"] or here < built:
@@ -154,7 +154,7 @@ def _release_loads(sidecar: Dict[str, Any], release: str) -> bool:
     return built[0] == here[0] or here[0] in _LATER_MAJORS.get(built[0], ())
 
 
-def _numbers(version: str) -> List[int]:
+def release_numbers(version: str) -> List[int]:
     """Major, minor and patch; wheels and trtexec disagree on the number of the build behind them."""
     found = _NUMBERS.match(version)
     return [int(one or 0) for one in found.groups()] if found else [0, 0, 0]

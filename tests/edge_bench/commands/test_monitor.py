@@ -333,7 +333,6 @@ THREE = ("--count", "3", "--interval", "0.5", "--json")
 
 @pytest.fixture
 def tegrastats(tmp_path):
-    pytest.importorskip("edge_bench.logs.tegrastats")
     path = tmp_path / "tegrastats"
     path.write_text(TEGRASTATS % (sys.executable, LINE))
     path.chmod(0o755)
