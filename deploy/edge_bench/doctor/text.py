@@ -22,7 +22,7 @@ def render_diagnosis(diagnosis: Dict[str, Any]) -> str:
         ("Board", _board_rows(diagnosis["board"], diagnosis["state"])),
         ("Runtimes", _runtime_rows(diagnosis)),
         ("Sensors", _sensor_rows(diagnosis)),
-        ("State", _state_rows(diagnosis["state"], diagnosis["health"])),
+        ("State", _state_rows(diagnosis)),
     ):
         lines += [title] + _table(rows) + [""]
     problems, notes = diagnosis["problems"], diagnosis["notes"]
@@ -142,7 +142,8 @@ def _sensor_rows(diagnosis: Dict[str, Any]) -> Rows:
     return rows or [("none", "no power, temperature or throttling sensor is visible here")]
 
 
-def _state_rows(state: Dict[str, Any], health: Dict[str, Any]) -> Rows:
+def _state_rows(diagnosis: Dict[str, Any]) -> Rows:
+    state, health = diagnosis["state"], diagnosis["health"]
     rows = []
     if state["power_mode"]:
         rows.append(("power mode", state["power_mode"]))
@@ -153,7 +154,7 @@ def _state_rows(state: Dict[str, Any], health: Dict[str, Any]) -> Rows:
     pinned = state["clocks_pinned"]
     rows.append(("clocks pinned", "%s (%s)" % (pinned["answer"], "; ".join(pinned["reasons"]))))
     now = throttling_now(state)
-    rows.append(("throttling now", "; ".join(now) if now else _not_throttling(state)))
+    rows.append(("throttling now", "; ".join(now) if now else _not_throttling(state, diagnosis["board"]["kind"])))
     rising = ["%s %d" % pair for pair in sorted(state["throttle_counts"].items()) if pair[1]]
     if state["throttled_bits"]:
         rising += throttled_words(state["throttled_bits"])[1]
@@ -177,7 +178,9 @@ def _range_of(clocks: List[float]) -> str:
     return low if low == high else "%s to %s" % (low, high)
 
 
-def _not_throttling(state: Dict[str, Any]) -> str:
+def _not_throttling(state: Dict[str, Any], kind: str) -> str:
+    if kind == "raspberry-pi" and state["throttled_bits"] is None:
+        return "unknown: vcgencmd does not answer, and nothing else tells it on a Raspberry Pi"
     known = (state["alarms"], state["cooling_states"], state["trip_points_c"], state["throttle_counts"])
     return "no" if any(known) or state["throttled_bits"] is not None else "unknown: nothing here tells"
 

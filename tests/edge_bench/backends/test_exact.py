@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_bench.backends.exact import ExactBackend, ManualClock
 from edge_bench.errors import BackendError
+from exact import ExactBackend, ManualClock
 
 
 def test_latencies_are_those_that_it_was_told():

@@ -327,6 +327,14 @@ def test_the_text_names_what_was_found(pretend):
     assert "No problems found." in text
 
 
+@pytest.mark.parametrize("board", [name for name in sorted(fake_boards.BOARDS) if name.startswith("pi")])
+def test_a_raspberry_pi_without_its_program_does_not_say_that_it_is_well(pretend, board):
+    diagnosis = pretend(board)
+    diagnosis["state"]["throttled_bits"] = None
+    text = " ".join(render_diagnosis(diagnosis).split())
+    assert "throttling now unknown: vcgencmd does not answer" in text
+
+
 def test_an_unknown_l4t_is_no_problem(pretend):
     files = {"etc/nv_tegra_release": "# R47 (release), REVISION: 1.2, GCID: 1, BOARD: generic, EABI: aarch64\n"}
     diagnosis = pretend(files=files, meter=METER)

@@ -185,7 +185,7 @@ def test_readings_that_fail_now_and_then(programs):
             time.sleep(0.12)
 
     (result,) = run_windows([meter.open_window()], 3.0, disturb)
-    assert abs(board.error(result)) <= MOST
+    assert abs(board.error(result)) <= 2 * MOST  # a fifth of the time has no reading
     assert result["num_failed_reads"] >= 10
     assert any("readings failed" in problem for problem in result["problems"])
 
