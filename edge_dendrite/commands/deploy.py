@@ -1,0 +1,76 @@
+"""Measure bundles on a board."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_dendrite.commands.guard import EXIT_INVALID, EXIT_WARNINGS
+from edge_dendrite.options import (
+    DurationOption,
+    JsonOption,
+    OtherLoadOption,
+    PythonOption,
+    RemoteDirOption,
+    SshConfigOption,
+    ThreadsOption,
+)
+from edge_dendrite.terminal import TerminalProgress
+
+
+def deploy(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder or .tar that `export` wrote")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="local, ssh://user@host:port or user@host")],
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option("--beside", help="another bundle, measured in turns with the first; repeatable"),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="replace valid measurements that are there")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="times that every bundle is measured")] = 1,
+    out: Annotated[Path, typer.Option("--out", help="folder of the measurements")] = Path("measurements"),
+    duration: DurationOption = 3.0,
+    runs: Annotated[
+        int | None, typer.Option("--runs", min=1, help="exactly so many timed runs, instead of by duration")
+    ] = None,
+    threads: ThreadsOption = 1,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="onnxruntime provider  [default: the board's]")
+    ] = None,
+    max_other_load: OtherLoadOption = 0.5,
+    ssh_config: SshConfigOption = None,
+    python: PythonOption = "python3",
+    remote_dir: RemoteDirOption = "",
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 3 when there are warnings")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a bundle to a board, measure it there in the agent's own process, and fetch the measurement."""
+    from edge_bench.render import render_measurement
+    from edge_bench.schema import read_measurement
+    from edge_dendrite.ship.deploy import deploy_rounds
+    from edge_dendrite.ship.options import RunOptions, SshOptions
+
+    options = RunOptions(duration, runs, threads, provider, max_other_load)
+    with TerminalProgress() as progress:
+        files = deploy_rounds(
+            [bundle, *(beside or [])],
+            target,
+            out,
+            num_rounds=rounds,
+            again=again,
+            options=options,
+            ssh=SshOptions(ssh_config, python, remote_dir),
+            log=progress.agent_line,
+        )
+    measurements = [read_measurement(str(path)) for path in files]
+    if as_json:
+        typer.echo(json.dumps([{"file": str(p), "measurement": m} for p, m in zip(files, measurements, strict=True)]))
+    else:
+        for path, measurement in zip(files, measurements, strict=True):
+            typer.echo(f"{render_measurement(measurement)}\n{path}\n")
+    if any(measurement["invalid"] for measurement in measurements):
+        raise typer.Exit(EXIT_INVALID)
+    if strict and any(measurement["warnings"] for measurement in measurements):
+        raise typer.Exit(EXIT_WARNINGS)
