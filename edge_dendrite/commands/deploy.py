@@ -43,6 +43,9 @@ def deploy(
     ssh_config: SshConfigOption = None,
     python: PythonOption = "python3",
     remote_dir: RemoteDirOption = "",
+    clean: Annotated[
+        bool, typer.Option("--clean", help="leave nothing of this deploy on the board, unless others use it")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 3 when there are warnings")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,16 +56,19 @@ def deploy(
     from edge_dendrite.ship.options import RunOptions, SshOptions
 
     options = RunOptions(duration, runs, threads, provider, max_other_load)
+    paths, ssh = [bundle, *(beside or [])], SshOptions(ssh_config, python, remote_dir)
     with TerminalProgress() as progress:
         files = deploy_rounds(
-            [bundle, *(beside or [])],
+            paths,
             target,
             out,
             num_rounds=rounds,
             again=again,
             options=options,
-            ssh=SshOptions(ssh_config, python, remote_dir),
+            ssh=ssh,
             log=progress.agent_line,
+            progress=progress,
+            clean=clean,
         )
     measurements = [read_measurement(str(path)) for path in files]
     if as_json:

@@ -6,13 +6,16 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import IO
 
-_MAX_ERROR_BYTES = 64 << 10
 _MAX_LINE_BYTES = 4096
+# What an agent says in a day of building and measuring is far below.
+_MAX_LOG_BYTES = 16 << 20
+_NUM_KEPT_LINES = 50
+_GRACE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -37,79 +40,132 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def run_bounded(argv: list[str], *, content: bytes, limit: int, timeout_s: float) -> Result:
-    """Run a child with `content` on stdin and read at most `limit` bytes of its stdout."""
-    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
-        stdin.write(content)
-        stdin.seek(0)
-        child = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr)
-        timed_out = threading.Event()
-
-        def end() -> None:
-            timed_out.set()
-            child.kill()
-
-        timer = threading.Timer(timeout_s, end)
-        timer.start()
-        try:
-            assert child.stdout is not None
-            output = child.stdout.read(limit + 1)
-            problem = f"it answered more than {limit:,} bytes; not read further" if len(output) > limit else ""
-            if problem:
-                child.kill()
-            child.stdout.close()
-            code = child.wait()
-        finally:
-            timer.cancel()
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        if timed_out.is_set():
-            problem = f"no answer within {timeout_s:.0f} s"
-        stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - _MAX_ERROR_BYTES))
-        errors = last_line(printable(stderr.read(_MAX_ERROR_BYTES)))
-    return Result(code, output, errors, problem)
+def without_prefix(line: str) -> str:
+    """A message of the agent without the words that every one of them begins with."""
+    return line.removeprefix("edge-bench: ").removeprefix("error: ")
 
 
-def run_logged(argv: list[str], log: Callable[[str], None], stop: Callable[[], None] | None = None) -> Result:
-    """Run a child and hand each line of its stderr to `log` as it comes; stdout is ignored.
+class LineReader:
+    """Reads lines of a stream in a thread: hands each on, keeps the last ones, gives up on an endless one."""
 
-    The child is in a session of its own, so that a Ctrl-C reaches only us: then it is asked to end (by `stop`, or
-    SIGTERM), waited for, and KeyboardInterrupt goes on upwards.
+    def __init__(self, stream: IO[bytes], log: Callable[[str], None] = lambda line: None) -> None:
+        self._stream, self._log = stream, log
+        self._kept: list[str] = []
+        self._is_endless = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def finish(self) -> str:
+        """Wait for the end of the stream; returns the last line."""
+        self._thread.join()
+        return self.last()
+
+    def last(self) -> str:
+        """The last line so far that is not empty."""
+        return last_line("\n".join(self._kept))
+
+    @property
+    def problem(self) -> str:
+        """Why reading was given up, or nothing."""
+        return f"it wrote more than {_MAX_LOG_BYTES:,} bytes of messages; not read further" if self._is_endless else ""
+
+    def _read(self) -> None:
+        num_bytes = 0
+        with self._stream:
+            for line in iter(lambda: self._stream.readline(_MAX_LINE_BYTES), b""):
+                num_bytes += len(line)
+                if num_bytes > _MAX_LOG_BYTES:
+                    self._is_endless = True
+                    return
+                text = printable(line).rstrip("\n")
+                self._kept = [*self._kept[1 - _NUM_KEPT_LINES :], text]
+                self._log(text)
+
+
+def run_logged(
+    argv: list[str],
+    log: Callable[[str], None],
+    *,
+    request: bytes | None = None,
+    max_output_bytes: int = 0,
+    timeout_s: float | None = None,
+) -> Result:
+    """Run a child and hand each line of its stderr to `log` as it comes. Of stdout `max_output_bytes` are kept.
+
+    `request` goes to its stdin, which then stays open: its end asks the child to end; without one, SIGTERM does. The
+    child is in a session of its own, so that a Ctrl-C reaches only us: then it is asked to end, waited for, and
+    KeyboardInterrupt goes on upwards. What answers more, says more, or takes longer than it may is ended.
     """
     child = subprocess.Popen(
         argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if request is None else subprocess.PIPE,
+        stdout=subprocess.PIPE if max_output_bytes else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    kept: list[str] = []
+    assert child.stderr is not None
+    lines = LineReader(child.stderr, log)
+    timed_out = threading.Event()
+
+    def end() -> None:
+        timed_out.set()
+        end_group(child)
+
+    timer = threading.Timer(timeout_s or 0.0, end)
+    if timeout_s is not None:
+        timer.start()
     try:
-        _drain(child, kept, log)
+        _send(child, request)
+        output, problem = _read(child, max_output_bytes)
+        lines.finish()
+        problem = problem or lines.problem
+        if problem:
+            end_group(child)
         child.wait()
     except KeyboardInterrupt:
-        stop() if stop else child.terminate()  # not SIGINT, which a child of a background job ignores
+        if request is None:
+            child.terminate()  # not SIGINT, which a child of a background job ignores
+        _close_stdin(child)
         with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            child.wait(timeout=15)
+            child.wait(timeout=_GRACE_S)
         raise
     finally:
-        if child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-        assert child.stderr is not None
-        child.stderr.close()
-    return Result(child.returncode, b"", last_line("\n".join(kept)))
+        timer.cancel()
+        end_group(child)
+        _close_stdin(child)
+        if child.stdout is not None:
+            child.stdout.close()
+    if timed_out.is_set():
+        problem = f"no answer within {timeout_s:.0f} s"
+    return Result(child.returncode, output, lines.finish(), problem)
 
 
-def _drain(child: subprocess.Popen[bytes], kept: list[str], log: Callable[[str], None]) -> None:
-    assert child.stderr is not None
-    while True:
-        line = child.stderr.readline(_MAX_LINE_BYTES)
-        if not line:
-            return
-        text = printable(line).rstrip("\n")
-        kept.append(text)
-        del kept[:-50]
-        log(text)
+def _send(child: subprocess.Popen[bytes], request: bytes | None) -> None:
+    if request is not None and child.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # it ended already; its code and its last line say why
+            child.stdin.write(request)
+            child.stdin.flush()
+
+
+def _close_stdin(child: subprocess.Popen[bytes]) -> None:
+    if child.stdin is not None:
+        with contextlib.suppress(OSError):
+            child.stdin.close()
+
+
+def _read(child: subprocess.Popen[bytes], limit: int) -> tuple[bytes, str]:
+    if child.stdout is None:
+        return b"", ""
+    output = child.stdout.read(limit + 1)
+    if len(output) > limit:
+        end_group(child)
+        return b"", f"it answered more than {limit:,} bytes; not read further"
+    return output, ""
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """End a child and what it started, if it has not ended."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
