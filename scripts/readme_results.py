@@ -21,6 +21,8 @@ DOCUMENTS = ROOT / "scripts" / "results"
 def take(run: Path) -> None:
     """Make the report of a demo the committed result, without the curves that a table does not need."""
     report = json.loads((run / "report.json").read_text("utf-8"))
+    if (report["condition"] or {}).get("emulated"):
+        raise SystemExit(f"{run}: was measured under emulation ({report['condition']['emulated']}): never published")
     for row in report["rows"]:
         if row["latency"]:
             row["latency"].pop("ecdf")

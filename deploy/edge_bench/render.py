@@ -28,6 +28,7 @@ def render_measurement(record: Dict[str, Any]) -> str:
         _identity(record),
         ("board", "%s, %s" % (board.get("model") or "unknown model", board.get("cpu") or "unknown CPU")),
         ("state", state_line(record["state_before"])),
+        *([("emulated", "by %s: not a board's speed" % board["emulated"])] if board.get("emulated") else []),
         ("run", "%s, started %s" % (verdict, record["started_at"])),
     ]
     backend = record.get("backend")

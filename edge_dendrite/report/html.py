@@ -62,6 +62,7 @@ def _state(report: Report) -> list[tuple[str, str]]:
     return [
         ("Board", condition.board or unread),
         ("Processor", condition.cpu or unread),
+        *([("Emulated", f"by {condition.emulated}: not a board's speed")] if condition.emulated else []),
         ("Runtime", condition.runtime or "not recorded"),
         ("Provider", ", ".join(condition.providers) or "not recorded"),
         ("Threads", str(condition.num_threads) if condition.num_threads else "not recorded"),

@@ -29,6 +29,7 @@ class Condition:
     governors: tuple[str, ...]
     clock_limits: tuple[str, ...]
     online_cpus: str | None
+    emulated: str | None = None
 
     def sentence(self) -> str:
         """Board and state in one line; what could not be read is named as such."""
@@ -37,7 +38,8 @@ class Condition:
         provider = ", ".join(self.providers) or "provider not recorded"
         governor = "governor " + (" and ".join(self.governors) or "not readable")
         mode = [f"power mode {self.power_mode}"] if self.power_mode else []
-        return ", ".join([*where, threads, provider, governor, *mode])
+        emulated = [f"emulated by {self.emulated}: not a board's speed"] if self.emulated else []
+        return ", ".join([*where, threads, provider, governor, *mode, *emulated])
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def read_condition(measurement: Measurement) -> Condition:
         governors=tuple(sorted(governors)),
         clock_limits=tuple(sorted({_clock_range(limit) for limit in limits.values()})),
         online_cpus=fields.text(state, "online_cpus"),
+        emulated=fields.text(board, "emulated"),
     )
 
 

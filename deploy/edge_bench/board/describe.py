@@ -6,6 +6,7 @@ import re
 import sys
 from typing import Any, Dict, Optional
 
+from edge_bench.board.emulation import find_emulator
 from edge_bench.board.files import device_tree, read_text
 from edge_bench.board.memory import system_memory
 
@@ -52,6 +53,7 @@ def describe_board(root: str = "/") -> Dict[str, Any]:
         "memory_bytes": system_memory(root).get("MemTotal"),
         "in_container": _in_container(root),
         "is_virtual": bool(re.search(r"^flags\s*:.*\bhypervisor\b", cpuinfo, re.MULTILINE)),
+        "emulated": find_emulator(root),
         "python": platform.python_version(),
         "python_path": sys.executable,
     }

@@ -61,6 +61,9 @@ def find_problems(diagnosis: Dict[str, Any], missing: List[Row]) -> Tuple[List[R
     found = _runtime_problems(diagnosis) + _clock_problems(board, state) + _throttle_problems(board, state)
     found += _memory_problems(board, state) + _health_problems(board, health)
     notes = []  # type: List[Row]
+    if board.get("emulated"):
+        reason = "it is emulated (%s): speed, energy and memory here are not a board's" % board["emulated"]
+        notes.append(_row("processor", reason, "use it to try things out; measure on a real board"))
     for row in missing:
         (notes if _is_normal(row, board) else found).append(row)
     return found, notes + _mode_notes(state, diagnosis["power_modes"])

@@ -59,7 +59,8 @@ def _advice(mark: str, row: Dict[str, str]) -> List[str]:
 def _board_rows(board: Dict[str, Any], state: Dict[str, Any]) -> Rows:
     rows = [("model", "%s%s" % (board["model"] or _unnamed(board), " (%s)" % board["soc"] if board["soc"] else ""))]
     cpu = "%s, %s cores" % (board["cpu"] or "unknown processor", board["num_cpus"])
-    rows.append(("processor", "%s, %s" % (cpu, board["machine"])))
+    emulated = ", EMULATED by %s" % board["emulated"] if board.get("emulated") else ""
+    rows.append(("processor", "%s, %s%s" % (cpu, board["machine"], emulated)))
     rows.append(("memory", _memory_words(board, state)))
     glibc = ", glibc %s" % board["glibc"] if board["glibc"] else ""
     rows.append(("system", "%s, kernel %s%s" % (board["system"] or "unknown system", board["kernel"], glibc)))

@@ -71,6 +71,13 @@ class Run:
             "unavailable": missing_state(before),
         }
         self._journal = Journal(journal_path, self.record["run_id"])
+        if self.record["board"]["emulated"]:
+            self._warn(
+                "emulated",
+                "the processor is emulated (%s): not a board's speed, energy or memory"
+                % self.record["board"]["emulated"],
+                "use it to try things out; measure on a real board",
+            )
 
     def measure(self) -> Dict[str, Any]:
         """Run all phases and return the record.

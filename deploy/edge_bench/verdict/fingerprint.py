@@ -24,6 +24,7 @@ def _in(name: str, key: str) -> Callable[[Record], Any]:
 _FIELDS = (
     ("board", _in("board", "model")),
     ("processor", _in("board", "cpu")),
+    ("emulator", lambda record: part(record, "board").get("emulated") or "none"),
     ("L4T release", _in("board", "l4t")),
     ("runtime", _in("backend", "name")),
     ("runtime version", _in("backend", "version")),
