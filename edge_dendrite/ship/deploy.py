@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,14 @@ def deploy(
     options: RunOptions | None = None,
     ssh: SshOptions | None = None,
     log: Log = lambda line: None,
+    interrupt: threading.Event | None = None,
 ) -> dict[str, Any]:
     """Measure a bundle on `target` (`local`, `ssh://user@host:port` or `user@host`) and write it to `output`.
 
     The bundle is verified here before it leaves. Returns the checked measurement. A partial or failed one is written
     too, beside `output` if a complete one is there. Raises DeployError when the bundle is damaged, the board does not
-    answer or the run fails there.
+    answer or the run fails there. Another thread that sets `interrupt` does what Ctrl-C does in the main one: the run
+    is ended, what it has is written, and KeyboardInterrupt is raised.
     """
     options = options or RunOptions()
     board = parse_target(target)
@@ -47,9 +50,9 @@ def deploy(
     keeper = _Keeper(output, bundle.id, str(board or "this machine"))
     try:
         if board is None:
-            result = run_here(bundle, options, keeper.keep, log)
+            result = run_here(bundle, options, keeper.keep, log, interrupt)
         else:
-            result = run_there(bundle, board, options, ssh or SshOptions(), keeper.keep, log)
+            result = run_there(bundle, board, options, ssh or SshOptions(), keeper.keep, log, interrupt)
     except EdgeBenchError as error:  # the bundle changed while it was packed
         raise DeployError(str(error)) from error
     return keeper.judge(result)
@@ -65,15 +68,18 @@ def deploy_rounds(
     options: RunOptions | None = None,
     ssh: SshOptions | None = None,
     log: Log = lambda line: None,
+    board_name: str | None = None,
+    interrupt: threading.Event | None = None,
 ) -> list[Path]:
     """Measure several bundles in turns, forwards and backwards, so that a drift of the board meets all alike.
 
-    Writes FOLDER/BOARD/NAME-ROUND.json, NAME being the bundle's file name. A measurement that is there, valid, of the
+    Writes FOLDER/BOARD/NAME-ROUND.json, BOARD being `board_name` or else the target's, NAME the bundle's file name. A
+    measurement that is there, valid, of the
     same bundle and with the same options is kept unless `again`. Raises DeployError as `deploy`, and when a file of
     that name is something else.
     """
     board = parse_target(target)
-    place = Path(folder) / (board.file_name if board else "local")
+    place = Path(folder) / (board_name or (board.file_name if board else "local"))
     written = []
     names = [Path(path).name.removesuffix(".tar") for path in bundle_paths]
     if len(set(names)) != len(names):
@@ -89,7 +95,7 @@ def deploy_rounds(
                 log(f"kept {output}: valid, of this bundle and these options")
                 continue
             log(f"measuring {name}, round {number} of {num_rounds}, on {board or 'this machine'}")
-            deploy(path, target, output, options=options, ssh=ssh, log=log)
+            deploy(path, target, output, options=options, ssh=ssh, log=log, interrupt=interrupt)
     return written
 
 

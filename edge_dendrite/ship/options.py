@@ -51,8 +51,13 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class SshOptions:
-    """How a board is reached: an ssh_config file instead of the user's, the Python there, the folder there."""
+    """How a board is reached: an ssh_config file instead of the user's, the Python there, the folder there.
+
+    may_ask: ssh may ask on the terminal for a passphrase or whether a host is trusted; of several boards at once
+    nobody could tell which of them asks.
+    """
 
     ssh_config: Path | None = None
     python: str = "python3"
     remote_dir: str = ""
+    may_ask: bool = True

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 _MAX_ERROR_BYTES = 64 << 10
 _MAX_LINE_BYTES = 4096
+# How soon an interrupt from another thread is seen.
+_LOOK_S = 0.1
+_FOREVER_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -37,20 +42,54 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def run_bounded(argv: list[str], *, content: bytes, limit: int, timeout_s: float) -> Result:
-    """Run a child with `content` on stdin and read at most `limit` bytes of its stdout."""
+def take_interrupt(interrupt: threading.Event | None) -> None:
+    """Raise KeyboardInterrupt if another thread has set `interrupt`, and clear it.
+
+    Python gives Ctrl-C to the main thread alone; this is how it reaches work in others. Cleared, so that what ends
+    the work in good order can still wait; set again, it ends that too, as a second Ctrl-C does.
+    """
+    if interrupt is not None and interrupt.is_set():
+        interrupt.clear()
+        raise KeyboardInterrupt
+
+
+def wait_for(child: subprocess.Popen[bytes], timeout_s: float, interrupt: threading.Event | None = None) -> int:
+    """The exit code of a child. Raises subprocess.TimeoutExpired, and KeyboardInterrupt as `take_interrupt`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = deadline - time.monotonic()
+        try:
+            return child.wait(max(0.0, left_s if interrupt is None else min(_LOOK_S, left_s)))
+        except subprocess.TimeoutExpired:
+            take_interrupt(interrupt)
+            if time.monotonic() >= deadline:
+                raise
+
+
+def run_bounded(
+    argv: list[str], *, content: bytes, limit: int, timeout_s: float, interrupt: threading.Event | None = None
+) -> Result:
+    """Run a child with `content` on stdin and read at most `limit` bytes of its stdout.
+
+    The child is in a session of its own: a Ctrl-C on the terminal ends it through us or not at all.
+    """
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
         stdin.write(content)
         stdin.seek(0)
-        child = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr)
-        timed_out = threading.Event()
+        child = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True)
+        timed_out, ended = threading.Event(), threading.Event()
 
-        def end() -> None:
-            timed_out.set()
-            child.kill()
+        def watch() -> None:
+            deadline = time.monotonic() + timeout_s
+            while not ended.wait(timeout_s if interrupt is None else _LOOK_S):
+                if time.monotonic() >= deadline:
+                    timed_out.set()
+                if timed_out.is_set() or (interrupt is not None and interrupt.is_set()):
+                    child.kill()
+                    return
 
-        timer = threading.Timer(timeout_s, end)
-        timer.start()
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
         try:
             assert child.stdout is not None
             output = child.stdout.read(limit + 1)
@@ -60,10 +99,11 @@ def run_bounded(argv: list[str], *, content: bytes, limit: int, timeout_s: float
             child.stdout.close()
             code = child.wait()
         finally:
-            timer.cancel()
+            ended.set()
             if child.poll() is None:
                 child.kill()
                 child.wait()
+        take_interrupt(interrupt)
         if timed_out.is_set():
             problem = f"no answer within {timeout_s:.0f} s"
         stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - _MAX_ERROR_BYTES))
@@ -71,11 +111,16 @@ def run_bounded(argv: list[str], *, content: bytes, limit: int, timeout_s: float
     return Result(code, output, errors, problem)
 
 
-def run_logged(argv: list[str], log: Callable[[str], None], stop: Callable[[], None] | None = None) -> Result:
+def run_logged(
+    argv: list[str],
+    log: Callable[[str], None],
+    stop: Callable[[], None] | None = None,
+    interrupt: threading.Event | None = None,
+) -> Result:
     """Run a child and hand each line of its stderr to `log` as it comes; stdout is ignored.
 
     The child is in a session of its own, so that a Ctrl-C reaches only us: then it is asked to end (by `stop`, or
-    SIGTERM), waited for, and KeyboardInterrupt goes on upwards.
+    SIGTERM), waited for, and KeyboardInterrupt goes on upwards. So it is when another thread sets `interrupt`.
     """
     child = subprocess.Popen(
         argv,
@@ -86,12 +131,12 @@ def run_logged(argv: list[str], log: Callable[[str], None], stop: Callable[[], N
     )
     kept: list[str] = []
     try:
-        _drain(child, kept, log)
-        child.wait()
+        _drain(child, kept, log, interrupt)
+        wait_for(child, _FOREVER_S, interrupt)
     except KeyboardInterrupt:
         stop() if stop else child.terminate()  # not SIGINT, which a child of a background job ignores
         with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            child.wait(timeout=15)
+            wait_for(child, 15.0, interrupt)
         raise
     finally:
         if child.poll() is None:
@@ -103,13 +148,24 @@ def run_logged(argv: list[str], log: Callable[[str], None], stop: Callable[[], N
     return Result(child.returncode, b"", last_line("\n".join(kept)))
 
 
-def _drain(child: subprocess.Popen[bytes], kept: list[str], log: Callable[[str], None]) -> None:
+def _drain(
+    child: subprocess.Popen[bytes], kept: list[str], log: Callable[[str], None], interrupt: threading.Event | None
+) -> None:
     assert child.stderr is not None
+    pending = b""
     while True:
-        line = child.stderr.readline(_MAX_LINE_BYTES)
-        if not line:
+        take_interrupt(interrupt)
+        if not select.select([child.stderr], [], [], None if interrupt is None else _LOOK_S)[0]:
+            continue
+        chunk = os.read(child.stderr.fileno(), _MAX_ERROR_BYTES)
+        *lines, pending = (pending + chunk).split(b"\n")
+        if pending and (not chunk or len(pending) > _MAX_LINE_BYTES):
+            lines, pending = [*lines, pending], b""
+        for line in lines:
+            for start in range(0, max(1, len(line)), _MAX_LINE_BYTES):
+                text = printable(line[start : start + _MAX_LINE_BYTES])
+                kept.append(text)
+                del kept[:-50]
+                log(text)
+        if not chunk:
             return
-        text = printable(line).rstrip("\n")
-        kept.append(text)
-        del kept[:-50]
-        log(text)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,9 +30,11 @@ esac
 mkdir -p "$folder" && cd "$folder" && pwd
 """
 _PYTHON_SCRIPT = 'command -v "$1" >/dev/null || exit 0; "$1" -c "import sys; print(sys.version_info[:2] >= (3, 6))"'
-# The agent notes its process number, so that an interrupted host can ask it to end and to write what it has.
-_RUN_SCRIPT = 'echo $$ > "$1" && shift && exec "$@"'
+# The agent notes its process number, so that an interrupted host can ask it to end and to write what it has. Each of
+# both sides writes first and looks then: however they meet, a run that shall end does not begin.
+_RUN_SCRIPT = 'echo $$ > "$1" && [ ! -e "$1.stop" ] && shift && exec "$@"'
 _STOP_SCRIPT = """
+: > "$1.stop"
 [ -f "$1" ] || exit 0
 number=$(cat "$1")
 kill -TERM "$number" 2>/dev/null
@@ -56,6 +59,7 @@ def run_there(
     ssh: SshOptions,
     keep: Callable[[bytes], None],
     log: Callable[[str], None],
+    interrupt: threading.Event | None = None,
 ) -> Result:
     """Bring agent and bundle to the board, run, and hand the bytes of the measurement to `keep`.
 
@@ -65,7 +69,7 @@ def run_there(
     agent, packed = agent_bytes(), io.BytesIO()
     write_tar(bundle, packed)
     agent_hash, token = hashlib.sha256(agent).hexdigest(), secrets.token_hex(6)
-    with SshConnection(board, ssh.ssh_config) as connection:
+    with SshConnection(board, ssh.ssh_config, may_ask=ssh.may_ask, interrupt=interrupt) as connection:
         folder = _prepare(connection, board, ssh)
         places = _Places(
             agent=f"{folder}/edge-bench-{agent_hash[:16]}.pyz",
@@ -82,6 +86,7 @@ def run_there(
                 connection.argv(_RUN_SCRIPT, places.pid_file, *command),
                 log,
                 stop=lambda: _stop(connection, places.pid_file),
+                interrupt=interrupt,
             )
         except KeyboardInterrupt:
             with contextlib.suppress(DeployError):
@@ -112,5 +117,5 @@ def _fetch(connection: SshConnection, places: _Places) -> bytes:
     """The bytes of the result, empty when there is none; it is removed there."""
     script = 'if [ -f "$1" ]; then cat "$1"; fi'
     content = connection.run(script, places.result, limit=schema.MAX_BYTES, what="fetching the measurement")
-    connection.run('rm -f "$1" "$2"', places.result, places.pid_file, what="tidying up")
+    connection.run('rm -f "$1" "$2" "$2.stop"', places.result, places.pid_file, what="tidying up")
     return content
