@@ -121,7 +121,7 @@ def _rows(result: BoardResult) -> list[list[str]]:
     if result.state not in (MEASURED, KEPT, INVALID):
         return [[*head, _short_reason(result), *["-"] * 5]]
     found = [measurement for _, measurement in _measurements(result)]
-    rows = []
+    rows: list[list[str]] = []
     for _, network, median, p99, power, energy, state, _ in build_boards_report({result.name: found}, title="").table():
         about = f"{state}; {result.reason}" if result.reason and not rows else state
         rows.append([*(head if not rows else ["", "", ""]), about, network, median, p99, power, energy])
