@@ -37,7 +37,8 @@ class BoardReport:
             seconds(latency.median_s) if latency else "none valid",
             "-" if latency is None else "n too small" if latency.p99_s is None else seconds(latency.p99_s),
             "not measured" if power_w is None else watts(power_w),
-            joules(energy.gross_j) if energy else "not measured",
+            # Energies of two scopes are no more alike than of two boards.
+            f"{joules(energy.gross_j)} ({energy.scope or 'scope unknown'})" if energy else "not measured",
             short_state([run for run in self.report.runs if run.bundle_id == row.id]),
             _count_runs([run for run in self.report.runs if run.bundle_id == row.id]),
         )
@@ -82,14 +83,16 @@ def _build_board(name: str, measurements: Sequence[Measurement]) -> BoardReport:
 
 
 def short_state(runs: Sequence[Run]) -> str:
-    """The state of a board in its runs, in a few words: throttled, power mode, governor, the hottest sensor."""
-    parts = ["THROTTLED"] if any(reason.startswith("throttled") for run in runs for reason in run.reasons) else []
-    for condition in dict.fromkeys(run.condition for run in runs if not run.reasons) or [runs[0].condition]:
+    """The state of a board in a few words, in its valid runs or in all where none is; throttling in all of them."""
+    valid = [run for run in runs if not run.reasons] or runs
+    parts = []
+    for condition in dict.fromkeys(run.condition for run in valid):
         parts += [condition.power_mode] if condition.power_mode else []
         parts.append(" and ".join(condition.governors) or "governor unknown")
-    temperatures = [t for run in runs for t in (run.hottest_before_c, run.hottest_after_c) if t is not None]
+    temperatures = [t for run in valid for t in (run.hottest_before_c, run.hottest_after_c) if t is not None]
     parts.append(f"{max(temperatures):.0f} C" if temperatures else "temperature unknown")
-    return ", ".join(parts)
+    num_throttled = sum(any(reason.startswith("throttled") for reason in run.reasons) for run in runs)
+    return ", ".join(parts + ([f"THROTTLED in {num_throttled} of {plural(len(runs), 'run')}"] if num_throttled else []))
 
 
 def _count_runs(runs: Sequence[Run]) -> str:

@@ -286,8 +286,9 @@ def wait_until(condition):
 
 
 @needs_sshd
-def test_ctrl_c_with_eight_running_leaves_nothing_there_and_brings_all_back(boards, bundle13, tmp_path):
-    names = [f"board{number}" for number in range(8)]
+@pytest.mark.parametrize("number", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_ctrl_c_leaves_nothing_running_there_and_brings_all_back(boards, bundle13, tmp_path, number):
+    names = [f"board{at}" for at in range(number)]
     folders = [boards.add(name) for name in names]
     out = tmp_path / "m"
     words = (bundle13.path, "--boards", boards.toml, "--out", out, "--duration", "600", "--max-other-load", "1000")
@@ -297,14 +298,14 @@ def test_ctrl_c_with_eight_running_leaves_nothing_there_and_brings_all_back(boar
     table, seen = process.communicate(timeout=120)
     assert process.returncode == 130, seen
     assert "Traceback" not in seen
-    assert "ending 8 runs" in seen
+    assert f"ending {number} runs" in seen
     for name in names:
         record = read_measurement(str(out / name / "digits-1.json"))
         assert record["status"] == "partial"
         assert record["latency"]["samples_s"]
         assert f"{name}: interrupted" in seen
         assert name in table
-    assert [one.state for one in read_fleet(out / "fleet.json")] == ["interrupted"] * 8
+    assert [one.state for one in read_fleet(out / "fleet.json")] == ["interrupted"] * number
     assert running_under(tmp_path) == []
     assert not [path for folder in folders for path in (folder / "work").rglob("result-*")]
 
@@ -355,3 +356,25 @@ def test_usage(bundle13, tmp_path, monkeypatch, words, message):
     result = CliRunner().invoke(app, ["deploy", str(bundle13.path), *words])
     assert (result.exit_code, message in " ".join(result.stderr.split())) == (2, True), result.stderr
     assert not (tmp_path / "measurements").exists()
+
+
+@needs_sshd
+def test_a_second_ctrl_c_leaves_a_board_that_does_not_end(boards, bundle13, tmp_path):
+    stubborn = tmp_path / "stubborn-python"
+    stubborn.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *edge-bench*' run '*)\n  trap '' TERM INT HUP\n  : > '{tmp_path}/began'\n"
+        f"  while [ -e '{tmp_path}/began' ]; do sleep 1; done ;;\nesac\nexec '{sys.executable}' \"$@\"\n"
+    )
+    stubborn.chmod(0o755)
+    boards.add("stubborn", python=stubborn)
+    process = command(bundle13.path, "--boards", boards.toml, "--out", tmp_path / "m")
+    wait_until(lambda: process.poll() is not None or (tmp_path / "began").exists())
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    # Without the second one it would be asked to end for longer than that.
+    table, seen = process.communicate(timeout=60)
+    assert process.returncode == 130, seen
+    assert "Traceback" not in seen
+    assert "interrupted" in table
+    assert read_fleet(tmp_path / "m" / "fleet.json")[0].state == "interrupted"
