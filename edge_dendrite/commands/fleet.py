@@ -16,7 +16,6 @@ from edge_dendrite.report.files import check_ending, write_reports
 from edge_dendrite.ship.boards_file import BoardSettings, read_boards
 from edge_dendrite.ship.fleet_file import FAILED, INTERRUPTED, INVALID, KEPT, MEASURED, NOT_STARTED, BoardResult
 from edge_dendrite.ship.options import RunOptions
-from edge_dendrite.ship.target import parse_target
 from edge_dendrite.terminal import print_table, say
 
 _COLUMNS = ("board", "target", "result", "board state, or why not", "network", "median", "p99", "power", "energy")
@@ -117,21 +116,15 @@ def _rows(result: BoardResult) -> list[list[str]]:
     """A line for each network of the board; one without figures where there is none."""
     from edge_dendrite.report.boards import build_boards_report
 
-    head = [result.name, result.target, result.state]
+    head = [result.name, result.target.removeprefix("ssh://"), result.state]
     if result.state not in (MEASURED, KEPT, INVALID):
-        return [[*head, _short_reason(result), *["-"] * 5]]
+        return [[*head, result.short_reason, *["-"] * 5]]
     found = [measurement for _, measurement in _measurements(result)]
     rows: list[list[str]] = []
     for _, network, median, p99, power, energy, state, _ in build_boards_report({result.name: found}, title="").table():
         about = f"{state}; {result.reason}" if result.reason and not rows else state
         rows.append([*(head if not rows else ["", "", ""]), about, network, median, p99, power, energy])
     return rows
-
-
-def _short_reason(result: BoardResult) -> str:
-    """Without the target, which stands beside it."""
-    target = str(parse_target(result.target) or "this machine")
-    return result.reason.removeprefix(target).lstrip(": ")
 
 
 def _write_reports(results: Sequence[BoardResult], paths: Sequence[Path]) -> None:

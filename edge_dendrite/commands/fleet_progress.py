@@ -67,7 +67,7 @@ class FleetProgress:
         if result.state == RUNNING:
             self._bars.start_task(self._tasks[result.name])
             return
-        words = f"{result.state}: {result.reason}" if result.reason else result.state
+        words = f"{result.state}: {result.short_reason}" if result.reason else result.state
         self._bars.update(self._tasks[result.name], completed=100, description=shorten(words, _MAX_WORDS))
         self._bars.stop_task(self._tasks[result.name])
         if not self._console.is_terminal:
@@ -77,7 +77,7 @@ class FleetProgress:
         """A line of a board's work; without a name one that is of all."""
         found = _AGENT_PROGRESS.match(line)
         if name and self._console.is_terminal:
-            words = f"{found['phase']}" if found else line
+            words = found["phase"] if found else line.partition(", on ")[0]
             percent = int(found["percent"]) if found else 0
             self._bars.update(self._tasks[name], completed=percent, description=shorten(words, _MAX_WORDS))
         elif not found:  # how far each of many boards is would bury what happens to them

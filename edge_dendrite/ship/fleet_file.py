@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_bench.atomic import parse_json, write_json
 from edge_dendrite.errors import DeployError
+from edge_dendrite.ship.target import parse_target
 
 SCHEMA, VERSION = "edge-dendrite.fleet", 1
 FLEET_FILE = "fleet.json"
@@ -30,6 +31,11 @@ class BoardResult:
     reason: str = ""
     files: tuple[Path, ...] = ()
     duration_s: float = 0.0
+
+    @property
+    def short_reason(self) -> str:
+        """Without the target in front, for places where that or the name stands beside it."""
+        return self.reason.removeprefix(str(parse_target(self.target) or "this machine")).lstrip(": ")
 
 
 class FleetFile:
