@@ -93,6 +93,19 @@ PythonOption = Annotated[str, typer.Option("--python", help="Python 3.6 or newer
 RemoteDirOption = Annotated[
     str, typer.Option("--remote-dir", help="folder on the board  [default: ~/.cache/edge-dendrite]")
 ]
+BoardsOption = Annotated[
+    Path | None, typer.Option("--boards", metavar="FILE", help="TOML file of boards: all of them, side by side")
+]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", metavar="NAME", help="of the boards file only this one; repeatable")
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", help="boards at once  [default: the file's, or 8]", min=1, max=256)
+]
+FleetReportOption = Annotated[
+    list[Path] | None,
+    typer.Option("--report", metavar="FILE", help="report of all boards: .html, .md or .json; repeatable"),
+]
 DurationOption = Annotated[float, typer.Option("--duration", help="latency phase in seconds", min=0.01)]
 OtherLoadOption = Annotated[
     float, typer.Option("--max-other-load", help="share of processor time that others may use", min=0.001)

@@ -8,10 +8,17 @@ from typing import Annotated
 
 import typer
 
+from edge_dendrite.commands.fleet import deploy_to_boards
 from edge_dendrite.commands.guard import EXIT_INVALID, EXIT_WARNINGS
+from edge_dendrite.errors import ConfigError
+from edge_dendrite.inputs import refuse_idle_flags
 from edge_dendrite.options import (
+    BoardsOption,
     DurationOption,
+    FleetReportOption,
+    JobsOption,
     JsonOption,
+    OnlyOption,
     OtherLoadOption,
     PythonOption,
     RemoteDirOption,
@@ -22,8 +29,11 @@ from edge_dendrite.terminal import TerminalProgress
 
 
 def deploy(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder or .tar that `export` wrote")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="local, ssh://user@host:port or user@host")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="TARGET", help="local, ssh://user@host:port or user@host; or --boards")
+    ] = None,
     beside: Annotated[
         list[Path] | None,
         typer.Option("--beside", help="another bundle, measured in turns with the first; repeatable"),
@@ -46,6 +56,10 @@ def deploy(
     clean: Annotated[
         bool, typer.Option("--clean", help="leave nothing of this deploy on the board, unless others use it")
     ] = False,
+    boards: BoardsOption = None,
+    only: OnlyOption = None,
+    jobs: JobsOption = None,
+    report: FleetReportOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 3 when there are warnings")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,6 +70,29 @@ def deploy(
     from edge_dendrite.ship.options import RunOptions, SshOptions
 
     options = RunOptions(duration, runs, threads, provider, max_other_load)
+    if boards is not None:
+        if target is not None:
+            raise ConfigError(f"TARGET {target} and --boards {boards}: give one of them")
+        deploy_to_boards(
+            context,
+            [bundle, *(beside or [])],
+            boards,
+            out,
+            only=only or [],
+            jobs=jobs,
+            rounds=rounds,
+            again=again,
+            clean=clean,
+            options=options,
+            reports=report or [],
+            strict=strict,
+            as_json=as_json,
+        )
+        return
+    if target is None:
+        raise ConfigError("where to? give a TARGET (local, ssh://user@host:port or user@host), or --boards FILE")
+    idle = {"--only": only, "--jobs": jobs, "--report": report}
+    refuse_idle_flags({f"{flag} goes with --boards": value is not None for flag, value in idle.items()})
     paths, ssh = [bundle, *(beside or [])], SshOptions(ssh_config, python, remote_dir)
     with TerminalProgress() as progress:
         files = deploy_rounds(

@@ -1,16 +1,19 @@
-"""One page from measurements."""
+"""One page from measurements, of one board or of several."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_dendrite.inputs import read_history
+from edge_dendrite.inputs import read_history, refuse_idle_flags
 from edge_dendrite.options import JsonOption
-from edge_dendrite.terminal import print_report
+from edge_dendrite.terminal import print_report, print_table
+
+if TYPE_CHECKING:
+    from edge_dendrite.report.boards import BoardsReport
 
 
 def report(
@@ -25,16 +28,26 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make one self-contained HTML page (or Markdown, JSON) from measurements."""
+    """Make one self-contained HTML page (or Markdown, JSON) from measurements; several boards stand side by side."""
+    from edge_dendrite.report.boards import COLUMNS, build_boards_report
     from edge_dendrite.report.files import read_measurements, write_reports
-    from edge_dendrite.report.rows import build_report
+    from edge_dendrite.report.rows import Report, build_report
 
     history = read_history(model) if model else []
-    made = build_report(read_measurements(measurements), title=title, history=history)
+    boards = read_measurements(measurements)
+    made: Report | BoardsReport
+    if len(boards) == 1:
+        made = build_report(*boards.values(), title=title, history=history)
+    else:
+        refuse_idle_flags({"--model goes with the measurements of one board": model is not None})
+        made = build_boards_report(boards, title=title)
     files = write_reports(made, out or [Path("report.html")])
     if as_json:
         typer.echo(json.dumps(made.to_dict(), sort_keys=True))
-    else:
+        return
+    if isinstance(made, Report):
         print_report(made)
-        for path in files:
-            typer.echo(str(path.absolute()))
+    else:
+        print_table(made.title, COLUMNS, made.table(), 2)
+    for path in files:
+        typer.echo(str(path.absolute()))

@@ -11,30 +11,54 @@ from edge_bench.atomic import write_bytes
 from edge_bench.errors import EdgeBenchError
 from edge_bench.schema import read_measurement
 from edge_dendrite.errors import ConfigError, DataError
-from edge_dendrite.report.html import render_html
-from edge_dendrite.report.markdown import render_markdown
+from edge_dendrite.report.boards import BoardsReport
+from edge_dendrite.report.html import render_boards_html, render_html
+from edge_dendrite.report.markdown import render_boards_markdown, render_markdown
 from edge_dendrite.report.rows import Report
+from edge_dendrite.report.runs import read_condition
+from edge_dendrite.ship.fleet_file import FLEET_FILE
 
 
-def read_measurements(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Measurements from files, and from all .json files of folders, in the order of their names.
+def read_measurements(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Measurements by board, from files and from all .json files of folders, in the order of their names.
 
-    Raises DataError for a file that is no measurement, and for a folder without one.
+    Where a folder has none itself, its folders are the boards, as `deploy` makes them. What was given in other ways has
+    the name "" if it is all of one board, else it is divided by what the measurements say of theirs. Raises DataError
+    for a file that is no measurement, and for a folder without one.
     """
-    measurements = []
+    loose: list[dict[str, Any]] = []
+    boards: dict[str, list[dict[str, Any]]] = {}
     for path in paths:
-        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-        if not files:
+        files = _files(path) if path.is_dir() else [path]
+        inner = [] if files else [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _files(folder)]
+        if not files and not inner:
             raise DataError(f"{path}: no measurement (*.json) in this folder; make one with `edge-dendrite deploy`")
-        for file in files:
-            try:
-                measurements.append(read_measurement(str(file)))
-            except EdgeBenchError as error:
-                raise DataError(str(error)) from error
-    return measurements
+        loose += map(_read, files)
+        for folder in inner:
+            boards.setdefault(folder.name, []).extend(map(_read, _files(folder)))
+    by_board: dict[str, list[dict[str, Any]]] = {}
+    for measurement in loose:
+        by_board.setdefault(read_condition(measurement).where(), []).append(measurement)
+    if len(by_board) == 1 and not boards:
+        return {"": loose}
+    for name, found in by_board.items():
+        boards.setdefault(name, []).extend(found)
+    return boards
 
 
-def write_reports(report: Report, paths: Sequence[str | Path]) -> list[Path]:
+def _files(folder: Path) -> list[Path]:
+    """All .json files but the list of boards that `deploy --boards` keeps beside their folders."""
+    return sorted(path for path in folder.glob("*.json") if path.name != FLEET_FILE)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_measurement(str(path))
+    except EdgeBenchError as error:
+        raise DataError(str(error)) from error
+
+
+def write_reports(report: Report | BoardsReport, paths: Sequence[str | Path]) -> list[Path]:
     """Write the report to each path: .html, .md or .json. Raises ConfigError for another ending."""
     contents = {path: _render(report, path) for path in map(Path, paths)}
     for path, content in contents.items():
@@ -43,11 +67,16 @@ def write_reports(report: Report, paths: Sequence[str | Path]) -> list[Path]:
     return list(contents)
 
 
-def _render(report: Report, path: Path) -> str:
+def _render(report: Report | BoardsReport, path: Path) -> str:
+    check_ending(path)
     if path.suffix == ".html":
-        return render_html(report)
+        return render_boards_html(report) if isinstance(report, BoardsReport) else render_html(report)
     if path.suffix == ".md":
-        return render_markdown(report)
-    if path.suffix == ".json":
-        return json.dumps(report.to_dict(), sort_keys=True, indent=1) + "\n"
-    raise ConfigError(f"{path}: a report ends in .html, .md or .json")
+        return render_boards_markdown(report) if isinstance(report, BoardsReport) else render_markdown(report)
+    return json.dumps(report.to_dict(), sort_keys=True, indent=1) + "\n"
+
+
+def check_ending(path: Path) -> None:
+    """Raises ConfigError where the ending is of no report."""
+    if path.suffix not in (".html", ".md", ".json"):
+        raise ConfigError(f"{path}: a report ends in .html, .md or .json")

@@ -1,12 +1,15 @@
-"""A report as one HTML file that needs nothing else: no script, no font, no request."""
+"""A report, of one board or of several, as one HTML file that needs nothing else: no script, no font, no request."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from edge_dendrite.report.boards import COLUMNS as BOARD_COLUMNS
+from edge_dendrite.report.boards import BoardsReport
 from edge_dendrite.report.draw import role_colour
 from edge_dendrite.report.format import percent, plural, seconds, typographic
 from edge_dendrite.report.notices import Notice
@@ -18,10 +21,46 @@ from edge_dendrite.report.verdict import judge
 
 # A report is for reading; whoever needs the thousandth run has the measurement files.
 _MAX_RUNS, _MAX_ROWS, _MAX_NOTICES = 200, 100, 50
+_MAX_BOARDS, _MAX_LINES = 60, 600
 
 
 def render_html(report: Report) -> str:
     """The page, under 2 MB. Every text of the report is escaped; only our own SVG goes in as markup."""
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            columns=COLUMNS,
+            pictures=draw_pictures(report),
+            runs=report.runs[:_MAX_RUNS],
+            provenance=list(report.provenance.items())[:_MAX_NOTICES],
+            plural=plural,
+            **_parts(report),
+        )
+    )
+
+
+def render_boards_html(report: BoardsReport) -> str:
+    """The page of several boards: one table over all, then each board by itself."""
+    boards = report.boards[:_MAX_BOARDS]
+    lines = [(board.name, *board.cells(row)) for board in boards for row in board.report.rows]
+    return (
+        _environment()
+        .get_template("boards.html.j2")
+        .render(
+            report=report,
+            board_columns=BOARD_COLUMNS,
+            lines=lines[:_MAX_LINES],
+            columns=COLUMNS,
+            boards=[{"name": board.name, **_parts(board.report)} for board in boards],
+            method=dict.fromkeys(step for board in boards for step in board.report.method),
+            plural=plural,
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edge_dendrite.report", "templates"),
         autoescape=True,
@@ -30,24 +69,22 @@ def render_html(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(typographic=typographic, run_cells=_run_cells, where=_where, markup=Markup)
+    return environment
+
+
+def _parts(report: Report) -> dict[str, Any]:
+    """What every page shows of one board."""
     table = build_table(report)
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        verdict=judge(report),
-        columns=COLUMNS,
-        table_rows=[(role_colour(role), cells) for role, cells in zip(table.roles, table.rows, strict=True)][
-            :_MAX_ROWS
-        ],
-        table=table,
-        pictures=draw_pictures(report),
-        state=_state(report),
-        runs=report.runs[:_MAX_RUNS],
-        left_out=report.left_out()[:_MAX_RUNS],
-        warnings=report.warnings[:_MAX_NOTICES],
-        unavailable=report.unavailable[:_MAX_NOTICES],
-        provenance=list(report.provenance.items())[:_MAX_NOTICES],
-        plural=plural,
-    )
+    colours = map(role_colour, table.roles)
+    return {
+        "verdict": judge(report),
+        "table": table,
+        "table_rows": list(zip(colours, table.rows, strict=True))[:_MAX_ROWS],
+        "state": _state(report),
+        "left_out": report.left_out()[:_MAX_RUNS],
+        "warnings": report.warnings[:_MAX_NOTICES],
+        "unavailable": report.unavailable[:_MAX_NOTICES],
+    }
 
 
 def _state(report: Report) -> list[tuple[str, str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from edge_dendrite.report.boards import COLUMNS as BOARD_COLUMNS
+from edge_dendrite.report.boards import BoardsReport
 from edge_dendrite.report.format import plural
 from edge_dendrite.report.rows import Report
 from edge_dendrite.report.table import COLUMNS, Cell, build_table
@@ -14,17 +16,34 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$!&])")
 
 def render_markdown(report: Report) -> str:
     """GitHub Markdown with the rows and the verdict of the HTML page, ending in a newline."""
+    return "\n".join(_one_board(report, "#")).rstrip() + "\n"
+
+
+def render_boards_markdown(report: BoardsReport) -> str:
+    """One table over all boards, then each board by itself."""
+    lines = [f"# {escape(report.title)}", "", f"| {' | '.join(BOARD_COLUMNS)} |", f"|{' --- |' * len(BOARD_COLUMNS)}"]
+    lines += [f"| {' | '.join(map(escape, cells))} |" for cells in report.table()]
+    lines += [
+        "",
+        "No board is ranked: they differ by hardware, system and state at once. Ratios stand within a board.",
+        "",
+    ]
+    for board in report.boards:
+        lines += [*_one_board(board.report, "##"), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _one_board(report: Report, heads: str) -> list[str]:
     verdict = judge(report)
-    lines = [f"# {escape(report.title)}", "", f"**{escape(verdict.lead)}**", ""]
+    lines = [f"{heads} {escape(report.title)}", "", f"**{escape(verdict.lead)}**", ""]
     for heading, findings in verdict.groups:
-        lines += [f"## {escape(heading)}", ""]
+        lines += [f"{heads}# {escape(heading)}", ""]
         lines += [
             f"- **{escape(finding.topic)}: {escape(finding.figure)}** ({escape(finding.tag)}). {escape(finding.text)}"
             for finding in findings
         ]
         lines.append("")
-    lines += ["## Networks", "", *_table(report), "", *_conditions(report)]
-    return "\n".join(lines).rstrip() + "\n"
+    return [*lines, f"{heads}# Networks", "", *_table(report), "", *_conditions(report)]
 
 
 def escape(text: str) -> str:

@@ -31,15 +31,18 @@ class Condition:
     online_cpus: str | None
     emulated: str | None = None
 
+    def where(self) -> str:
+        """The board by its model and processor."""
+        return f"{self.board or 'board model not readable'}, {self.cpu or 'CPU model not readable'}"
+
     def sentence(self) -> str:
         """Board and state in one line; what could not be read is named as such."""
-        where = [self.board or "board model not readable", self.cpu or "CPU model not readable"]
         threads = plural(self.num_threads, "thread") if self.num_threads else "threads not recorded"
         provider = ", ".join(self.providers) or "provider not recorded"
         governor = "governor " + (" and ".join(self.governors) or "not readable")
         mode = [f"power mode {self.power_mode}"] if self.power_mode else []
         emulated = [f"emulated by {self.emulated}: not a board's speed"] if self.emulated else []
-        return ", ".join([*where, threads, provider, governor, *mode, *emulated])
+        return ", ".join([self.where(), threads, provider, governor, *mode, *emulated])
 
 
 @dataclass(frozen=True)

@@ -69,14 +69,17 @@ def deploy_rounds(
     log: Log = lambda line: None,
     progress: Progress = silent,
     clean: bool = False,
+    board_name: str | None = None,
 ) -> list[Path]:
     """Measure several bundles in turns, forwards and backwards, so that a drift of the board meets all alike.
 
-    Writes FOLDER/BOARD/NAME-ROUND.json, NAME being the bundle's file name. A measurement that is there, valid, of the
+    Writes FOLDER/BOARD/NAME-ROUND.json, BOARD being `board_name` or else the target's own, NAME the bundle's file name.
+    A measurement that is there, valid, of the
     same bundle and with the same options is kept unless `again`. The board is connected and asked once, and not at all
     when nothing is to be measured. Raises DeployError as `deploy`, and when a file of that name is something else.
     """
-    options, turns = options or RunOptions(), _turns(bundle_paths, target, Path(folder), num_rounds)
+    options = options or RunOptions()
+    turns = _turns(bundle_paths, Path(folder) / (board_name or _name_of(target)), num_rounds)
     name_of_board = parse_target(target) or "this machine"
     bundles = list({turn.bundle.id: turn.bundle for turn in turns}.values())
     with contextlib.ExitStack() as stack:
@@ -107,7 +110,7 @@ def plan_rounds(
     The board is asked, so it gets the agent and a folder for it; nothing else changes there. Raises DeployError as
     `deploy_rounds`.
     """
-    options, turns = options or RunOptions(), _turns(bundle_paths, target, Path(folder), num_rounds)
+    options, turns = options or RunOptions(), _turns(bundle_paths, Path(folder) / _name_of(target), num_rounds)
     to_measure = {turn.output: again or not _is_done(turn, options) for turn in turns}
     bundles = list({turn.bundle.id: turn.bundle for turn in turns}.values())
     with _open_board(target, bundles, ssh, log, silent, False) as board:
@@ -145,10 +148,13 @@ def _measure(
     return keeper.judge(result)
 
 
-def _turns(paths: Sequence[str | Path], target: str, folder: Path, num_rounds: int) -> list[Turn]:
-    """The measurements in their order, each bundle verified. Raises DeployError for bundles of one name."""
+def _name_of(target: str) -> str:
     board = parse_target(target)
-    place = folder / (board.file_name if board else "local")
+    return board.file_name if board else "local"
+
+
+def _turns(paths: Sequence[str | Path], place: Path, num_rounds: int) -> list[Turn]:
+    """The measurements in their order, each bundle verified. Raises DeployError for bundles of one name."""
     names = [Path(path).name.removesuffix(".tar") for path in paths]
     if len(set(names)) != len(names):
         raise DeployError(

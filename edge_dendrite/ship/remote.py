@@ -21,6 +21,8 @@ from edge_dendrite.ship.process import last_line, printable
 from edge_dendrite.ship.target import SshTarget
 
 _CONNECT_TIMEOUT_S = 15
+# Of the whole login, where nobody can be asked for anything.
+_LOGIN_TIMEOUT_S = 30.0
 _NO_PYTHON, _OLD_PYTHON, _BROKEN = 97, 98, 255
 # Python 2 has to understand it, to say that it is too old. The program's own input follows it.
 _LOADER = (
@@ -46,7 +48,8 @@ class SshConnection:
         self._options = ["-o", f"ControlPath={self._folder}/c", "-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"]
         # A board that freezes or loses power must not keep us waiting for ever.
         self._options += ["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]
-        if not _has_terminal():
+        self._may_ask = _has_terminal()
+        if not self._may_ask:
             self._options += ["-o", "BatchMode=yes"]  # nobody could answer a question
         if ssh_config is not None:
             self._options = ["-F", str(ssh_config), *self._options]
@@ -69,9 +72,16 @@ class SshConnection:
         # ask for a passphrase.
         master = ["-o", "ControlMaster=yes", "-o", "ControlPersist=600", *self._destination, "true"]
         with tempfile.TemporaryFile() as errors:
-            code = subprocess.call(
-                ["ssh", *self._options, *master], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
-            )
+            try:
+                code = subprocess.call(
+                    ["ssh", *self._options, *master],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    timeout=None if self._may_ask else _LOGIN_TIMEOUT_S,
+                )
+            except subprocess.TimeoutExpired:
+                return _BROKEN, f"no login within {_LOGIN_TIMEOUT_S:.0f} s"
             errors.seek(0)
             return code, printable(errors.read(8192)).strip()
 
