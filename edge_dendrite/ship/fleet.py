@@ -79,9 +79,10 @@ def deploy_fleet(
     folder = Path(folder)
     with locked(folder):
         file = FleetFile(folder / FLEET_FILE)
-        work = _Fleet(
-            bundle_paths, boards, folder, num_rounds, again, clean, options or RunOptions(), file, log, progress
-        )
+        shared = {"folder": str(folder), "num_rounds": num_rounds, "again": again, "clean": clean}
+        options = options or RunOptions()
+        requests = {board.name: {**_request(board, bundle_paths, options), **shared} for board in boards}
+        work = _Fleet(boards, requests, folder, file, log, progress)
         work.run(min(jobs or DEFAULT_JOBS, len(boards)))
         return FleetResult(work.results(), file.path)
 
