@@ -8,6 +8,7 @@ dist/edge-bench.pyz` writes it; standard library only.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import io
 import sys
@@ -22,6 +23,7 @@ _SHEBANG = b"#!/usr/bin/env python3\n"
 _MAIN = b"import sys\n\nfrom edge_bench.cli import main\n\nsys.exit(main())\n"
 
 
+@functools.cache
 def agent_bytes() -> bytes:
     """The content of edge-bench.pyz: sorted, with one fixed date, deflated: a third of what it is otherwise."""
     folder = Path(edge_bench.__file__).parent
