@@ -12,7 +12,7 @@ from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 
-from parts import PARTS, find_part  # noqa: E402
+from parts import PARTS, find_part, why_missing  # noqa: E402
 
 REQUIRE_ALL = os.environ.get("EDGE_DENDRITE_REQUIRE_ALL") == "1"
 
@@ -28,10 +28,9 @@ _OUTCOMES: pytest.StashKey[Counter[tuple[str, str]]] = pytest.StashKey()
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         if find_part(marker.args[0]) is None:
-            message = f"{marker.args[0]} is not on this machine (README: what the tests use)"
             if REQUIRE_ALL:
-                pytest.fail(message, pytrace=False)
-            pytest.skip(message)
+                pytest.fail(why_missing(marker.args[0]), pytrace=False)
+            pytest.skip(why_missing(marker.args[0]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,7 +49,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         counts = [f"{outcomes[part, one]} {one}" for one in ("passed", "failed", "skipped") if outcomes[part, one]]
         state = "present" if find_part(part) else "MISSING"
         terminalreporter.write_line(f"{part:<30} {state:<8} {', '.join(counts) or 'no test of it in this run'}")
-    terminalreporter.write_line(f"{'ARM emulator':<30} {'-':<8} no test uses it yet")
 
 
 @pytest.fixture(scope="session")

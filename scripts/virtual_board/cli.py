@@ -60,8 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     ssh.add_argument("name", metavar="NAME")
     ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     ssh.set_defaults(run=_ssh)
-    scp = commands.add_parser("scp", help="copy files: scp FILE... NAME:PATH")
-    scp.add_argument("words", nargs=argparse.REMAINDER, metavar="FILE")
+    # Everything behind it is for scp, options too.
+    scp = commands.add_parser("scp", help="copy files: scp FILE... NAME:PATH", prefix_chars="\0", add_help=False)
+    scp.add_argument("words", nargs="*", metavar="FILE")
     scp.set_defaults(run=_scp)
     config = commands.add_parser("ssh-config", help="the stanza that ssh, scp and deploy --ssh-config take")
     config.add_argument("name", metavar="NAME")

@@ -31,7 +31,7 @@ def missing_parts() -> list[str]:
     if _needs_emulation():
         if not which("qemu-aarch64-static"):
             found.append(f"qemu-aarch64-static is missing: {INSTALL} (package qemu-user-static)")
-        elif not _is_registered():
+        elif not _is_registered() and not which("update-binfmts"):
             found.append(f"the kernel does not run arm64 programs (binfmt_misc): {INSTALL}")
     if "overlay" not in Path("/proc/filesystems").read_text():
         found.append("the kernel has no overlayfs: sudo modprobe overlay")
@@ -42,11 +42,15 @@ def missing_parts() -> list[str]:
 
 def require_parts() -> None:
     """Raises CannotRun with all that is missing, in one line. Registers arm64 with the kernel where that is all."""
-    if _needs_emulation() and os.geteuid() == 0 and which("qemu-aarch64-static") and not _is_registered():
-        enable_emulation()
     missing = missing_parts()
     if missing:
         raise CannotRun("; ".join(missing))
+    if _needs_emulation() and not _is_registered():
+        enable_emulation()
+        if not _is_registered():
+            raise CannotRun(
+                "the kernel does not take arm64 programs: see what `update-binfmts --enable qemu-aarch64` says"
+            )
 
 
 def which(program: str) -> str | None:

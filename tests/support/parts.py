@@ -8,9 +8,19 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from scripts.virtual_board.host import missing_parts
+from scripts.virtual_board.host import which as host_program
+
 ROOT = Path(__file__).parent.parent.parent
 AGENT_PYTHONS = ("3.8", "3.10", "3.12", "3.13")
-PARTS = ("sshd", "chromium", "python3.6 + onnxruntime 1.10", *(f"python{version}" for version in AGENT_PYTHONS))
+ARM_EMULATOR = "ARM emulator"
+PARTS = (
+    "sshd",
+    "chromium",
+    "python3.6 + onnxruntime 1.10",
+    *(f"python{version}" for version in AGENT_PYTHONS),
+    ARM_EMULATOR,
+)
 
 
 @functools.cache
@@ -26,7 +36,16 @@ def find_part(part: str) -> Path | None:
     if part.startswith("python3.6"):
         python = ROOT / ".venv36" / "bin" / "python"
         return python if python.exists() else None
+    if part == ARM_EMULATOR:
+        return None if missing_parts() else Path(host_program("qemu-aarch64-static") or "/")
     return _find_python(part.removeprefix("python"))
+
+
+def why_missing(part: str) -> str:
+    """Why a part that is missing cannot be used, and what to do."""
+    if part == ARM_EMULATOR:
+        return "; ".join(missing_parts())
+    return f"{part} is not on this machine (README: what the tests use)"
 
 
 def _find_python(version: str) -> Path | None:
