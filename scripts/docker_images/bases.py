@@ -47,6 +47,6 @@ def ensure_base(store: Store, architecture: str) -> str:
     store.buildah(what, "add", "--quiet", container, str(tree), "/")
     config = ("--arch", architecture, "--os", "linux", "--env", f"PATH={_PATH}", "--cmd", "/bin/bash")
     store.buildah(what, "config", *config, container)
-    options = ("--quiet", "--rm", "--format", "docker", "--timestamp", str(SOURCE_DATE_EPOCH))
+    options = ("--quiet", "--rm", "--format", "oci", "--timestamp", str(SOURCE_DATE_EPOCH))
     store.buildah(what, "commit", *options, container, name)
     return name

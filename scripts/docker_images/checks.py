@@ -50,7 +50,7 @@ def inside(store: Store, built: Built, volumes: dict[Path, str]) -> Iterator[Ins
     what = f"starting {built.recipe.name}"
     container = store.buildah(what, "from", "--pull-never", "--arch", built.recipe.architecture, built.image).strip()
     try:
-        yield Inside(store, container, image_config(store, built.image)["Docker"]["config"], volumes)
+        yield Inside(store, container, image_config(store, built.image)["OCIv1"]["config"], volumes)
     finally:
         store.buildah_code("rm", container)
 
@@ -68,7 +68,7 @@ def check_image(store: Store, built: Built, bundle: Path) -> None:
     with inside(store, built, volumes) as box:
         checks: dict[str, Callable[[], str]] = {
             "user is not root": lambda: _user(box),
-            "healthcheck": lambda: _health(box),
+            "healthcheck": lambda: _health(built, box),
             "labels": lambda: _labels(store, built, box),
         }
         if built.recipe.name == "host":
@@ -90,12 +90,12 @@ def _user(box: Inside) -> str:
     return "" if code == 0 and output.strip() not in ("", "0") else f"`id -u` said {output.strip()!r}"
 
 
-def _health(box: Inside) -> str:
-    test = box.config["Healthcheck"]["Test"]
-    if test[0] != "CMD":
-        return f"it needs a shell: {test}"
-    code, _ = box.run(*test[1:])
-    return "" if code == 0 else f"{' '.join(test[1:])} ended with {code}"
+def _health(built: Built, box: Inside) -> str:
+    command = built.recipe.healthcheck()
+    if not command:
+        return "there is none that runs without a shell"
+    code, _ = box.run(*command)
+    return "" if code == 0 else f"{' '.join(command)} ended with {code}"
 
 
 def _labels(store: Store, built: Built, box: Inside) -> str:

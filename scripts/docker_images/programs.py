@@ -63,6 +63,8 @@ def last_lines(log: Path) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    process.stdout.close()
     # SIGTERM lets mmdebstrap and buildah clean up; what does not listen is killed.
     for number, wait_s in ((signal.SIGTERM, 20), (signal.SIGKILL, 10)):
         try:
