@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from edge_dendrite.ship.agent import agent_bytes
 from scripts.docker_images.build import Built, file_sha256, image_config, payload_folder
 from scripts.docker_images.errors import ImageError
 from scripts.docker_images.store import Store
@@ -60,6 +61,7 @@ def check_image(store: Store, built: Built, bundle: Path) -> None:
     if built.recipe.name == "cross":
         # Its build verified the bundle, taking the files out compared their sums.
         built.checks["payload whole, bundle verified"] = ""
+        built.checks["agent is that of scripts/build-agent"] = _agent(store)
         return
     volumes = {bundle: "/bundle.tar"}
     if built.recipe.replaced:
@@ -83,6 +85,11 @@ def check_image(store: Store, built: Built, bundle: Path) -> None:
                 built.checks[name] = one()
             except ImageError as error:
                 built.checks[name] = str(error)
+
+
+def _agent(store: Store) -> str:
+    same = (payload_folder(store) / "edge-bench.pyz").read_bytes() == agent_bytes()
+    return "" if same else "they differ: another zlib, or sources were edited meanwhile"
 
 
 def _user(box: Inside) -> str:

@@ -134,6 +134,15 @@ def test_a_failed_program_is_said_with_the_end_of_its_log(tmp_path):
     assert "a[2Jb" in last_lines(log)
 
 
+def test_without_a_network_nothing_is_wrong_with_the_images(tmp_path):
+    line = "Err:1 http://mirror bookworm InRelease: Temporary failure resolving 'mirror'"
+    with pytest.raises(CannotRun, match="no network: making it failed"):
+        check("making it", ["sh", "-c", f'echo "{line}" >&2; exit 100'], tmp_path / "log")
+    # The network came back, and something else fails: the old lines of the log do not count.
+    with pytest.raises(ImageError):
+        check("making it", ["false"], tmp_path / "log")
+
+
 def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path):
     mark = tmp_path / "pid"
     with pytest.raises(ImageError, match="was not done after"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -66,3 +68,31 @@ def test_an_image_that_is_not_the_same_twice_is_found_out(tested, tmp_path, monk
     assert not built.same
     assert not built.passed
     assert built.differences == ["/etc/random: content"]
+
+
+def test_without_a_network_it_says_that_it_cannot_run(tested, tmp_path):
+    command = ["unshare", "--net", str(ROOT / "scripts" / "docker-images"), "build", "cross", "--cache", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == CANNOT_RUN, result.stderr
+    assert "cannot run here: no network" in result.stderr
+
+
+def test_interrupted_it_leaves_nothing_and_the_same_command_goes_on(tested):
+    command = [str(ROOT / "scripts" / "docker-images"), "build", "arm64"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    # In the middle of the first build.
+    assert "building it twice" in process.stderr.readline()
+    store = Store(default_cache())
+    for _ in range(600):
+        if any(store.work.glob("buildah*")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
+    assert "interrupted" in message
+    assert list(store.work.iterdir()) == []
+    assert store.mounts() == []
+    with store.opened():
+        assert store.buildah("listing", "containers", "--quiet").split() == []
