@@ -48,16 +48,16 @@ LABEL org.opencontainers.image.title="edge-dendrite" \
 # `deploy` needs ssh, and ssh a line in /etc/passwd. What apt leaves behind differs from build to build.
 RUN if ! command -v ssh > /dev/null; then \
         apt-get update \
-        && apt-get install --yes --no-install-recommends openssh-client libgomp1 \
+        && apt-get install --yes --no-install-recommends openssh-client \
         && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log; \
     fi \
-    && echo "edge:x:${USER_ID}:${USER_ID}::/work:/bin/sh" >> /etc/passwd \
+    && echo "edge:x:${USER_ID}:${USER_ID}::/home/edge:/bin/sh" >> /etc/passwd \
     && echo "edge:x:${USER_ID}:" >> /etc/group \
-    && mkdir /work \
-    && chown "${USER_ID}:${USER_ID}" /work
+    && mkdir /home/edge /work \
+    && chown "${USER_ID}:${USER_ID}" /home/edge /work
 COPY --from=build /opt/edge-dendrite/ /opt/edge-dendrite/
 ENV PATH=/opt/edge-dendrite/bin:${PATH} \
-    HOME=/work
+    HOME=/home/edge
 WORKDIR /work
 USER ${USER_ID}:${USER_ID}
 # Whether the program and its packages start; rarely, for a training goes on beside it.

@@ -120,6 +120,8 @@ def _one(store: Store, recipe: Recipe, bundle: Path | None, progress: render.Pro
     if bundle is not None:
         progress(f"{recipe.name}: trying it from inside")
         check_image(store, built, bundle)
+    # Said at once: the table comes when all are done.
+    progress(f"{recipe.name}: {'as it should be' if built.passed else 'FAILED'}")
     return built
 
 

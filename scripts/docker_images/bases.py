@@ -13,7 +13,7 @@ from scripts.docker_images.store import Store
 
 _PACKAGES = (
     *("base-files", "base-passwd", "dash", "bash", "coreutils", "sed", "grep", "findutils", "libc-bin", "tar", "gzip"),
-    *("python3", "python3-venv", "libpython3-stdlib", "ca-certificates", "libstdc++6", "libgomp1", "openssh-client"),
+    *("python3", "python3-venv", "libpython3-stdlib", "ca-certificates", "libstdc++6", "openssh-client"),
 )
 # Packages are only unpacked: their scripts would run under emulation for minutes. What is needed of them is two files.
 _OPTIONS = (
@@ -47,6 +47,6 @@ def ensure_base(store: Store, architecture: str) -> str:
     store.buildah(what, "add", "--quiet", container, str(tree), "/")
     config = ("--arch", architecture, "--os", "linux", "--env", f"PATH={_PATH}", "--cmd", "/bin/bash")
     store.buildah(what, "config", *config, container)
-    options = ("--quiet", "--rm", "--format", "docker", "--timestamp", str(SOURCE_DATE_EPOCH))
+    options = ("--quiet", "--rm", "--format", "oci", "--timestamp", str(SOURCE_DATE_EPOCH))
     store.buildah(what, "commit", *options, container, name)
     return name

@@ -57,8 +57,9 @@ def build_twice(store: Store, recipe: Recipe, bundle: Path | None) -> Built:
     name = f"localhost/edge-dendrite-{recipe.name}"
     # The second is what is tried, and what the board images take their files from.
     built = Built(recipe, f"{name}:build2")
-    for turn in (1, 2):
-        context = stage_context(store, recipe, bundle, turn)
+    # Both before the first build, or what is edited meanwhile would be in one of them.
+    contexts = [stage_context(store, recipe, bundle, turn) for turn in (1, 2)]
+    for turn, context in enumerate(contexts, 1):
         start_s = time.monotonic()
         _build(store, recipe, f"{name}:build{turn}", base, wheels, context, bundled=bundle is not None)
         built.build_s.append(round(time.monotonic() - start_s, 1))
@@ -134,8 +135,9 @@ def _build(
     store: Store, recipe: Recipe, image: str, base: str, wheels: Path | None, context: Path, *, bundled: bool
 ) -> None:
     options = ["--arch", recipe.architecture, "--os", "linux", "--pull-never", "--no-cache", "--layers=false"]
-    # The format of docker, because the one of OCI has no HEALTHCHECK.
-    options += ["--format", "docker", "--timestamp", str(SOURCE_DATE_EPOCH), "--quiet", "--tag", image]
+    # buildah writes a host name of its own into what it makes in docker's format, so those are never the same. In the
+    # one of OCI HEALTHCHECK has no place; the command is tried all the same.
+    options += ["--format", "oci", "--timestamp", str(SOURCE_DATE_EPOCH), "--quiet", "--tag", image]
     options += ["--file", str(context / DOCKER.name / recipe.dockerfile.name), "--build-arg", f"BASE={base}"]
     if recipe.name == "cross":
         options += ["--target", "shipment" if bundled else "payload"]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from edge_dendrite.ship.agent import agent_bytes
 from scripts.docker_images.build import Built, file_sha256, image_config, payload_folder
 from scripts.docker_images.errors import ImageError
 from scripts.docker_images.store import Store
@@ -50,7 +51,7 @@ def inside(store: Store, built: Built, volumes: dict[Path, str]) -> Iterator[Ins
     what = f"starting {built.recipe.name}"
     container = store.buildah(what, "from", "--pull-never", "--arch", built.recipe.architecture, built.image).strip()
     try:
-        yield Inside(store, container, image_config(store, built.image)["Docker"]["config"], volumes)
+        yield Inside(store, container, image_config(store, built.image)["OCIv1"]["config"], volumes)
     finally:
         store.buildah_code("rm", container)
 
@@ -60,6 +61,7 @@ def check_image(store: Store, built: Built, bundle: Path) -> None:
     if built.recipe.name == "cross":
         # Its build verified the bundle, taking the files out compared their sums.
         built.checks["payload whole, bundle verified"] = ""
+        built.checks["agent is that of scripts/build-agent"] = _agent(store)
         return
     volumes = {bundle: "/bundle.tar"}
     if built.recipe.replaced:
@@ -68,7 +70,7 @@ def check_image(store: Store, built: Built, bundle: Path) -> None:
     with inside(store, built, volumes) as box:
         checks: dict[str, Callable[[], str]] = {
             "user is not root": lambda: _user(box),
-            "healthcheck": lambda: _health(box),
+            "healthcheck": lambda: _health(built, box),
             "labels": lambda: _labels(store, built, box),
         }
         if built.recipe.name == "host":
@@ -85,17 +87,22 @@ def check_image(store: Store, built: Built, bundle: Path) -> None:
                 built.checks[name] = str(error)
 
 
+def _agent(store: Store) -> str:
+    same = (payload_folder(store) / "edge-bench.pyz").read_bytes() == agent_bytes()
+    return "" if same else "they differ: another zlib, or sources were edited meanwhile"
+
+
 def _user(box: Inside) -> str:
     code, output = box.run("id", "-u")
     return "" if code == 0 and output.strip() not in ("", "0") else f"`id -u` said {output.strip()!r}"
 
 
-def _health(box: Inside) -> str:
-    test = box.config["Healthcheck"]["Test"]
-    if test[0] != "CMD":
-        return f"it needs a shell: {test}"
-    code, _ = box.run(*test[1:])
-    return "" if code == 0 else f"{' '.join(test[1:])} ended with {code}"
+def _health(built: Built, box: Inside) -> str:
+    command = built.recipe.healthcheck()
+    if not command:
+        return "there is none that runs without a shell"
+    code, _ = box.run(*command)
+    return "" if code == 0 else f"{' '.join(command)} ended with {code}"
 
 
 def _labels(store: Store, built: Built, box: Inside) -> str:

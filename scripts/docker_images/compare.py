@@ -20,11 +20,7 @@ def differences(store: Store, first: str, second: str) -> list[str]:
     """A line for each of the first few files, and parts of the configuration, that two images do not share."""
     found = [f"config: {key}" for key in _config_differences(store, first, second)]
     with _mounted(store, first) as one, _mounted(store, second) as other:
-        left, right = _describe(one), _describe(other)
-    for name in sorted(left.keys() | right.keys()):
-        if left.get(name) != right.get(name):
-            what = _what(left.get(name), right.get(name))
-            found.append(f"/{name}: {what}")
+        found += what_differs(describe(one), describe(other))
     if len(found) > _MOST:
         found[_MOST:] = [f"and {len(found) - _MOST} more"]
     return found
@@ -40,7 +36,13 @@ def _mounted(store: Store, image: str) -> Iterator[Path]:
         store.buildah_code("rm", container)
 
 
-def _describe(tree: Path) -> dict[str, tuple[Any, ...]]:
+def what_differs(left: dict[str, tuple[Any, ...]], right: dict[str, tuple[Any, ...]]) -> list[str]:
+    """A line for each file of two trees that is not the same in both."""
+    names = [name for name in sorted(left.keys() | right.keys()) if left.get(name) != right.get(name)]
+    return [f"/{name}: {_what(left.get(name), right.get(name))}" for name in names]
+
+
+def describe(tree: Path) -> dict[str, tuple[Any, ...]]:
     """Of each file: kind and rights, owner, date, content."""
     result: dict[str, tuple[Any, ...]] = {}
     for folder, folders, names in os.walk(tree):
@@ -68,7 +70,7 @@ def _what(left: tuple[Any, ...] | None, right: tuple[Any, ...] | None) -> str:
 def _config_differences(store: Store, first: str, second: str) -> list[str]:
     what = "comparing configurations"
     one, other = (
-        json.loads(store.buildah(what, "inspect", "--type", "image", image))["Docker"] for image in (first, second)
+        json.loads(store.buildah(what, "inspect", "--type", "image", image))["OCIv1"] for image in (first, second)
     )
     # The layers are what is compared file by file.
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key) and key != "rootfs")

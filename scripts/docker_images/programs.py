@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scripts.docker_images.errors import ImageError
+from scripts.docker_images.errors import CannotRun, ImageError
 
+# How apt and pip say that nothing answers.
+_NO_NETWORK = re.compile(
+    r"Could not resolve|Temporary failure (in name resolution|resolving)|Network is unreachable|Could not connect to"
+)
 # Of a log in a message; the whole one is in the file.
 _LAST_LINES = 15
 
@@ -49,9 +54,15 @@ def run(
 def check(
     what: str, command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, timeout_s: float = 1800
 ) -> str:
-    """Run a program that has to succeed; its stdout. Raises ImageError with the last lines of its log."""
+    """Run a program that has to succeed; its stdout.
+
+    Raises ImageError with the last lines of its log, and CannotRun where there is no network.
+    """
+    start = log.stat().st_size if log.exists() else 0
     code, output = run(command, log, env=env, timeout_s=timeout_s)
     if code:
+        if _NO_NETWORK.search(log.read_bytes()[start:].decode("utf-8", "replace")):
+            raise CannotRun(f"no network: {what} failed, and nothing answered; the whole log is {log}")
         raise ImageError(f"{what} failed: {command[0]} ended with {code}; the whole log is {log}\n{last_lines(log)}")
     return output
 
@@ -63,6 +74,8 @@ def last_lines(log: Path) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    process.stdout.close()
     # SIGTERM lets mmdebstrap and buildah clean up; what does not listen is killed.
     for number, wait_s in ((signal.SIGTERM, 20), (signal.SIGKILL, 10)):
         try:

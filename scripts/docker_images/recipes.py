@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,11 @@ class Recipe:
     @property
     def dockerfile(self) -> Path:
         return DOCKER / f"{self.name}.Dockerfile"
+
+    def healthcheck(self) -> list[str]:
+        """The command of HEALTHCHECK, without a shell; empty where there is none."""
+        found = re.search(r"^HEALTHCHECK .*CMD (\[.*\])$", self.dockerfile.read_text("utf-8"), re.MULTILINE)
+        return list(json.loads(found.group(1))) if found else []
 
 
 _JETSON = "NVIDIA's base is replaced by Debian with Python 3.11: our files are tested, its TensorRT and Python are not"
