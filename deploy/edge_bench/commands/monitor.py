@@ -3,7 +3,6 @@
 import argparse
 import json
 import time
-from typing import List
 
 from edge_bench.board.describe import describe_board
 from edge_bench.commands import arguments, output
@@ -48,14 +47,14 @@ def _monitor(given: argparse.Namespace) -> int:
 
 
 def _print_lines(live: Live, given: argparse.Namespace) -> None:
-    num_printed, said = 0, []  # type: int, List[str]
+    num_printed, said = 0, ()
     time.sleep(min(given.interval, _FIRST_S))
     while True:
         sample = live.sample()
         for problem in sample["problems"]:
             if problem not in said:
                 output.say(problem)
-        said = sample["problems"]
+        said = tuple(sample["problems"])
         output.print_text(json.dumps(sample, sort_keys=True) if given.json else screen.one_line(sample))
         num_printed += 1
         if num_printed == given.count:

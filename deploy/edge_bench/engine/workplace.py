@@ -42,9 +42,10 @@ def _sweep(parent: str) -> None:
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
         with contextlib.suppress(OSError):  # another build took it away just now, or it is another user's
-            if name.startswith(_BUILDING) and _is_abandoned(path):
-                shutil.rmtree(path, ignore_errors=True)
-            elif name.startswith((_BUILDING, _NEW, ".old-")) and time.time() - os.path.getmtime(path) > _STALE_S:
+            if not name.startswith((_BUILDING, _NEW, ".old-")):
+                continue
+            is_stale = time.time() - os.path.getmtime(path) > _STALE_S
+            if is_stale or (name.startswith(_BUILDING) and _is_abandoned(path)):
                 shutil.rmtree(path, ignore_errors=True)
 
 

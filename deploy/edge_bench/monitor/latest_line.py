@@ -12,6 +12,7 @@ from edge_bench.logs.tegrastats import parse_line
 # Of one look: a program that floods its output must not keep us.
 _MAX_READS = 64
 
+
 class LatestLine:
     """A context manager: runs the program, latest() is what its last whole line says. Raises OSError at its start.
 

@@ -121,7 +121,9 @@ def test_a_build_that_fails_leaves_what_was_there_and_its_log(place, with_tensor
 
 def test_what_killed_builds_left_goes_at_the_next_one(place):
     """A build that goes on has its folder locked; the lock of a killed one is gone with it."""
-    left, locked, young, old = (os.path.join(place, name) for name in (".building-a", ".building-b", ".new-c", ".old-d"))
+    left, locked, young, old = (
+        os.path.join(place, name) for name in (".building-a", ".building-b", ".new-c", ".old-d")
+    )
     for path in (left, locked, young, old):
         os.makedirs(os.path.join(path, "inside"))
     os.utime(old, (time.time() - 3 * 86400,) * 2)
