@@ -23,6 +23,23 @@ _GRACE_S = 3.0
 _LOOK_S = 0.02
 _MAX_POLLS = 200
 
+# Ends the program that it becomes as soon as its parent is gone, even by SIGKILL: prctl's PR_SET_PDEATHSIG, which lasts
+# over exec. A parent that died before leaves another one behind. Where there is no prctl the program runs all the same.
+_TIED = """
+import os, signal, sys
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+except (ImportError, OSError, AttributeError):
+    pass
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the program that started this one is gone")
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.exit("%s cannot be started: %s" % (sys.argv[2], error.strerror))
+"""
+
 # Calls a function of this package in a fresh interpreter; its answer is the last line. Works from inside the .pyz too.
 _CALL = """
 import importlib, json, sys
@@ -49,6 +66,14 @@ def python_call(function: str, *arguments: str) -> List[str]:
     """The command that calls `module:function` of this package with texts, and prints its answer as JSON."""
     package_root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return [sys.executable, "-c", _CALL, package_root, function] + list(arguments)
+
+
+def tied(command: List[str]) -> List[str]:
+    """The same command as one that ends with this process, also when this one is killed; a Python starts it.
+
+    For what works on by itself for minutes. It ends with the thread that started it, too: Linux counts that as parent.
+    """
+    return [sys.executable, "-S", "-c", _TIED, str(os.getpid())] + command
 
 
 def how_it_ended(returncode: int) -> str:
@@ -89,6 +114,28 @@ def ask_version(function: str, what: str, timeout_s: float) -> Tuple[str, str]:
     return version, reason if not answer else ("" if version else "it does not say its version")
 
 
+class LineCutter:
+    """Whole lines of what comes in pieces; characters that a piece cuts stay whole, and no line grows without end."""
+
+    def __init__(self, ends: str = "\n"):
+        self._ends = ends
+        self._pending = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def lines(self, data: bytes) -> List[str]:
+        """Those that this piece ends; of no bytes, which are the end of all, nothing more."""
+        text = self._pending + self._decoder.decode(data, not data)
+        for end in self._ends[1:]:
+            text = text.replace(end, self._ends[0])
+        lines = text.split(self._ends[0])
+        self._pending = lines.pop()[:_MAX_LINE]
+        return [line[:_MAX_LINE] for line in lines]
+
+    def rest(self) -> List[str]:
+        """The last line, which has no end, if there is one."""
+        return [self._pending] if self._pending else []
+
+
 def run_logged(
     command: List[str],
     log: BinaryIO,
@@ -113,8 +160,7 @@ def run_logged(
             raise child
         stream = child.stderr if drop_stdout else child.stdout
         assert stream is not None
-        room, pending = max_log_bytes, ""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        room, cutter = max_log_bytes, LineCutter("\n\r")
         while True:
             left = start + timeout_s - time.monotonic()
             if left <= 0:
@@ -127,11 +173,9 @@ def run_logged(
             data = os.read(stream.fileno(), 65536)
             log.write(data[: max(room, 0)])
             room -= len(data)
-            lines = (pending + decoder.decode(data, not data)).replace("\r", "\n").split("\n")
-            pending = lines.pop()[:_MAX_LINE]
-            for line in lines + ([pending] if not data and pending else []):
-                tail.append(line[:_MAX_LINE])
-                on_line(line[:_MAX_LINE])
+            for line in cutter.lines(data) + ([] if data else cutter.rest()):
+                tail.append(line)
+                on_line(line)
             if not data:
                 break
         # It has closed its output, so it is about to end; a wait with a time limit would first sleep a millisecond.
@@ -160,25 +204,23 @@ def follow(
     with _group(command, stderr=subprocess.STDOUT, cwd=cwd) as child:
         if isinstance(child, OSError):
             return "cannot be started: %s" % child
-        heard_s, pending = time.monotonic(), ""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        heard_s, cutter = time.monotonic(), LineCutter()
         while not should_stop():
             if not select.select([child.stdout], [], [], 0.05)[0]:
                 if time.monotonic() - heard_s > max_silence_s:
                     return "wrote nothing for %.3g s" % max_silence_s
                 continue
             data = os.read(child.stdout.fileno(), 65536)
-            lines = (pending + decoder.decode(data, not data)).split("\n")
-            pending = lines.pop()[:_MAX_LINE]
+            lines = cutter.lines(data)
             for number, line in enumerate(lines, 1):
-                on_line(line[:_MAX_LINE], len(lines) - number)
+                on_line(line, len(lines) - number)
             if not data:
-                return "ended (%s)" % _wait_for_end(child)
+                return "ended (%s)" % wait_for_end(child)
             heard_s = time.monotonic()
     return ""
 
 
-def _wait_for_end(child: "subprocess.Popen[bytes]") -> str:
+def wait_for_end(child: "subprocess.Popen[bytes]") -> str:
     """Of a child that closed its output: it is given a moment to end."""
     try:
         child.wait(0.5)

@@ -7,6 +7,7 @@ partial).
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from typing import Any, List, Optional
@@ -44,12 +45,12 @@ def main(argv: Optional[List[str]] = None) -> int:
         output.say("interrupted")
         return output.EXIT_INTERRUPTED
     except EdgeBenchError as error:
-        output.say("error: %s" % error)
+        output.say("error: %s%s" % (error, _of_the_folder()))
         return output.EXIT_FAILED
     except BrokenPipeError:
         return output.EXIT_FAILED  # the reader of our output went away: `edge-bench show M.json | head`
     except OSError as error:
-        output.say("error: %s" % error)
+        output.say("error: %s%s" % (error, _of_the_folder()))
         return output.EXIT_FAILED
 
 
@@ -59,7 +60,7 @@ def build_parser(argv: List[str]) -> argparse.ArgumentParser:
     Only the module of the command that is asked for is imported: from the one file each has to be compiled anew, and
     on a small board that is a good part of the time until the first inference.
     """
-    parser = argparse.ArgumentParser(prog="edge-bench", description="Measure networks on this board.")
+    parser = arguments.Parser(prog="edge-bench", description="Measure networks on this board.")
     parser.add_argument("--version", action="version", version="edge-bench " + __version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True  # an argument of add_subparsers only from Python 3.7 on
@@ -70,6 +71,15 @@ def build_parser(argv: List[str]) -> argparse.ArgumentParser:
         if name == asked:
             importlib.import_module("edge_bench.commands." + name).add_arguments(command)
     return parser
+
+
+def _of_the_folder() -> str:
+    """What a relative path cannot say of itself: that the folder is gone in which it would lie."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "; the working folder is gone: go to one that is there"
+    return ""
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

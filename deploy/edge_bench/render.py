@@ -44,7 +44,7 @@ def render_measurement(record: Dict[str, Any]) -> str:
         rows.extend(_latency_rows(record["latency"]))
     rows.extend(_memory_rows(record.get("memory", {})))
     if "energy" in record:
-        rows.extend(_energy_rows(record["energy"]))
+        rows.extend(_energy_rows(record["energy"], (backend or {}).get("batch") or 1))
     lines = ["%-12s %s" % row for row in rows]
     lines.extend("INVALID      %s" % reason for reason in record["invalid"])
     lines.extend("warning      %s; %s" % (entry["message"], entry["fix"]) for entry in record["warnings"])
@@ -63,9 +63,7 @@ def _identity(record: Dict[str, Any]) -> Any:
 
 def state_line(state: Dict[str, Any]) -> str:
     """Power mode, governors, the hottest sensor and the load: no number is shown without them."""
-    parts = []
-    if state.get("power_mode"):
-        parts.append("power mode %s" % state["power_mode"])
+    parts = ["power mode %s" % state["power_mode"]] if state.get("power_mode") else []
     governors = sorted(set((state.get("governors") or {}).values()))
     parts.append("governor %s" % (", ".join(governors) or "not readable"))
     temperatures = state.get("temperatures_c") or {}
@@ -108,13 +106,20 @@ def _latency_rows(latency: Dict[str, Any]) -> List[Any]:
     return rows
 
 
-def _energy_rows(energy: Dict[str, Any]) -> List[Any]:
-    return [
-        ("energy", _energy_text(energy, "gross") + " gross, per inference"),
+def _energy_rows(energy: Dict[str, Any], batch: int) -> List[Any]:
+    of_what = "inference" if batch == 1 else "example of the batch of %d" % batch
+    rows = [
+        ("energy", "%s gross, per %s" % (_energy_text(energy, "gross"), of_what)),
         ("", _energy_text(energy, "net") + " net of idle"),
         ("power", "%.3g W idle, %.3g W under load" % (energy["idle_power_w"], energy["load_power_w"])),
         ("scope", "%s (%s, %s)" % (energy["scope"], energy["source"], " + ".join(energy["rails"]))),
     ]
+    ratio, other_load = energy.get("latency_ratio_while_sampling"), energy.get("other_load")
+    if ratio is not None:
+        rows.append(("sampling", "the latency was %.3g times that of the latency phase" % ratio))
+    if other_load is not None:
+        rows.append(("other load", "%.0f %% of all processor time in the energy phase" % (100 * other_load)))
+    return rows
 
 
 _MEMORY = (
@@ -137,8 +142,13 @@ def _memory_rows(memory: Dict[str, Any]) -> List[Any]:
 
 def _energy_text(energy: Dict[str, Any], kind: str) -> str:
     interval = energy.get(kind + "_interval_j")
-    around = " (%.4g to %.4g)" % (1e3 * interval[0], 1e3 * interval[1]) if interval else " (no interval)"
+    around = " (%.4g to %.4g)" % (1e3 * interval[0], 1e3 * interval[1]) if interval else _no_interval(energy)
     return "%.4g mJ%s" % (1e3 * energy[kind + "_energy_j"], around)
+
+
+def _no_interval(energy: Dict[str, Any]) -> str:
+    lacks = energy.get("interval_lacks")
+    return " (no interval: %s not known)" % ", ".join(lacks) if lacks else " (no interval)"
 
 
 def _missing_lines(entries: List[Dict[str, str]]) -> List[str]:

@@ -8,7 +8,8 @@ status               "complete", "partial" (it did not come to its end), or "fai
 invalid              reasons why the numbers must not be compared; empty for a valid run
 started_at           UTC, ISO 8601
 bundle               id, name, role, model, num_labels, stats and accuracy, copied from the bundle's manifest
-agent, backend       versions; the providers that the session reports, not the ones asked for
+agent, backend       versions; the providers that the session reports, not the ones asked for; batch: the examples of
+                     an inference
 run_id               of this run; the journal of a killed one names it too (measure/journal.py)
 source               kind ("bundle", "onnx", "engine", "command") and the words of a command
 settings             what the user asked for
@@ -27,7 +28,8 @@ memory               named figures in bytes (board/memory.py, and those of the b
 watch                what was seen beside the energy phase, or beside a few seconds of the same load: clocks,
                      temperatures, memory (board/watch_findings.py)
 energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference; of a batch each counts),
-                     gross_interval_j, net_interval_j ([low, high], about 95 %), num_inferences, ...: power/energy.py
+                     gross_interval_j, net_interval_j ([low, high], about 95 %), num_inferences, ...: power/energy.py;
+                     latency_ratio_while_sampling, other_load and idle_other_load: as in the latency phase
 state_before/after   the board's state: power mode, clocks, governors, temperatures, throttling
 warnings             code, message, fix
 unavailable          what, reason, fix
@@ -265,6 +267,10 @@ _PARTS = {
         "net_energy_j": _is_number,
         "gross_interval_j": _or_none(_is_interval),
         "net_interval_j": _or_none(_is_interval),
+        "interval_lacks": _or_none(_list_of(_is_text)),
+        "latency_ratio_while_sampling": _or_none(_is_number),
+        "other_load": _or_none(_is_number),
+        "idle_other_load": _or_none(_is_number),
     },
     "state_before": _STATE,
     "state_after": _STATE,

@@ -36,7 +36,8 @@ class RunOptions:
     def to_arguments(self) -> list[str]:
         """As flags of `edge-bench run`."""
         flags = {
-            "--duration": self.duration_s,
+            # The agent refuses both: one is instead of the other.
+            "--duration": self.duration_s if self.num_runs is None else None,
             "--runs": self.num_runs,
             "--threads": self.num_threads,
             "--provider": self.provider,
@@ -46,7 +47,8 @@ class RunOptions:
 
     def match(self, settings: Mapping[str, Any]) -> bool:
         """Whether a measurement with these settings was made as asked for here."""
-        return all(settings.get(key) == value for key, value in asdict(self).items())
+        ignored = () if self.num_runs is None else ("duration_s",)
+        return all(settings.get(key) == value for key, value in asdict(self).items() if key not in ignored)
 
 
 @dataclass(frozen=True)

@@ -124,22 +124,59 @@ def test_the_time_limit_ends_the_whole_group(tmp_path, ignores, monkeypatch):
     assert all(wait_until_gone(number) for number in numbers)
 
 
-def test_an_interrupt_ends_the_group_and_goes_on_upwards(tmp_path):
-    program = (
-        "import io, sys, time\nfrom edge_bench import child\n"
-        "command = [sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)']\n"
-        "try:\n    child.run_logged(command, io.BytesIO(), 100, 300.0, lambda line: print(line, flush=True))\n"
-        "except KeyboardInterrupt:\n    print('interrupted', flush=True)\n"
-    )
-    package = os.path.dirname(os.path.dirname(os.path.abspath(child.__file__)))
-    parent = subprocess.Popen(
-        python(program), stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=package), universal_newlines=True
-    )
-    number = int(parent.stdout.readline())
+PARENT = """
+import io, sys, time
+from edge_bench import child
+command = [sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)']
+command = child.tied(command) if sys.argv[1:] == ["tied"] else command
+try:
+    child.run_logged(command, io.BytesIO(), 100, 300.0, lambda line: print(line, flush=True))
+except KeyboardInterrupt:
+    print('interrupted', flush=True)
+"""
+
+
+def start_parent(agent, *arguments):
+    """(a program that waits for a child of its own, the child's number); the agent's way undoes an ignored SIGINT."""
+    parent = agent.start(*arguments, python=["-c", PARENT])
+    return parent, int(parent.stdout.readline())
+
+
+@pytest.mark.parametrize("arguments", [[], ["tied"]])
+def test_an_interrupt_ends_the_group_and_goes_on_upwards(agent, arguments):
+    parent, number = start_parent(agent, *arguments)
     parent.send_signal(signal.SIGINT)
-    rest, _ = parent.communicate(timeout=LIMIT_S)
-    assert rest == "interrupted\n" and parent.returncode == 0
+    done = agent.finish(parent)
+    assert done.out == "interrupted\n" and done.code == 0
     assert wait_until_gone(number)
+
+
+def test_what_is_tied_ends_when_its_parent_is_killed(agent):
+    parent, number = start_parent(agent, "tied")
+    assert os.getpgid(number) == number  # still a group of its own
+    parent.kill()
+    parent.wait()
+    gone = wait_until_gone(number)
+    if not gone:
+        os.kill(number, signal.SIGKILL)
+    agent.finish(parent)
+    assert gone
+
+
+def test_what_is_tied_answers_like_itself():
+    log = io.BytesIO()
+    text = "import os, sys; print(sys.argv[1:], os.getpid() == os.getsid(0)); sys.exit(3)"
+    ended = child.run_logged(child.tied(python(text) + ["a b", "'"]), log, 1000, LIMIT_S, lambda line: None)
+    assert (ended.returncode, log.getvalue().decode()) == (3, "['a b', \"'\"] True\n")
+    ended = child.run_logged(child.tied(["/no/such/program"]), log, 1000, LIMIT_S, lambda line: None)
+    assert ended.returncode == 1 and ended.tail == ["/no/such/program cannot be started: No such file or directory"]
+
+
+def test_what_is_tied_to_one_that_is_gone_already_does_not_start():
+    command = child.tied(python("print('started')"))
+    command[command.index(str(os.getpid()))] = "1" if os.getppid() != 1 and os.getpid() != 1 else "2"
+    ended = child.run_logged(command, io.BytesIO(), 1000, LIMIT_S, lambda line: None)
+    assert ended.returncode == 1 and ended.tail == ["the program that started this one is gone"]
 
 
 def test_it_runs_where_it_is_told(tmp_path):
@@ -150,10 +187,17 @@ def test_it_runs_where_it_is_told(tmp_path):
         assert os.path.realpath(log.getvalue().decode().strip()) == os.path.realpath(place)
 
 
-def test_a_silent_child_is_waited_for_aloud():
-    waited, lines = [], []
-    code = "import time; time.sleep(2.5); print('done')"
-    ended = child.run_logged(python(code), io.BytesIO(), 1000, LIMIT_S, lines.append, lambda: waited.append(1))
+def test_a_silent_child_is_waited_for_aloud(tmp_path):
+    """It goes on when it was waited for twice, however long that takes here."""
+    waited, lines, flag = [], [], tmp_path / "go on"
+
+    def wait():
+        waited.append(1)
+        if len(waited) == 2:
+            flag.write_text("")
+
+    code = "import os, time\nwhile not os.path.exists(%r): time.sleep(0.05)\nprint('done')" % str(flag)
+    ended = child.run_logged(python(code), io.BytesIO(), 1000, LIMIT_S, lines.append, wait)
     assert ended.returncode == 0 and lines == ["done"] and len(waited) >= 2
 
 

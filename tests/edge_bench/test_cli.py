@@ -94,9 +94,9 @@ def test_a_loaded_machine_makes_the_run_invalid(maker, agent):
 
 def test_strict_exits_with_3_on_warnings(maker, in_process, tmp_path, monkeypatch):
     busy = iter([0.0, 1e9] * 2)
-    monkeypatch.setattr("edge_bench.measure.latency.busy_seconds", lambda: next(busy))
+    monkeypatch.setattr("edge_bench.measure.other_load.busy_seconds", lambda: next(busy))
     monkeypatch.setattr("edge_bench.power.meter.find_meter", lambda *_: (None, []))
-    monkeypatch.setattr("edge_bench.measure.latency.MIN_LOAD_WINDOW_S", 0.0)
+    monkeypatch.setattr("edge_bench.measure.other_load.MIN_WINDOW_S", 0.0)
     output = str(tmp_path / "m.json")
     huge = SHORT[:-1] + ["1e30"]
     assert in_process("run", maker.folder(), "--output", output, "--strict", *huge)[0] == 3
@@ -454,8 +454,67 @@ def test_doctor_names_the_runtime_that_works(agent):
 def test_wrong_usage_exits_with_2_and_says_how(in_process, arguments):
     code, out, err = in_process(*arguments)
     assert code == 2 and out == ""
-    assert err.startswith("usage: edge-bench") and "error: " in err
+    assert err.startswith("edge-bench") and "error: " in err and len(err.splitlines()) == 1
+    assert re.search(r"; see edge-bench( [a-z]+)? --help$", err)
     assert "_positive" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ("--runs 5 --duration 2", "--duration means nothing beside --runs"),
+        ("--power none --power-cmd true", "--power none and --power-cmd contradict each other"),
+        ("--power rapl --power-cmd true", "--power rapl and --power-cmd contradict each other"),
+        ("--power none --power-interval 1", "--power-interval means nothing beside --power none"),
+        ("--power none --energy-s 1 --idle-s 1", "--idle-s and --energy-s mean nothing beside --power none"),
+        ("--backend trtexec --period-ms 5", "--period-ms means nothing beside --backend trtexec"),
+        ("--backend trtexec --warmup 5", "--warmup means nothing beside --backend trtexec"),
+        ("--backend trtexec --buffers ctypes", "--buffers means nothing beside --backend trtexec"),
+        ("--backend trtexec --threads 1", "--threads means nothing beside --backend trtexec"),
+        ("--backend tensorrt --provider X --threads 1", "--provider and --threads mean nothing beside --backend tens"),
+        ("--backend onnxruntime --buffers pycuda", "--buffers means nothing beside --backend onnxruntime"),
+        ("--provider X --buffers pycuda", "--buffers means nothing beside --provider"),
+        ("--output -", "--output - is no file; for JSON on stdout give --json"),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_flags_that_contradict_each_other_are_refused(in_process, arguments, words, turned):
+    """Before anything is opened: there is no such bundle."""
+    flags = arguments[2:].split(" --")
+    words_given = ("--" + " --".join(reversed(flags) if turned else flags)).split(" ")
+    code, out, err = in_process("run", "nowhere", *words_given)
+    assert code == 2 and out == "" and words in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "flag", ["--backend onnxruntime", "--provider X", "--threads 2", "--buffers ctypes", "--batch 2"]
+)
+def test_a_command_has_no_runtime_of_ours(in_process, flag):
+    code, _out, err = in_process("run", "--cmd", "true", *flag.split())
+    assert code == 2 and "%s means nothing beside --cmd" % flag.split()[0] in err
+
+
+def test_threads_mean_nothing_to_an_engine(in_process):
+    code, _out, err = in_process("run", "model.engine", "--threads", "2")
+    assert code == 2 and "--threads means nothing beside an engine" in err
+
+
+@pytest.mark.parametrize("arguments", [["--power", "auto", "--power-cmd", "x"], ["--batch", "2", "--threads", "2"]])
+def test_flags_that_go_together_are_taken(in_process, arguments):
+    """They fail only where the bundle is looked for."""
+    assert in_process("run", "nowhere", *arguments)[0] == 1
+
+
+def test_a_working_folder_that_is_gone_is_one_line(maker, agent):
+    code = (
+        "import os, sys; os.chdir('gone'); os.rmdir(os.getcwd()); from edge_bench import cli; "
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    for words in (["run", maker.folder()], ["run", "--cmd", "true"], ["show", "m.json"], ["verify", "b.tar"]):
+        os.mkdir(agent.path("gone"))
+        done = agent.run(*words, python=["-c", code])
+        assert done.code == 1, done.err
+        assert "working folder" in assert_one_line(done.err)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["show", "-h"], ["doctor", "-h"], ["--version"]])
@@ -469,7 +528,7 @@ def test_help_goes_to_stdout(in_process, arguments):
 def test_the_help_shows_the_defaults(in_process):
     out = in_process("run", "--help")[1]
     words = " ".join(out.split())  # the width of the terminal decides where lines break
-    assert "default: measurement.json" in words and "default: 3.0" in words
+    assert "default: measurement.json" in words and "seconds (default: 3)" in words
 
 
 def test_an_unknown_provider_is_an_error_with_those_that_are_there(maker, agent):
@@ -568,6 +627,11 @@ def test_a_sensor_that_was_asked_for_and_is_not_there_is_an_error(maker, agent, 
 def test_threads_have_a_bound(maker, agent, count):
     done = agent.run("run", maker.folder(), "--threads", count)
     assert done.code == 2 and "more than 256" in done.err
+
+
+def test_junit_is_a_file(in_process):
+    code, _out, err = in_process("validate", "m.json", "--p99-ms", "1", "--junit", "-")
+    assert code == 2 and "--junit - is no file" in err
 
 
 def test_junit_is_not_written_over_a_measurement(agent, measurement):

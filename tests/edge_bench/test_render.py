@@ -60,6 +60,20 @@ def test_an_unfinished_run_says_so_and_shows_no_figure_that_it_has_not(measureme
     assert "median" not in text and "energy" not in text and "peak memory" not in text
 
 
+def test_an_energy_without_an_interval_says_what_it_lacks(measurement):
+    measurement["energy"].update(gross_interval_j=None, net_interval_j=None)
+    assert "12 mJ (no interval) gross, per inference" in render.render_measurement(measurement)
+    measurement["energy"]["interval_lacks"] = ["run to run"]
+    assert "12 mJ (no interval: run to run not known) gross" in render.render_measurement(measurement)
+
+
+def test_what_else_ran_and_what_sampling_cost_is_shown(measurement):
+    measurement["energy"].update(latency_ratio_while_sampling=1.034, other_load=0.27)
+    text = render.render_measurement(measurement)
+    assert "sampling     the latency was 1.03 times that of the latency phase" in text
+    assert "other load   27 % of all processor time in the energy phase" in text
+
+
 def test_outputs_that_differ_are_shouted(measurement):
     measurement["check"].update(passed=False, max_abs_error=None)
     assert "DO NOT MATCH: largest error not finite" in render.render_measurement(measurement)

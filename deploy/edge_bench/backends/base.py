@@ -26,9 +26,9 @@ class Backend:
 
     name, version: of the runtime. providers: what really runs the network (an onnxruntime provider, a GPU's name, a
     program). num_threads: intra-op threads, None where that is not ours to say. inputs, outputs: its tensors as in a
-    manifest (name, dtype, shape for a batch of 1). batch: examples of one inference. device_samples_s: times on the
-    device itself, beside those of the host, where the backend has them; its `time_slice` adds to them. timed_by: what
-    took the latencies. engine_sha256: of a TensorRT engine, since two of one ONNX file are not the same.
+    manifest (name, dtype, shape for a batch of 1). batch: so many times each input is repeated. device_samples_s:
+    times on the device itself, beside those of the host, where the backend has them; its `time_slice` adds to them.
+    timed_by: what took the latencies. engine_sha256: of a TensorRT engine, since two of one ONNX file are not the same.
     is_another_process: the network runs in a program of its own, so memory of ours is not its own.
     """
 
@@ -92,6 +92,18 @@ class Backend:
                 return
             # Of fast networks many for one look at the deadline: the looks would be a hundredth of the phase.
             chunk = max(1, min(_MAX_CHUNK, int(_CHUNK_S / max(samples_s[-1], 1e-9))))
+
+    def num_examples(self) -> int:
+        """How many examples an inference takes: `batch`, or that of a file whose batch is fixed.
+
+        Such a file shows it only in its shapes: one number above 1 in front of every input and output that has further
+        dimensions.
+        """
+        shapes = [tensor["shape"] for tensor in self.inputs + self.outputs]
+        firsts = {shape[0] if len(shape) > 1 else 1 for shape in shapes}
+        if self.batch != 1 or len(firsts) != 1 or not self.inputs:
+            return self.batch
+        return max(firsts.pop(), 1)
 
     def memory(self) -> Dict[str, int]:
         """Named figures in bytes that only this backend knows, such as `engine_scratch_bytes`; none by default."""

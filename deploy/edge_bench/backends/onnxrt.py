@@ -89,6 +89,8 @@ class OnnxRuntimeBackend(Backend):
         self._shapes = {one["name"]: one["shape"] for one in self.inputs}
         self.batch = batch
         if batch != 1 and not any(_has_any_batch(one["shape"]) for one in self.inputs):
+            self.batch = 1  # its inputs are whole
+        if batch not in (self.batch, self.num_examples()):
             raise BackendError(
                 "the model takes a batch of %s and no other; for %d export it with --dynamic-batch"
                 % (", ".join(str(one["shape"][0]) for one in self.inputs if one["shape"]) or "no size", batch)

@@ -15,7 +15,6 @@ from edge_bench import child
 from edge_bench.backends import tensors
 from edge_bench.backends.base import Backend
 from edge_bench.backends.tensorrt_engine import LoadedEngine
-from edge_bench.cuda import driver
 from edge_bench.cuda.api import CTYPES, CudaApi, Held, open_api
 from edge_bench.errors import BackendError
 
@@ -35,20 +34,6 @@ def probe_runtime() -> Tuple[str, str]:
     return child.ask_version(call, "making its runtime", _PROBE_TIMEOUT_S)
 
 
-def look() -> Tuple[Optional[Here], str]:
-    """(what is here, "") or (None, why TensorRT cannot be used), both asked in child processes.
-
-    A driver or a TensorRT that crashes is a reason there, and would be the end of this process here.
-    """
-    found = driver.probe_driver()
-    if found["reason"]:
-        return None, found["reason"]
-    version, reason = probe_runtime()
-    if not version:
-        return None, "Python has no tensorrt that works (%s)" % reason
-    return Here(version, found["devices"][0]), ""
-
-
 class _Buffer(NamedTuple):
     """A tensor's memory: pinned on the host, and on the device."""
 
@@ -64,7 +49,7 @@ class TensorRtBackend(Backend):
     name = "tensorrt"
 
     def __init__(self, engine: bytes, here: Here, batch: int = 1, buffers: str = CTYPES):
-        """Load an engine. `here` is what `look` found: without it nothing of CUDA is touched in this process.
+        """Load an engine. `here` was found in children: before, nothing of CUDA is touched in this process.
 
         Raises BackendError when the engine does not load here, or there is no memory for it.
         """

@@ -161,7 +161,7 @@ class TrtexecBackend(Backend):
             command.append("--shapes=" + ",".join(shapes))
         self.window_s = self._began = None
         try:
-            ended = child.run_logged(command, io.BytesIO(), 0, seconds + _START_TIMEOUT_S, self._on_line)
+            ended = child.run_logged(child.tied(command), io.BytesIO(), 0, seconds + _START_TIMEOUT_S, self._on_line)
         except OSError as error:
             raise BackendError("%s cannot be started: %s" % (self._program.path, error.strerror or error)) from error
         if ended.returncode:

@@ -1,12 +1,19 @@
 """What the arguments of several commands have in common: their types, and what is asked for in the same words."""
 
 import argparse
-from typing import Any, Optional, Sequence
+from typing import Any, NoReturn, Optional, Sequence
 
 from edge_bench import schema
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "trtexec")
 BUFFERS = ("ctypes", "pycuda", "cuda-python")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; a dozen lines of usage above it would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, "%s: error: %s; see %s --help\n" % (self.prog, message, self.prog))
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -25,10 +32,28 @@ class RawFormatter(Formatter, argparse.RawDescriptionHelpFormatter):
 def add_backend(parser: Any, backends: Sequence[str] = BACKENDS) -> None:
     """`--backend`, `--threads`, `--provider`, `--buffers`: what runs the network, in every command that runs one."""
     add = parser.add_argument
-    add("--backend", choices=backends, default="auto", help="what runs the network")
-    add("--threads", type=num_threads, default=1, metavar="N", help="intra-op threads")
+    add("--backend", choices=backends, help="what runs the network (default: auto)")
+    add("--threads", type=num_threads, metavar="N", help="intra-op threads of onnxruntime (default: 1)")
     add("--provider", metavar="NAME", help="onnxruntime provider, else the one that the runtime prefers")
-    add("--buffers", choices=BUFFERS, default="ctypes", help="what moves data to a GPU")
+    add("--buffers", choices=BUFFERS, help="what moves data to a GPU for TensorRT (default: ctypes)")
+
+
+def check_backend(given: argparse.Namespace) -> None:
+    """Ends with a line on usage where a flag would say something to a runtime that another flag leaves out."""
+    if given.backend in ("tensorrt", "trtexec"):
+        refuse_given(given, "--backend %s" % given.backend, "provider", "threads")
+    if given.backend in ("onnxruntime", "trtexec"):
+        refuse_given(given, "--backend %s" % given.backend, "buffers")
+    if given.provider is not None:
+        refuse_given(given, "--provider, which is onnxruntime's,", "buffers")
+
+
+def refuse_given(given: argparse.Namespace, beside: str, *names: str) -> None:
+    """End with a line on usage where one of these arguments was given; None is what was not."""
+    flags = ["--" + name.replace("_", "-") for name in names if getattr(given, name) is not None]
+    if flags:
+        means = "mean" if len(flags) > 1 else "means"
+        given.fail("%s %s nothing beside %s; leave one or the other out" % (" and ".join(flags), means, beside))
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:

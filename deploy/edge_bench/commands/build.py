@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", metavar="BUNDLE|FILE.onnx", help="what `edge-dendrite export` wrote, or any ONNX file"
     )
     parser.add_argument("--out", metavar="DIR", help="put the engine into this folder, instead of the cache")
-    parser.add_argument("--cache", metavar="DIR", help="keep it there, instead of where `edge-bench run` looks for it")
+    parser.add_argument("--cache", metavar="DIR", help="instead of where `edge-bench run` looks; with --out for logs")
     parser.add_argument(
         "--precision", choices=recipe.PRECISIONS, help="that of an ONNX file (default: fp32); a bundle says its own"
     )

@@ -33,7 +33,8 @@ _DESCRIPTION = """\
 Classify images with the network of a bundle: label, confidence and latency of each, live on a terminal.
 
 Read without any library: PGM and PPM, IDX (MNIST), .npy of uint8 or float32 from 0 to 1, raw pixels of the network's
-size (.raw, .bin, .rgb, .gray), each also as .gz. JPEG, PNG and others through Pillow or OpenCV where installed."""
+size (.raw, .bin, .rgb, .gray; uint8, or float32 from 0 to 1: size and content tell), each also as .gz. JPEG, PNG and
+others through Pillow or OpenCV where installed."""
 
 
 def add_arguments(classify: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def add_arguments(classify: argparse.ArgumentParser) -> None:
         help="source in GStreamer's words, paths absolute: 'nvarguscamerasrc ! nvvidconv'",
     )
     camera.add_argument("--camera-by", choices=WAYS, help="what opens it (default: the first that is installed)")
-    camera.add_argument("--camera-size", type=_size, default="640x480", metavar="WxH", help="size of the frames")
+    camera.add_argument("--camera-size", type=_size, metavar="WxH", help="size of the frames (default: 640x480)")
     classify.add_argument(
         "--deadline-ms", type=arguments.positive, metavar="MS", help="what an image may take until its label is known"
     )
@@ -97,7 +98,9 @@ def _classify(given: argparse.Namespace) -> int:
     source = open_source(given.bundle)
     files = list_files(given.images) if given.images not in ([], ["-"]) else []
     state_before = read_state()
-    options = choose.Options(given.backend, given.threads, given.provider, None, given.buffers)
+    options = choose.Options(
+        given.backend or "auto", given.threads or 1, given.provider, None, given.buffers or "ctypes"
+    )
     classifier = Classifier(source, options, given.top)
     newest = None  # type: Optional[NewestFrame]
     try:
@@ -105,7 +108,8 @@ def _classify(given: argparse.Namespace) -> int:
         tally = Tally(None if given.deadline_ms is None else given.deadline_ms / 1e3)
         results = Results(given, source, classifier, tally)
         if given.camera is not None or given.pipeline is not None:
-            wanted = Wanted(given.camera, given.pipeline, given.camera_size[0], given.camera_size[1])
+            width, height = given.camera_size or (640, 480)
+            wanted = Wanted(given.camera, given.pipeline, width, height)
             newest = NewestFrame(open_camera(wanted, given.camera_by))
             results.num_dropped = lambda: newest.num_dropped if newest else None
         items = _items(given, files, classifier.preprocessor.shape, truth, newest)
@@ -145,8 +149,10 @@ def _check_usage(given: argparse.Namespace) -> None:
         )
     if (by_camera or given.images == ["-"]) and (given.loop or given.fps or given.labels):
         given.fail("--loop, --fps and --labels are for files")
-    if given.camera_by and not by_camera:
-        given.fail("--camera-by is for --camera and --pipeline")
+    if (given.camera_by or given.camera_size) and not by_camera:
+        given.fail("--camera-by and --camera-size are for --camera and --pipeline")
+    output.refuse_dash(given, "--save", given.save)
+    arguments.check_backend(given)
 
 
 def _truth(given: argparse.Namespace, files: List[str], labels: List[str], shape: Shape) -> Truth:
@@ -193,7 +199,7 @@ def _run(
     items: Iterator[Item], classifier: Classifier, tally: Tally, results: Results, given: argparse.Namespace
 ) -> int:
     """Classify until the images end, so many are done, or Ctrl-C; returns the exit code so far."""
-    due_s = time.perf_counter()
+    due_s, said = time.perf_counter(), {""}
     try:
         for item in items:
             if given.fps:
@@ -204,6 +210,9 @@ def _run(
                 tally.add_failure()
                 results.add_failure(item, error)
             else:
+                if item.taken_as not in said:  # once of each kind: they may be thousands
+                    said.add(item.taken_as)
+                    results.note("%s has no header: taken as %s" % (item.name, item.taken_as))
                 tally.add(result)
                 results.add(result)
             if given.count is not None and tally.num_images + tally.num_failed >= given.count:

@@ -47,10 +47,14 @@ def _monitor(given: argparse.Namespace) -> int:
 
 
 def _print_lines(live: Live, given: argparse.Namespace) -> None:
-    num_printed = 0
+    num_printed, said = 0, ()
     time.sleep(min(given.interval, _FIRST_S))
     while True:
         sample = live.sample()
+        for problem in sample["problems"]:
+            if problem not in said:
+                output.say(problem)
+        said = tuple(sample["problems"])
         output.print_text(json.dumps(sample, sort_keys=True) if given.json else screen.one_line(sample))
         num_printed += 1
         if num_printed == given.count:

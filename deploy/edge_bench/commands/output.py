@@ -1,10 +1,11 @@
 """What commands write: results to stdout, the rest to stderr, never more than ASCII; and their exit codes."""
 
+import argparse
 import json
 import os
 import sys
 import time
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 from edge_bench import render
 from edge_bench.errors import EdgeBenchError
@@ -39,6 +40,12 @@ def refuse_inside(flag: str, path: str, measured: str) -> None:
     target, place = os.path.realpath(path), os.path.realpath(measured)
     if target == place or target.startswith(place + os.sep):
         raise EdgeBenchError("%s %s lies in %s, which it would damage; give another path" % (flag, path, measured))
+
+
+def refuse_dash(given: argparse.Namespace, flag: str, path: Optional[str]) -> None:
+    """End with a line on usage where - is given for a file: elsewhere that is stdout, and here a file of that name."""
+    if path == "-":
+        given.fail("%s - is no file; for JSON on stdout give --json, for a file of that name ./-" % flag)
 
 
 def progress_writer() -> Progress:

@@ -24,9 +24,9 @@ def add_arguments(parse: argparse.ArgumentParser) -> None:
     parse.add_argument(
         "--warmup",
         type=arguments.not_negative,
-        default=trtexec.DEFAULT_WARMUP_S,
         metavar="S",
-        help="warm-up of the trtexec run, which is cut from its times: its --warmUp, in seconds",
+        help="warm-up of the trtexec run, which is cut from its times: its --warmUp, in seconds (default: %g)"
+        % trtexec.DEFAULT_WARMUP_S,
     )
     parse.add_argument("--json", action="store_true", help="print JSON, one object a line, instead of text")
     parse.set_defaults(handler=_parse, fail=parse.error)
@@ -49,11 +49,16 @@ def _parse(given: argparse.Namespace) -> int:
             kind = TEGRASTATS
         elif given.format == "trtexec" and kind != TRTEXEC_JSON:
             kind = TRTEXEC_TEXT
+        if kind in (TRTEXEC_JSON, TRTEXEC_TEXT) and given.interval is not None:
+            given.fail("--interval S is for lines of tegrastats, which this is not")
+        if kind in (TEGRASTATS, TRTEXEC_TEXT) and given.warmup is not None:
+            given.fail("--warmup S is for the times of trtexec (--exportTimes), which this is not")
         if kind == TEGRASTATS:
             return _tegrastats(given, stream, head)
         if kind == TRTEXEC_JSON:
             data = read_rest(stream, head, trtexec.MAX_JSON_BYTES)
-            return _trtexec(given, trtexec.read_json(data, given.log, given.warmup))
+            warmup_s = trtexec.DEFAULT_WARMUP_S if given.warmup is None else given.warmup
+            return _trtexec(given, trtexec.read_json(data, given.log, warmup_s))
         if kind == TRTEXEC_TEXT:
             return _trtexec(given, trtexec.read_text((line.text for line in read_lines(stream, head)), given.log))
     raise EdgeBenchError("%s: neither lines of tegrastats nor anything of trtexec; see --format" % given.log)

@@ -13,9 +13,8 @@ def add_power(parser: Any) -> None:
     parser.add_argument(
         "--power",
         type=power_source,
-        default="auto",
         metavar="SOURCE",
-        help="power sensor: one of %s, or hwmon:CHIP/LABEL" % sources,
+        help="power sensor: one of %s, or hwmon:CHIP/LABEL (default: auto)" % sources,
     )
     parser.add_argument("--power-cmd", metavar="CMD", help="a program that prints watts, one number a line, instead")
     parser.add_argument(
@@ -27,8 +26,12 @@ def add_power(parser: Any) -> None:
 
 
 def power_choice(given: argparse.Namespace) -> PowerChoice:
-    """What add_power()'s arguments say."""
-    return PowerChoice(given.power, given.power_cmd, given.power_interval)
+    """What add_power()'s arguments say; ends with a line on usage where they contradict each other."""
+    if given.power_cmd is not None and given.power not in (None, "auto"):
+        given.fail("--power %s and --power-cmd contradict each other; leave one of the two out" % given.power)
+    if given.power == "none":
+        arguments.refuse_given(given, "--power none", "power_interval")
+    return PowerChoice(given.power or "auto", given.power_cmd, given.power_interval)
 
 
 def power_source(text: str) -> str:

@@ -24,14 +24,14 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
     )
     add_log(replay)
     replay.add_argument("--print", action="store_true", dest="play", help="write the lines, as tegrastats would")
-    replay.add_argument("--speed", type=arguments.positive, default=1.0, metavar="X", help="with --print: times faster")
+    replay.add_argument("--speed", type=arguments.positive, metavar="X", help="with --print: times faster")
     replay.add_argument("--loop", action="store_true", help="with --print: begin again at the end")
     arguments.add_json(replay)
     replay.set_defaults(handler=_replay, fail=replay.error)
 
 
 def _replay(given: argparse.Namespace) -> int:
-    if not given.play and (given.loop or given.speed != 1.0):
+    if not given.play and (given.loop or given.speed is not None):
         given.fail("--speed and --loop are for --print")
     if given.play and given.json:
         given.fail("--print writes the lines of the log; --json is for the summary")
@@ -42,23 +42,24 @@ def _replay(given: argparse.Namespace) -> int:
 
 def _play(given: argparse.Namespace) -> int:
     """Being ended, or a reader that goes away, is the normal end of such a program."""
+    speed = given.speed or 1.0
     try:
         begin_s = time.monotonic()
-        last_s = _play_once(given, begin_s)
+        last_s = _play_once(given, begin_s, speed)
         while given.loop:
-            begin_s = last_s + (given.interval or DEFAULT_INTERVAL_S) / given.speed
-            last_s = _play_once(given, begin_s)
+            begin_s = last_s + (given.interval or DEFAULT_INTERVAL_S) / speed
+            last_s = _play_once(given, begin_s, speed)
     except (KeyboardInterrupt, BrokenPipeError):
         pass
     return output.EXIT_DONE
 
 
-def _play_once(given: argparse.Namespace, begin_s: float) -> float:
+def _play_once(given: argparse.Namespace, begin_s: float, speed: float) -> float:
     """From `begin_s` on; gives the time of the last line. Raises EdgeBenchError for a log without lines."""
     due_s = None
     with open_log(given.log) as stream:
         for timed in timed_lines((line.text for line in read_lines(stream)), given.interval):
-            due_s = begin_s + timed.time_s / given.speed
+            due_s = begin_s + timed.time_s / speed
             time.sleep(max(due_s - time.monotonic(), 0.0))
             output.print_text(to_ascii(timed.text.replace("\t", " ")))
     if due_s is None:

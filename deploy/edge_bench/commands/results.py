@@ -81,8 +81,12 @@ class Results:
         """Say which image could not be read, and why."""
         if self._as_json or self._file:
             self._write_json({"kind": "failure", "image": item.name, "error": str(error)})
-        self._num_drawn = 0  # the view goes on under the message
-        output.say("skipped: %s" % error)
+        self.note("skipped: %s" % error)
+
+    def note(self, text: str) -> None:
+        """Say it on stderr; the view goes on under it."""
+        self._num_drawn = 0
+        output.say(text)
 
     def finish(self, more: Dict[str, Any]) -> None:
         """Show the summary, with what else belongs to it."""

@@ -38,12 +38,13 @@ def _add_phases(run: argparse.ArgumentParser) -> None:
     power_arguments.add_power(run.add_argument_group("power"))
     add = run.add_argument_group("phases").add_argument
     add("--runs", type=arguments.num_runs, metavar="N", help="exactly N timed runs, instead of by duration")
-    add("--duration", type=positive, default=defaults.duration_s, metavar="S", help="latency phase, seconds")
-    add("--warmup", type=positive, default=defaults.warmup_s, metavar="S", help="warm-up, seconds")
+    seconds = " (default: %g)"
+    add("--duration", type=positive, metavar="S", help="latency phase, seconds" + seconds % defaults.duration_s)
+    add("--warmup", type=positive, metavar="S", help="warm-up, seconds" + seconds % defaults.warmup_s)
     add("--deadline-ms", type=positive, metavar="MS", help="count the inferences that take longer")
     add("--period-ms", type=positive, metavar="MS", help="release an inference every so often, as a camera does")
-    add("--idle-s", type=positive, default=defaults.idle_s, metavar="S", help="idle power, seconds")
-    add("--energy-s", type=positive, default=defaults.energy_s, metavar="S", help="energy phase, seconds")
+    add("--idle-s", type=positive, metavar="S", help="idle power, seconds" + seconds % defaults.idle_s)
+    add("--energy-s", type=positive, metavar="S", help="energy phase, seconds" + seconds % defaults.energy_s)
     add(
         "--max-other-load",
         type=positive,
@@ -60,8 +61,8 @@ def _add_backend(run: argparse.ArgumentParser) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    if (given.source is None) == (given.cmd is None):
-        given.fail("say either SOURCE or --cmd COMMAND")
+    settings = _settings(given)
+    _check_usage(given)
     source = open_source(given.source) if given.cmd is None else open_command(given.cmd)
     if not source.words:
         output.refuse_inside("--output", given.output, source.path)
@@ -75,7 +76,7 @@ def _run(given: argparse.Namespace) -> int:
                 % (given.output, error.strerror or error)
             ) from error
 
-    run = Run(source, _settings(given), save, output.progress_writer(), journal_path(given.output))
+    run = Run(source, settings, save, output.progress_writer(), journal_path(given.output))
     with _earlier_kept(given.output, run.record):
         try:
             record = run.measure()
@@ -89,6 +90,24 @@ def _run(given: argparse.Namespace) -> int:
     if record["invalid"]:
         return output.EXIT_INVALID
     return output.EXIT_WARNINGS if given.strict and record["warnings"] else output.EXIT_DONE
+
+
+def _check_usage(given: argparse.Namespace) -> None:
+    """Ends with a line on usage where flags contradict each other: what one asks for, another would silently drop."""
+    if (given.source is None) == (given.cmd is None):
+        given.fail("say either SOURCE or --cmd COMMAND")
+    output.refuse_dash(given, "--output", given.output)
+    if given.cmd is not None:
+        arguments.refuse_given(given, "--cmd", "backend", "provider", "threads", "buffers", "batch")
+    arguments.check_backend(given)
+    if given.source is not None and given.source.endswith((".engine", ".plan")):
+        arguments.refuse_given(given, "an engine", "provider", "threads")
+    if given.runs is not None:
+        arguments.refuse_given(given, "--runs", "duration")
+    if given.power == "none":
+        arguments.refuse_given(given, "--power none", "idle_s", "energy_s")
+    if given.backend == "trtexec":  # it runs as fast as it goes, and warms up by itself
+        arguments.refuse_given(given, "--backend trtexec", "period_ms", "warmup")
 
 
 @contextlib.contextmanager
@@ -111,25 +130,28 @@ def _earlier_kept(path: str, record: Dict[str, Any]) -> Iterator[None]:
 
 
 def _settings(given: argparse.Namespace) -> Settings:
-    return Settings(
-        num_runs=given.runs,
-        duration_s=given.duration,
-        warmup_s=given.warmup,
-        num_threads=given.threads,
-        backend=given.backend,
-        provider=given.provider,
-        batch=given.batch,
-        buffers=given.buffers,
-        deadline_s=_seconds(given.deadline_ms),
-        period_s=_seconds(given.period_ms),
-        idle_s=given.idle_s,
-        energy_s=given.energy_s,
-        power=given.power,
-        power_command=given.power_cmd,
-        power_interval_s=given.power_interval,
-        max_other_load=given.max_other_load,
-        root=given.root,
-    )
+    """What was given; the rest as Settings has it."""
+    power = power_arguments.power_choice(given)
+    values = {
+        "num_runs": given.runs,
+        "duration_s": given.duration,
+        "warmup_s": given.warmup,
+        "num_threads": given.threads,
+        "backend": given.backend,
+        "provider": given.provider,
+        "batch": given.batch,
+        "buffers": given.buffers,
+        "deadline_s": _seconds(given.deadline_ms),
+        "period_s": _seconds(given.period_ms),
+        "idle_s": given.idle_s,
+        "energy_s": given.energy_s,
+        "power": power.source,
+        "power_command": power.command,
+        "power_interval_s": power.interval_s,
+        "max_other_load": given.max_other_load,
+        "root": given.root,
+    }
+    return Settings(**{key: value for key, value in values.items() if value is not None})
 
 
 def _seconds(milliseconds: Any) -> Any:

@@ -81,6 +81,7 @@ def _limits(given: argparse.Namespace) -> Dict[str, float]:
 def _validate(given: argparse.Namespace) -> int:
     limits = _limits(given)
     if given.junit is not None:
+        output.refuse_dash(given, "--junit", given.junit)
         for path in given.measurements:
             output.refuse_inside("--junit", given.junit, path)
     judged = [requirements.judge(read_record(path), path, limits) for path in given.measurements]

@@ -1,22 +1,21 @@
 """Building a TensorRT engine where TensorRT and a GPU are: one builder for the board and the workstation.
 
 The driver is asked first (cuda/driver.py), then TensorRT's Python API in a child process, then trtexec. The build is a
-child too: it has a time limit, its whole output is in a log, an interrupt ends its group, what is written appears
-whole.
+child too: it has a time limit, its whole output is in a log, an interrupt ends its group, a kill of this process ends
+it as well, what is written appears whole.
 Never run on a GPU: the tests build with a fake of TensorRT, checked against the real module by
 scripts/check-tensorrt, and with a program that behaves like trtexec.
 """
 
 import hashlib
 import os
-import shutil
-import tempfile
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from edge_bench import __version__, atomic, child
 from edge_bench.cuda import driver
 from edge_bench.engine import sidecar, tensorrt_build, trtexec
+from edge_bench.engine.workplace import work_folder
 from edge_bench.errors import BackendError
 
 PYTHON, TRTEXEC = "python", "trtexec"
@@ -99,25 +98,19 @@ def build_engine(
     """
     folder = os.path.abspath(folder)  # children work elsewhere
     try:
-        os.makedirs(folder, exist_ok=True)
-        work = tempfile.mkdtemp(prefix=".building-", dir=folder)
+        with work_folder(folder) as work:
+            job = _write_job(work, onnx, inputs, outputs, settings, timing_cache)
+            started = time.time()
+            result, num_seconds = _run(builder, work, job, settings, os.path.abspath(log_path), say)
+            record = _describe(builder, job, result, settings, onnx, inputs, outputs)
+            record["built_with"].update(num_seconds=round(num_seconds, 3), started_at=int(started))
+            # A crash between the two leaves an engine that is not its sidecar's, which open_engine finds out.
+            os.replace(job["engine"], os.path.join(folder, sidecar.ENGINE))
+            atomic.write_json(os.path.join(folder, sidecar.SIDECAR), record)
     except OSError as error:
         raise BackendError("the engine cannot be written into %s: %s" % (folder, error.strerror or error)) from error
-    try:
-        job = _write_job(work, onnx, inputs, outputs, settings, timing_cache)
-        started = time.time()
-        result, num_seconds = _run(builder, work, job, settings, os.path.abspath(log_path), say)
-        record = _describe(builder, job, result, settings, onnx, inputs, outputs)
-        record["built_with"].update(num_seconds=round(num_seconds, 3), started_at=int(started))
-        # A crash between the two leaves an engine that is not its sidecar's, which open_engine finds out.
-        os.replace(job["engine"], os.path.join(folder, sidecar.ENGINE))
-        atomic.write_json(os.path.join(folder, sidecar.SIDECAR), record)
-        say("built in %.0f s: %d bytes" % (num_seconds, record["num_bytes"]))
-        return record
-    except OSError as error:
-        raise BackendError("the engine cannot be written into %s: %s" % (folder, error.strerror or error)) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    say("built in %.0f s: %d bytes" % (num_seconds, record["num_bytes"]))
+    return record
 
 
 def cache_key(onnx_sha256: str, builder: Builder, settings: EngineSettings) -> str:
@@ -176,7 +169,7 @@ def _run(
     sayer = _Sayer(say)
     with open(log_path, "wb", 0) as log:
         log.write(("%s\n" % " ".join(command if builder.program else command[-2:])).encode("utf-8", "replace"))
-        ended = child.run_logged(command, log, _MAX_LOG_BYTES, settings.timeout_s, sayer, sayer.wait)
+        ended = child.run_logged(child.tied(command), log, _MAX_LOG_BYTES, settings.timeout_s, sayer, sayer.wait)
     if ended.returncode is None:
         raise BackendError("building took more than %g s and was ended; its log: %s" % (settings.timeout_s, log_path))
     result = _read_result(job["result"]) if builder.program is None else _check_program(ended, notes, builder, job)

@@ -19,13 +19,13 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from edge_bench.engine import sidecar
 from edge_bench.engine.build import Builder, EngineSettings, build_engine, cache_key
+from edge_bench.engine.workplace import work_folder
 from edge_bench.errors import BackendError, BundleError
 
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 _MAX_ENTRIES = 1000
 _MAX_SIDECAR_BYTES = 1 << 20
 _MAX_LOGS = 20
-_STALE_S = 2 * 86400.0
 
 
 def find_engines(cache: str, onnx_sha256: str) -> List[Tuple[str, Dict[str, Any]]]:
@@ -86,21 +86,14 @@ def build_into(
     """Build an engine into its place in the cache: (folder, sidecar). Raises BackendError when that fails."""
     key = cache_key(hashlib.sha256(onnx).hexdigest(), builder, settings)
     folder = os.path.join(cache, key)
-    _sweep(cache)
     try:
-        os.makedirs(cache, exist_ok=True)
-        work = tempfile.mkdtemp(prefix=".building-", dir=cache)
+        with work_folder(cache) as work:
+            described = build_engine(builder, onnx, inputs, outputs, settings, work, log_path, timing_cache, say)
+            os.chmod(work, 0o755)
+            _put(work, folder, key)
     except OSError as error:
         raise BackendError("the cache %s cannot be written: %s" % (cache, error.strerror or error)) from error
-    try:
-        described = build_engine(builder, onnx, inputs, outputs, settings, work, log_path, timing_cache, say)
-        os.chmod(work, 0o755)
-        _put(work, folder, key)
-        return folder, described
-    except OSError as error:
-        raise BackendError("the cache %s cannot be written: %s" % (cache, error.strerror or error)) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    return folder, described
 
 
 def _put(work: str, folder: str, key: str) -> None:
@@ -148,18 +141,3 @@ def _entries(cache: str) -> List[str]:
         return [name for name in os.listdir(cache) if _KEY.match(name)][:_MAX_ENTRIES]
     except OSError:
         return []
-
-
-def _sweep(cache: str) -> None:
-    """What builds left that were killed: days old, so that it is nobody's any more."""
-    try:
-        names = [name for name in os.listdir(cache) if name.startswith((".building-", ".old-"))]
-    except OSError:
-        return
-    for name in names:
-        path = os.path.join(cache, name)
-        try:
-            if time.time() - os.path.getmtime(path) > _STALE_S:
-                shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            continue

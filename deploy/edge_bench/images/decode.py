@@ -10,39 +10,16 @@ from typing import Any, BinaryIO, Optional, cast
 from edge_bench.errors import ImageError
 from edge_bench.images.idx import MAGIC as IDX_MAGIC
 from edge_bench.images.idx import IdxReader
-from edge_bench.images.image import MAX_PIXELS, Image, Shape, check_size, read_all, read_exactly, read_some
+from edge_bench.images.image import MAX_PIXELS, Image, Shape, check_size, read_all, read_some
 from edge_bench.images.npy import MAGIC as NPY_MAGIC
 from edge_bench.images.npy import NpyReader
 from edge_bench.images.pnm import MAGICS as PNM_MAGICS
 from edge_bench.images.pnm import PnmReader
+from edge_bench.images.raw import RAW_SUFFIXES, RawReader
 
 GZIP_MAGIC = b"\x1f\x8b"
-RAW_SUFFIXES = (".raw", ".bin", ".rgb", ".gray", ".grey")
 # Sixteen bits of three channels for each pixel that an image may have.
 _MAX_FILE_BYTES = 6 * MAX_PIXELS
-
-
-class RawReader:
-    """Pixels of the network's own size, image after image, without any header."""
-
-    def __init__(self, name: str, stream: BinaryIO, shape: Shape, num_bytes: Optional[int] = None):
-        self._name, self._stream, self._shape = name, stream, shape
-        if num_bytes is not None and (num_bytes == 0 or num_bytes % shape.num_bytes):
-            raise ImageError(
-                "%s: %d bytes are no raw images of the network's size (%d x %d pixels of %d channel(s), %d bytes each)"
-                % (name, num_bytes, shape.width, shape.height, shape.channels, shape.num_bytes)
-            )
-        self._first = b""
-
-    def has_more(self) -> bool:
-        self._first = self._first or read_some(self._name, self._stream, 1)
-        return bool(self._first)
-
-    def read(self) -> Image:
-        """The next image. Raises ImageError when the stream ends in the middle of it."""
-        start, self._first = self._first, b""
-        rest = read_exactly(self._name, self._stream, self._shape.num_bytes - len(start))
-        return Image(self._shape.width, self._shape.height, self._shape.channels, start + rest)
 
 
 class LibraryReader:
@@ -92,7 +69,7 @@ def _reader_of(path: str, stream: BinaryIO, shape: Shape) -> Any:
     if _peek(path, stream, 2) == GZIP_MAGIC:
         stream, num_bytes = cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb")), None
     if suffix in RAW_SUFFIXES:
-        return RawReader(path, stream, shape, num_bytes)
+        return RawReader(path, stream, shape, num_bytes, _peek(path, stream, 4 * shape.num_bytes))
     start = _peek(path, stream, 8)
     if not start:
         raise ImageError("%s: is empty" % path)

@@ -1,7 +1,7 @@
 """An image in memory, and how large one may be."""
 
 import zlib
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Sequence
 
 from edge_bench.errors import ImageError
 
@@ -33,6 +33,17 @@ class Shape(NamedTuple):
     @property
     def num_bytes(self) -> int:
         return self.channels * self.height * self.width
+
+
+def pixels_of_floats(name: str, values: Sequence[float]) -> bytes:
+    """float32 from 0 to 1 as 8-bit pixels. Raises ImageError for other numbers."""
+    # Written so that NaN fails too.
+    if not all(0.0 <= value <= 1.0 for value in values):
+        raise ImageError(
+            "%s: is float32 with numbers outside of 0 to 1, which images have here (normalised already?); save it as "
+            "uint8 from 0 to 255" % name
+        )
+    return bytes([int(value * 255.0 + 0.5) for value in values])
 
 
 def check_size(name: str, width: int, height: int, channels: int) -> None:

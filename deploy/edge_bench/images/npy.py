@@ -12,7 +12,7 @@ import sys
 from typing import Any, BinaryIO, Dict, Optional, Set, Tuple
 
 from edge_bench.errors import ImageError
-from edge_bench.images.image import Image, check_size, read_exactly
+from edge_bench.images.image import Image, check_size, pixels_of_floats, read_exactly
 
 MAGIC = b"\x93NUMPY"
 # Headers of plain arrays have 128 bytes. Old compilers of Python crash on literals that are nested deeply.
@@ -61,17 +61,10 @@ class NpyReader:
         return self._image._replace(pixels=content if self._kind.endswith("u1") else self._from_floats(content))
 
     def _from_floats(self, content: bytes) -> bytes:
-        values = array.array("f")
-        values.frombytes(content)
+        values = array.array("f", content)
         if (self._kind[0] == ">") != (sys.byteorder == "big"):
             values.byteswap()
-        # Written so that NaN fails too.
-        if not all(0.0 <= value <= 1.0 for value in values):
-            raise ImageError(
-                "%s: has numbers outside of 0 to 1, which float32 images have here; save it as uint8 from 0 to 255"
-                % self._name
-            )
-        return bytes([int(value * 255.0 + 0.5) for value in values])
+        return pixels_of_floats(self._name, values)
 
 
 def _read_header(name: str, stream: BinaryIO) -> Tuple[Dict[str, Any], int]:

@@ -6,11 +6,12 @@ import os
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Sequence, cast
 
 from edge_bench.errors import EdgeBenchError, ImageError
-from edge_bench.images.decode import GZIP_MAGIC, RAW_SUFFIXES, RawReader, open_reader
+from edge_bench.images.decode import GZIP_MAGIC, open_reader
 from edge_bench.images.idx import read_labels
 from edge_bench.images.image import Image, Shape
 from edge_bench.images.pnm import MAGICS as PNM_MAGICS
 from edge_bench.images.pnm import PnmReader
+from edge_bench.images.raw import RAW_SUFFIXES, RawReader
 
 # What of a folder is taken for an image; files that are named one by one may be called as they like.
 SUFFIXES = RAW_SUFFIXES + (
@@ -22,13 +23,15 @@ SUFFIXES = RAW_SUFFIXES + (
 class Item:
     """One image to come: `load` reads and decodes it (ImageError when that fails), and may make `name` more exact.
 
-    truth: its class where that is known. arrived_s: when a camera gave it, on the clock of time.perf_counter.
+    truth: its class where that is known. arrived_s: when a camera gave it, on the clock of time.perf_counter. taken_as:
+    for what its file was taken that does not say it, once it is loaded; else empty.
     """
 
     def __init__(self, name: str, load: Callable[["Item"], Image], truth: Optional[int] = None):
         self.name = name
         self.truth = truth
         self.arrived_s = None  # type: Optional[float]
+        self.taken_as = ""
         self._load = load
 
     def load(self) -> Image:
@@ -101,6 +104,7 @@ class _FileReader:
         try:
             if self._reader is None:
                 self._reader = open_reader(self._path, self._shape)
+            item.taken_as = getattr(self._reader, "taken_as", "")
             image = self._reader.read()  # type: Image
             self._num_loaded += 1
             if self._num_loaded > 1 or getattr(self._reader, "num_images", 1) > 1:
@@ -149,7 +153,8 @@ def items_of_stream(stream: BinaryIO, shape: Shape) -> Iterator[Item]:
     reader: Any = PnmReader("stdin", joined) if start in PNM_MAGICS else RawReader("stdin", joined, shape)
     state = {"failed": False}
 
-    def load(_: Item) -> Image:
+    def load(item: Item) -> Image:
+        item.taken_as = getattr(reader, "taken_as", "")
         try:
             return cast(Image, reader.read())
         except ImageError:

@@ -5,15 +5,13 @@ what is timed. No sampler runs, and garbage is not collected.
 """
 
 import gc
-import os
 import time
 from typing import Any, Callable, Dict, List, Optional
 
 from edge_bench import schema, summary
 from edge_bench.backends.base import Backend
-from edge_bench.board.load import busy_seconds
-from edge_bench.errors import BackendError
 from edge_bench.measure.journal import Journal
+from edge_bench.measure.other_load import OtherLoad
 from edge_bench.measure.settings import Settings
 
 MIN_SAMPLES = 10
@@ -23,8 +21,6 @@ MIN_WARMUP_RUNS = 10
 # What is slow warms up no longer than this, with as many runs as fit in; one run of a command may take minutes.
 MAX_WARMUP_S = 10.0
 SLICE_S = 0.25
-# The system counts processor time in ticks of ten milliseconds.
-MIN_LOAD_WINDOW_S = 0.5
 
 
 class Samples:
@@ -99,7 +95,7 @@ class LatencyPhase:
         self._backend.device_samples_s = []
         gc.collect()
         gc.disable()
-        busy_before, own_before, began = busy_seconds(), _own_seconds(), time.perf_counter()
+        other_load, began = OtherLoad(), time.perf_counter()
         try:
             while not self._enough(time.perf_counter() - began):
                 self._slice()
@@ -110,22 +106,19 @@ class LatencyPhase:
         finally:
             gc.enable()
         duration_s = time.perf_counter() - began
-        own_s, busy_after = _own_seconds() - own_before, busy_seconds()
+        other_share = other_load.share()
         record = latency_record(self.samples, self._settings, self._backend)
         record["duration_s"] = duration_s
         # Everything that is not inference: the loop, the clock, progress, the journal.
         if self._settings.period_s is None and not self._backend.in_bulk:
             record["overhead_share"] = max(0.0, 1.0 - sum(self.samples.latency_s) / duration_s)
-        if busy_before is not None and busy_after is not None and duration_s >= MIN_LOAD_WINDOW_S:
-            num_cpus = os.cpu_count() or 1
-            record["other_load"] = max(0.0, busy_after - busy_before - own_s) / (duration_s * num_cpus)
+        if other_share is not None:
+            record["other_load"] = other_share
         return record
 
     def _slice(self) -> None:
         num_runs = self._slice_runs()
         if self._backend.in_bulk:
-            if self._settings.period_s is not None:
-                raise BackendError("%s cannot be given a period; leave out --period-ms" % self._backend.name)
             self._backend.time_slice(self.samples.latency_s, self._settings.num_runs, self._settings.duration_s)
         elif self._settings.period_s is None:
             self._backend.time_slice(self.samples.latency_s, num_runs, SLICE_S)
@@ -153,6 +146,25 @@ class LatencyPhase:
         by_time = elapsed_s / max(self._settings.duration_s, 1e-9)
         by_samples = max(num_samples / float(summary.MIN_SAMPLES[99.0]), elapsed_s / MAX_PHASE_S)
         return min(1.0, by_time if self._min_samples == 1 else min(by_time, by_samples))
+
+
+def few_samples(latency: Dict[str, Any], settings: Settings) -> Optional[Dict[str, str]]:
+    """A warning where a phase that was limited by time has too few samples for its p99; None where it has enough.
+
+    `--runs` says how many are wanted: then nobody has to be told.
+    """
+    count = len(latency["samples_s"])
+    if settings.num_runs is not None or count >= summary.MIN_SAMPLES[99.0]:
+        return None
+    missing = ["p%g (%d)" % (percent, fewest) for percent, fewest in sorted(summary.MIN_SAMPLES.items())]
+    missing = [words for words, fewest in zip(missing, sorted(summary.MIN_SAMPLES.values())) if count < fewest]
+    wanted = summary.MIN_SAMPLES[99.0]
+    return schema.warning(
+        "few-samples",
+        "the latency phase gave %d samples in %.3g s, so these percentiles are missing: %s"
+        % (count, latency["duration_s"], ", ".join(missing)),
+        "give --runs %d for p99, about %.2g minutes here" % (wanted, wanted * latency["duration_s"] / count / 60.0),
+    )
 
 
 def latency_record(samples: Samples, settings: Settings, backend: Optional[Backend]) -> Dict[str, Any]:
@@ -183,9 +195,3 @@ def _sleep_until(moment: float) -> None:
         if left <= 0:
             return
         time.sleep(left)
-
-
-def _own_seconds() -> float:
-    """Processor seconds of this process and of its children that have ended."""
-    times = os.times()
-    return times[0] + times[1] + times[2] + times[3]

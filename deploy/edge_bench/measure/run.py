@@ -14,8 +14,8 @@ from edge_bench.board.memory import MemoryFigures
 from edge_bench.board.state import missing_state, read_state, state_changes, throttling_now
 from edge_bench.board.watch import Watch
 from edge_bench.board.watch_findings import findings, summarise
-from edge_bench.errors import EdgeBenchError
-from edge_bench.measure import latency
+from edge_bench.errors import BackendError, EdgeBenchError
+from edge_bench.measure import latency, other_load
 from edge_bench.measure.check import check_outputs
 from edge_bench.measure.journal import Journal
 from edge_bench.measure.settings import Progress, Settings
@@ -109,6 +109,9 @@ class Run:
     def _measure(self) -> None:
         backend = self._load()
         try:
+            if backend.in_bulk and self._settings.period_s is not None:
+                raise BackendError("%s cannot be given a period; leave out --period-ms" % backend.name)
+            self._say_batch(backend)
             if not self._check_outputs(backend):
                 self.record["status"] = "failed"
                 return
@@ -138,7 +141,7 @@ class Run:
             "version": backend.version,
             "providers": backend.providers,
             "num_threads": backend.num_threads,
-            "batch": backend.batch,
+            "batch": backend.num_examples(),
             "timed_by": backend.timed_by,
             "engine_sha256": backend.engine_sha256,
             "notes": opened.notes,
@@ -146,6 +149,13 @@ class Run:
         self._memory.look()
         self._progress("load", 1.0)
         return backend
+
+    def _say_batch(self, backend: Backend) -> None:
+        """Of a fixed batch nothing but the shapes tells: who reads a figure per example must know what was counted."""
+        count = backend.num_examples()
+        if count != backend.batch:
+            text = "the first dimension of all its inputs and outputs is %d: taken as a fixed batch of %d examples"
+            self.record["backend"]["notes"].append(text % (count, count))
 
     def _check_outputs(self, backend: Backend) -> bool:
         if self._source.cases:
@@ -189,6 +199,8 @@ class Run:
         self.record["latency"] = self._phase.measure(min_samples)
         from edge_bench import stats  # as above: it is not needed before
 
+        too_few = latency.few_samples(self.record["latency"], self._settings)
+        self.record["warnings"].extend([too_few] if too_few else [])
         trend = stats.trend(self.record["latency"]["samples_s"])
         if trend is not None:
             self.record["latency"]["trend"] = trend
@@ -206,12 +218,15 @@ class Run:
         assert self._meter is not None
         from edge_bench.power.energy import energy_record
 
+        # From before the sensor's start to behind its end: where it is a program it counts as ours once it is gone.
+        idle_load = other_load.OtherLoad()
         idle_window = self._meter.open_window()
         idle_window.start()
         try:
             self._sleep("idle power", self._settings.idle_s)
         finally:  # also of an interrupt: the sensor may be a program
             idle = idle_window.stop()
+        idle_share, busy_load = idle_load.share(), other_load.OtherLoad()
         window = self._meter.open_window()
         window.start()
         watch = Watch(self._settings.root)
@@ -220,6 +235,7 @@ class Run:
             samples, marks = self._busy(backend)
         finally:
             series, load = watch.stop(), window.stop()
+        busy_share = busy_load.share()
         self._judge_watch(series)
         energy = None if idle is None or load is None else energy_record(self._meter, idle, load, marks)
         if energy is None:
@@ -236,9 +252,9 @@ class Run:
             )
             self.record["unavailable"].append(schema.unavailable("energy", reason, "check the sensor, and its sign"))
             return
-        self.record["energy"] = energy
         slow_down = median(samples) / self.record["latency"]["summary"]["median_s"]
-        self.record["energy"]["latency_ratio_while_sampling"] = slow_down
+        energy.update(latency_ratio_while_sampling=slow_down, other_load=busy_share, idle_other_load=idle_share)
+        self.record["energy"] = energy
 
     def _busy(self, backend: Backend) -> Tuple[List[float], List[Tuple[float, int]]]:
         """The latencies of the energy phase, and how many inferences were done by when; those of a batch count each.
@@ -253,11 +269,11 @@ class Run:
             if backend.window_s is None:
                 return samples, []
             start, end = backend.window_s
-            return samples, [(start, 0), (end, len(samples) * backend.batch)]
+            return samples, [(start, 0), (end, len(samples) * backend.num_examples())]
         while not samples or time.perf_counter() - began < self._settings.energy_s:
             self._load_slice(backend, samples)
             now = time.perf_counter()
-            marks.append((now, len(samples) * backend.batch))
+            marks.append((now, len(samples) * backend.num_examples()))
             self._progress("energy", min(1.0, (now - began) / self._settings.energy_s))
         return samples, marks
 
@@ -305,19 +321,22 @@ class Run:
         if slow:
             self.record["invalid"].append("the board is throttled: %s; cool it, or feed it better" % ", ".join(slow))
         self._judge_trend()
-        other_load = self.record["latency"].get("other_load")
-        if other_load is not None and other_load > self._settings.max_other_load:
-            self.record["invalid"].append(
-                "other programs used %.0f %% of all processor time (allowed: %.0f %%)"
-                % (100 * other_load, 100 * self._settings.max_other_load)
-            )
-        elif other_load is not None and other_load > 0.1:
-            self._warn(
-                "other-load",
-                "other programs used %.0f %% of all processor time during the latency phase" % (100 * other_load),
-                "end them and run again",
-            )
+        self._judge_other_load()
         self.record["status"] = "complete"
+
+    def _judge_other_load(self) -> None:
+        """In each phase by itself: the latency phase may have been quiet, and the sensor have measured others."""
+        energy = self.record.get("energy", {})
+        invalid, warnings = other_load.judge(
+            [
+                ("latency phase", self.record["latency"].get("other_load")),
+                ("energy phase", energy.get("other_load")),
+                ("measuring of idle power", energy.get("idle_other_load")),
+            ],
+            self._settings.max_other_load,
+        )
+        self.record["invalid"].extend(invalid)
+        self.record["warnings"].extend(warnings)
 
     def _judge_watch(self, series: Dict[str, Any]) -> None:
         """What was seen beside the energy phase: clocks that drooped make all of the run doubtful."""

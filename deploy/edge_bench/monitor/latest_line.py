@@ -3,26 +3,34 @@
 import contextlib
 import os
 import select
+import subprocess
 from typing import Any, Dict, List, Optional
 
 from edge_bench import child
 from edge_bench.logs.tegrastats import parse_line
 
-_MAX_WAITING_BYTES = 1 << 16
+# Of one look: a program that floods its output must not keep us.
+_MAX_READS = 64
 
 
 class LatestLine:
-    """A context manager: runs the program, latest() is what its last whole line says. Raises OSError at its start."""
+    """A context manager: runs the program, latest() is what its last whole line says. Raises OSError at its start.
+
+    problem: why there are no figures of it, in words; empty while there are, and before it said anything.
+    """
 
     def __init__(self, program: str, interval_s: float):
+        self.problem = ""
         self._command = [program, "--interval", "%d" % max(interval_s * 1000, 100)]
         self._resources = contextlib.ExitStack()
-        self._waiting = b""
+        self._cutter = child.LineCutter()
+        self._said = ""
         self._latest = {}  # type: Dict[str, Any]
-        self._stdout = None  # type: Any
+        self._child = None  # type: Any
 
     def __enter__(self) -> "LatestLine":
-        self._stdout = self._resources.enter_context(child.started(self._command)).stdout
+        # What it complains of is what tells why it gives nothing.
+        self._child = self._resources.enter_context(child.started(self._command, stderr=subprocess.STDOUT))
         return self
 
     def __exit__(self, *_raised: Any) -> None:
@@ -31,19 +39,29 @@ class LatestLine:
     def latest(self) -> Dict[str, Any]:
         """Never waits. Empty before the first line and after the program's end: old figures are no figures."""
         for line in self._new_lines():
-            self._latest = parse_line(line) or self._latest
+            found = parse_line(line)
+            if found is not None:
+                self._latest, self.problem = found, ""
+            elif line.strip() and not self._latest:
+                self._said = line.strip()[:200]
+                self.problem = "%s gives no lines of tegrastats; it said: %s" % (self._command[0], self._said)
         return self._latest
 
     def _new_lines(self) -> List[str]:
-        while self._stdout is not None and select.select([self._stdout], [], [], 0)[0]:
-            data = os.read(self._stdout.fileno(), 65536)
+        lines = []  # type: List[str]
+        for _ in range(_MAX_READS):
+            if self._child is None or not select.select([self._child.stdout], [], [], 0)[0]:
+                break
+            data = os.read(self._child.stdout.fileno(), 65536)
+            lines += self._cutter.lines(data)
             if not data:
-                self._stdout, self._latest, self._waiting = None, {}, b""
+                words = [line.strip()[:200] for line in lines + self._cutter.rest() if parse_line(line) is None]
+                said = next((line for line in reversed(words) if line), self._said)
+                how = child.wait_for_end(self._child)
+                self.problem = "%s ended (%s)%s" % (self._command[0], how, said and "; it said: " + said)
+                self._child, self._latest = None, {}
                 return []
-            self._waiting = (self._waiting + data)[-_MAX_WAITING_BYTES:]
-        lines = self._waiting.split(b"\n")
-        self._waiting = lines.pop()
-        return [line.decode("utf-8", "replace") for line in lines]
+        return lines
 
 
 def fill_gaps(sample: Dict[str, Any], read: Dict[str, Any]) -> None:

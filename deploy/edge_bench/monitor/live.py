@@ -3,7 +3,8 @@
 Keys of a sample: time_s (since 1970), cpu_load and gpu_load (0 to 1), cpu_clocks_hz, gpu_clocks_hz and their highest
 ones, emc_clock_hz, temperatures_c, limits_c (where the kernel begins to slow down), power_w by rail, total_power_w
 with power_scope, memory (bytes), fans, throttling (what slows the board down now), throttle_events (counted since the
-monitor began), power_mode, clocks_pinned. What is not known is None or not there, never 0.
+monitor began), power_mode, clocks_pinned, problems (in words: what was asked for and gives nothing). What is not known
+is None or not there, never 0.
 """
 
 import contextlib
@@ -88,11 +89,13 @@ class Live:
                 for name, count in counts.items()
                 if count > self._first_counts.get(name, count)
             },
+            "problems": [],
         }  # type: Dict[str, Any]
         self._ticks = ticks
         sample.update(self._power.read())
         if self._feed is not None:
             fill_gaps(sample, self._feed.latest())
+            sample["problems"] += [self._feed.problem] if self._feed.problem else []
         return sample
 
     def _ask_programs(self) -> Dict[str, Any]:

@@ -34,7 +34,7 @@ def draw(
             _gpu(sample, width) + _memory(sample, width),
             _power(sample, history, width),
             _heat(sample, width) + _fans(sample),
-            _throttling(sample, width),
+            _throttling(sample, width) + _problems(sample, width),
         ):
             lines += ([[]] if roomy and section else []) + section
         if len(lines) < height:
@@ -212,6 +212,10 @@ def _throttling(sample: Dict[str, Any], width: int) -> List[Line]:
     pieces = [(reason, "hot") for reason in sample["throttling"]]
     pieces += [("%s +%d since the start" % pair, "warm") for pair in sorted(sample["throttle_events"].items())]
     return _flow("Slowed", pieces or [("by nothing that can be read here", "dim")], width)
+
+
+def _problems(sample: Dict[str, Any], width: int) -> List[Line]:
+    return _flow("Missing", [(problem, "warm") for problem in sample["problems"]], width) if sample["problems"] else []
 
 
 def _flow(label: str, pieces: List[Piece], width: int) -> List[Line]:

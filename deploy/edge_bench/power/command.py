@@ -3,7 +3,7 @@
 import math
 import os
 import shlex
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from edge_bench.errors import EdgeBenchError
 from edge_bench.power.jetson import Found
@@ -13,6 +13,17 @@ from edge_bench.power.window import Meter
 _RAIL = "command"
 # How often it prints is seen from its lines; this only bounds what counts as a gap from below.
 _INTERVAL_S = 0.1
+
+
+class CommandFeed(LinesFeed):
+    """The lines of a program of the user's own: one that is no number is a mistake there, and is said."""
+
+    def notes(self) -> Dict[str, Any]:
+        notes = super().notes()
+        if self.num_strange and self.has_values:
+            text = "%d lines were no number of watts, the first: %s"
+            notes["problems"].append(text % (self.num_strange, self.first_strange))
+        return notes
 
 
 def find(text: str, interval_s: Optional[float]) -> Found:
@@ -33,7 +44,7 @@ def find(text: str, interval_s: Optional[float]) -> Found:
         (_RAIL,),
         "what the program measures",
         every_s,
-        lambda clock: LinesFeed(command, lambda: parse_watts, every_s, clock, cwd),
+        lambda clock: CommandFeed(command, lambda: parse_watts, every_s, clock, cwd),
         details={"command": command},
     )
     return meter, []

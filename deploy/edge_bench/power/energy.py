@@ -6,7 +6,8 @@ num_inferences, duration_s       of the span
 span_s                           the part of the load window that counts: from the first mark behind the settling time
                                  to the last one that the sensor covers
 gross_energy_j, net_energy_j     per inference; net is gross less idle power over the same time
-gross_interval_j, net_interval_j [low, high], about 95 %; null where a component is not known
+gross_interval_j, net_interval_j [low, high], about 95 %; null where a component is not known, which interval_lacks
+                                 names
 gross_uncertainty_j, net_uncertainty_j   half-widths step_j, sampling_j, run_to_run_j: see uncertainty.py
 num_parts                        parts of the load window behind run_to_run_j
 num_fresh, sensor_rate_hz, step_w, step_source   of the load window
@@ -75,6 +76,7 @@ def energy_record(
         "net_interval_j": _interval(net_j, net),
         "gross_uncertainty_j": gross,
         "net_uncertainty_j": net,
+        "interval_lacks": [cause[:-2].replace("_", " ") for cause in _CAUSES if net[cause] is None],
         "num_parts": len(parts),
         "num_fresh": load.get("num_fresh"),
         "sensor_rate_hz": load.get("sensor_rate_hz"),
@@ -84,7 +86,7 @@ def energy_record(
         "idle": idle,
         "load": load,
     }
-    record["warnings"] = _warnings(record)
+    record["warnings"] = _warnings(record, shows_parts=len(marks) > 2)
     return record
 
 
@@ -175,7 +177,7 @@ def _scaled(value: Optional[float], factor: float) -> Optional[float]:
     return None if value is None else value * factor
 
 
-def _warnings(record: Dict[str, Any]) -> List[Dict[str, str]]:
+def _warnings(record: Dict[str, Any], shows_parts: bool) -> List[Dict[str, str]]:
     found = []
     load, num_fresh = record["load"], record["num_fresh"]
     if load["duration_s"] < MIN_WINDOW_S or (num_fresh is not None and num_fresh < MIN_FRESH):
@@ -196,13 +198,11 @@ def _warnings(record: Dict[str, Any]) -> List[Dict[str, str]]:
                     "run again; check the sensor",
                 )
             )
-    if record["gross_interval_j"] is None or record["net_interval_j"] is None:
-        causes = [cause[:-2].replace("_", " ") for cause in _CAUSES if record["net_uncertainty_j"][cause] is None]
-        found.append(
-            warning(
-                "energy-interval",
-                "no interval of the energy: not known is the part of %s" % ", ".join(causes),
-                "measure energy and idle power for longer (each in %d parts at least)" % MIN_PARTS,
-            )
-        )
+    if record["interval_lacks"]:
+        text = "no interval of the energy: not known is the part of %s" % ", ".join(record["interval_lacks"])
+        fix = "measure energy and idle power for longer (each in %d parts at least)" % MIN_PARTS
+        if not shows_parts:
+            text += ": the program says only when all of its inferences ran together"
+            fix = "measure several times, and compare the runs: edge-bench compare A1 A2 --with B1 B2"
+        found.append(warning("energy-interval", text, fix))
     return found

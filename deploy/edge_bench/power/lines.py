@@ -40,6 +40,8 @@ class LinesFeed(Feed):
         self._num_values = 0
         # Lines without a value may say why there is none.
         self._strange: List[str] = []
+        self.num_strange = 0
+        self.first_strange = ""
         self._last_s = self._pushed_s = float("-inf")
         self.num_restarts = 0
 
@@ -72,6 +74,8 @@ class LinesFeed(Feed):
         if values is None:
             if line.strip():
                 self._strange = (self._strange + [line.strip()[:200]])[-_KEPT_LINES:]
+                self.num_strange += 1
+                self.first_strange = self.first_strange or self._strange[-1]
             return
         # Lines that waited in the pipe for this process came one interval after the other.
         now_s = self._clock.now()
@@ -81,6 +85,10 @@ class LinesFeed(Feed):
         if self._last_s - self._pushed_s >= _MIN_SPACING_S:
             self._pushed_s = self._last_s
             push(self._last_s, values)
+
+    @property
+    def has_values(self) -> bool:
+        return self._num_values > 0
 
     def notes(self) -> Dict[str, Any]:
         problems = []

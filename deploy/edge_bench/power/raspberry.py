@@ -24,8 +24,10 @@ _READING = re.compile(r"^\s*(\w{1,40})_([AV])\s+\w+\(\d+\)=(-?\d{1,9}(?:\.\d{1,1
 
 
 def find(interval_s: Optional[float], root: str) -> Found:
-    """The meter of the onboard rails; (None, []) where no vcgencmd is."""
-    program = shutil.which("vcgencmd")
+    """The meter of the onboard rails; (None, []) where no vcgencmd is. It is asked only on a real root: below another
+    one lies another board, and this program would answer for ours.
+    """
+    program = shutil.which("vcgencmd") if root == "/" else None
     if program is None:
         return None, []
     command = [program, "pmic_read_adc"]

@@ -1,13 +1,14 @@
 """NVIDIA's tegrastats as a child process: the first power figure of each line, stamped on arrival.
 
 The second figure is the mean since tegrastats started, so it holds load from before the window and is never
-integrated. But it equals the running mean of the first figures to 1 mW, so it tells when lines were lost.
+integrated. But it tells when lines were lost: logs/running_means.py.
 """
 
 import os
 import shutil
 from typing import Any, Dict, List, Optional
 
+from edge_bench.logs.running_means import RunningMeans
 from edge_bench.logs.tegrastats import parse_line
 from edge_bench.power.jetson import Found
 from edge_bench.power.lines import LinesFeed, Parse, first_values
@@ -16,29 +17,8 @@ from edge_bench.power.window import FIRST_VALUE_S, Clock, Meter, Values
 from edge_bench.schema import unavailable
 
 _INTERVAL_S = 0.1
-# The printed mean is a whole number of milliwatts, rounded or cut.
-_MEAN_TOLERANCE_W = 1.5e-3
 # One step of the INA3221 behind it: 8 mA at 5 V. On a higher bus voltage it is more, and then shows in the data.
 _ASSUMED_STEP_W = 0.04
-
-
-class RunningMean:
-    """Checks the printed mean of one rail against the mean of the lines that arrived."""
-
-    def __init__(self) -> None:
-        self._sum_w = 0.0
-        self._count = 0
-        self.lost = False
-
-    def add(self, current_w: float, average_w: float) -> None:
-        self._sum_w += current_w
-        self._count += 1
-        if abs(average_w - self._sum_w / self._count) <= _MEAN_TOLERANCE_W:
-            return
-        if self._count == 1 and abs(average_w - current_w / 2.0) <= _MEAN_TOLERANCE_W:
-            self._count = 2  # tegrastats counted a zero before its first line: `VIN 87426mW/43713mW`
-            return
-        self.lost = True
 
 
 class TegrastatsFeed(LinesFeed):
@@ -46,24 +26,25 @@ class TegrastatsFeed(LinesFeed):
 
     def __init__(self, command: List[str], interval_s: float, clock: Clock):
         super().__init__(command, self._new_parser, interval_s, clock)
-        self._means: List[Dict[str, RunningMean]] = []
+        self._means = RunningMeans()
+        self._num_lines = 0
+        self._lines_lost = False
 
     def _new_parser(self) -> Parse:
-        self._means.append({})
+        self._means = RunningMeans()  # they begin anew with the program
         return self._parse
 
     def _parse(self, line: str) -> Values:
         found = parse_line(line)
         rails = (found or {}).get("power_w") or {}
-        for name, figures in rails.items():
-            if figures.get("average") is not None and figures.get("current") is not None:
-                self._means[-1].setdefault(name, RunningMean()).add(figures["current"], figures["average"])
+        self._num_lines += 1
+        self._lines_lost |= self._means.add(rails, self._num_lines) is not None
         values = {name: figures["current"] for name, figures in rails.items() if figures.get("current") is not None}
         return values or None
 
     def notes(self) -> Dict[str, Any]:
         notes = super().notes()
-        notes["lines_lost"] = any(mean.lost for means in self._means for mean in means.values())
+        notes["lines_lost"] = self._lines_lost
         if notes["lines_lost"]:
             notes["problems"].append("lines of tegrastats were lost: its running mean is not that of the lines read")
         return notes

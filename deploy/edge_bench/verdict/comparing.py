@@ -22,6 +22,11 @@ class Side:
         self.paths = paths
         self.runs = runs
 
+    def engines(self) -> List[str]:
+        """The hashes of the TensorRT engines that ran, each once; none of other runtimes."""
+        found = [records.part(run, "backend").get("engine_sha256") for run in self.runs]
+        return sorted({digest for digest in found if digest})
+
     def to_dict(self) -> Dict[str, Any]:
         bundle = self.runs[0]["bundle"]
         return {
@@ -31,12 +36,13 @@ class Side:
             "id": bundle["id"],
             "board_state": records.state_line(self.runs[0]),
             "num_samples": [len(records.samples_of(run)) for run in self.runs],
+            "engines": self.engines(),
         }
 
 
 def compare(a: Side, b: Side, force: bool) -> Dict[str, Any]:
     """Side b against side a as a JSON-able dict; without `force` refused where the runs are not comparable."""
-    impossible, reasons = _impossible(a) + _impossible(b), _doubts(a) + _doubts(b)
+    impossible, reasons = _impossible(a) + _impossible(b) + _on_both_sides(a, b), _doubts(a) + _doubts(b)
     reasons += differences(a.runs + b.runs, a.paths + b.paths)
     refused = bool(impossible or (reasons and not force))
     rows = [] if refused else _rows(a, b)
@@ -58,11 +64,26 @@ def _impossible(side: Side) -> List[str]:
         found.append("%s: runs of different bundles cannot be one side" % ", ".join(side.paths))
     for number, run in enumerate(side.runs):
         for earlier in range(number):
-            other = side.runs[earlier]
-            samples = records.samples_of(run)
-            if samples and samples == records.samples_of(other):
+            if _is_same_run(side.runs[earlier], run):
                 found.append("%s and %s are the same run" % (side.paths[earlier], side.paths[number]))
     return found
+
+
+def _on_both_sides(a: Side, b: Side) -> List[str]:
+    """Of one run nothing can differ, and the interval would say how surely it does not."""
+    return [
+        "%s and %s are the same run, on both sides; measure again for the other one" % (path_a, path_b)
+        for path_a, run_a in zip(a.paths, a.runs)
+        for path_b, run_b in zip(b.paths, b.runs)
+        if _is_same_run(run_a, run_b)
+    ]
+
+
+def _is_same_run(one: Record, other: Record) -> bool:
+    if one.get("run_id") is not None and one.get("run_id") == other.get("run_id"):
+        return True
+    samples = records.samples_of(one)
+    return bool(samples) and samples == records.samples_of(other)
 
 
 def _doubts(side: Side) -> List[str]:
@@ -84,11 +105,24 @@ def _caveats(a: Side, b: Side) -> List[str]:
             "all runs of one side precede all of the other: a drift of the board (heat, clocks) and a difference "
             "cannot be told apart; measure in the order A B B A"
         )
+    for name, side in (("A", a), ("B", b)):
+        if len(side.engines()) > 1:
+            found.append(
+                "side %s ran %d TensorRT engines of one network (%s): each build may choose other kernels, so that is "
+                "part of what varies between its runs" % (name, len(side.engines()), _short_hashes(side.engines()))
+            )
+    if a.runs[0]["bundle"]["id"] == b.runs[0]["bundle"]["id"] and a.engines() != b.engines():
+        texts = tuple(_short_hashes(side.engines()) or "none" for side in (a, b))
+        found.append("both sides are one network; A ran the engine %s, B the engine %s" % texts)
     for side in (a, b):
         for path, run in zip(side.paths, side.runs):
             if records.outputs_unchecked(run):
                 found.append("%s: the outputs were not checked against a reference" % path)
     return found
+
+
+def _short_hashes(digests: List[str]) -> str:
+    return ", ".join(digest[:12] for digest in digests)
 
 
 def _rows(a: Side, b: Side) -> List[Dict[str, Any]]:

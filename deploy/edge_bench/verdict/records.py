@@ -3,7 +3,7 @@
 import array
 from typing import Any, Dict, List, Optional
 
-from edge_bench import schema
+from edge_bench import render, schema
 from edge_bench.errors import MeasurementError
 
 # Outside of these nothing is a latency, and sums and quotients would leave what a float can hold.
@@ -77,16 +77,10 @@ def doubts(record: Dict[str, Any]) -> List[str]:
 
 
 def state_line(record: Dict[str, Any]) -> str:
-    """The board and its state in a line: no number is shown without it."""
-    state, board = record["state_before"], part(record, "board")
-    governors = sorted(set((state.get("governors") or {}).values()))
-    words = [board.get("model") or board.get("cpu") or "unknown board"]
-    words.append("power mode %s" % (state.get("power_mode") or "unknown"))
-    words.append("governor %s" % (", ".join(governors) or "not readable"))
-    hottest = hottest_c(state)
-    if hottest is not None:
-        words.append("%.1f C at start" % hottest)
-    return ", ".join(words)
+    """The board and its state at the start, in a line: no number is shown without it."""
+    board = part(record, "board")
+    name = board.get("model") or board.get("cpu") or "unknown board"
+    return "%s, %s" % (name, render.state_line(record["state_before"]))
 
 
 def hottest_c(state: Any) -> Optional[float]:

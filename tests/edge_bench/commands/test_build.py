@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 
@@ -38,7 +39,9 @@ def board(agent, fake_cuda, tmp_path):
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C",
+            "FAKE_TRTEXEC_MODE": options.pop("trtexec_mode", ""),
         }
+        environment.update(options.pop("environment", {}))
         path = [fakes.tensorrt_path(release)] if release else []
         start = agent.start if options.pop("start", False) else agent.run
         return start("build", *arguments, environment=environment, path=path, **options)
@@ -147,15 +150,55 @@ def test_a_build_that_fails_names_its_log(board, maker, mode, words):
     assert os.path.isfile(result.err.strip().rpartition("its log: ")[2])
 
 
-def test_an_interrupt_leaves_no_engine(board, maker, agent):
-    child = board(bundle(maker), mode="hang", start=True)
+def wait_for_hang(board):
+    """The process number that a build that hangs has written into its log."""
     logs, deadline = os.path.join(board.cache, "logs"), time.monotonic() + 60
-    text = ""
-    while "hangs as process" not in text and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         for name in os.listdir(logs) if os.path.isdir(logs) else []:
             with open(os.path.join(logs, name), encoding="utf-8") as stream:
-                text = stream.read()
+                found = re.search("hangs as process ([0-9]+)\n", stream.read())
+            if found:
+                return int(found.group(1))
         time.sleep(0.05)
+    raise AssertionError("it does not hang")
+
+
+def has_ended(number):
+    """Whether a process ends within a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with open("/proc/%d/stat" % number) as stream:
+                if stream.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    os.kill(number, signal.SIGKILL)
+    return False
+
+
+@pytest.mark.parametrize("way", ["python", "trtexec"])
+def test_a_kill_takes_the_build_along_and_the_next_one_clears_up(board, maker, agent, tmp_path, way):
+    by_program = {"release": None, "environment": {"PATH": str(tmp_path / "bin") + ":/usr/bin:/bin"}}
+    options = by_program if way == "trtexec" else {}
+    fakes.write_trtexec(tmp_path / "bin")
+    path = bundle(maker)
+    child = board(path, "--json", start=True, mode="hang", trtexec_mode="hangs", **options)
+    number = wait_for_hang(board)
+    child.kill()
+    assert agent.finish(child).code == -signal.SIGKILL
+    assert has_ended(number)
+    left = [name for name in os.listdir(board.cache) if name.startswith(".building-")]
+    assert len(left) == 1
+    result = board(path, "--json", **options)
+    assert result.code == 0, result.err
+    assert not [name for name in os.listdir(board.cache) if name.startswith(".")]
+
+
+def test_an_interrupt_leaves_no_engine(board, maker, agent):
+    child = board(bundle(maker), mode="hang", start=True)
+    wait_for_hang(board)
     child.send_signal(signal.SIGTERM)
     result = agent.finish(child)
     assert result.code == 130 and "interrupted" in result.err

@@ -19,6 +19,7 @@ def stored(agent, measurement):
         run["latency"]["samples_s"] = [1e-3 * level * rng.lognormvariate(0, 0.1) for _ in range(700)]
         run["latency"]["summary"] = stats.summarise(run["latency"]["samples_s"])
         run["started_at"] = "2026-01-02T03:%02d:05Z" % minute
+        run["run_id"] = "%032x" % rng.getrandbits(128)
         if level != 1.0:
             run["bundle"].update(id="1" * 64, name="small", role="compressed")
         atomic.write_json(agent.path(name), dict(run, **changes))
@@ -34,6 +35,12 @@ def test_two_files(agent, stored):
     (line,) = [line for line in done.out.splitlines() if line.startswith("latency median")]
     assert line.endswith("faster") and "one run" in done.out
     assert all(len(line) <= 80 for line in done.out.splitlines())
+
+
+def test_a_file_against_itself_is_refused(agent, stored):
+    name = stored("a.json", 1)
+    done = agent.run("compare", name, name)
+    assert done.code == 4 and "are the same run, on both sides" in done.out
 
 
 def test_several_runs_a_side(agent, stored):

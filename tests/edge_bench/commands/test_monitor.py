@@ -356,6 +356,31 @@ def test_what_the_files_say_stays(agent, board_tree, tegrastats):
     assert list(sample["power_w"]) == ["POM_5V_IN"] and sample["gpu_load"] == {"57000000.gpu": 0.35}
 
 
+@pytest.mark.parametrize(
+    "program, words",
+    [
+        ("/bin/false", "/bin/false ended (exit code 1)"),
+        ("echo 'must be \\033root' >&2; exit 3", "ended (exit code 3); it said: must be ?root"),
+        ("echo 'no such board'; sleep 60", "gives no lines of tegrastats; it said: no such board"),
+        ("while :; do echo nonsense; done", "gives no lines of tegrastats; it said: nonsense"),
+    ],
+)
+def test_a_tegrastats_that_gives_nothing_is_said_once(agent, board_tree, tmp_path, program, words):
+    path = tmp_path / "tegrastats"
+    path.write_text("#!/bin/sh\n%s\n" % program)
+    path.chmod(0o755)
+    program = program if program.startswith("/") else str(path)
+    done = agent.run("monitor", "--root", board_tree(fake_boards.CONTAINER), "--tegrastats", program, *THREE)
+    assert done.code == 0 and done.err.count(words) == 1 and len(done.err.splitlines()) == 1
+    samples = [json.loads(line) for line in done.out.splitlines()]
+    assert len(samples) == 3 and len(samples[-1]["problems"]) == 1 and samples[-1]["power_w"] == {}
+
+
+def test_a_tegrastats_that_works_is_no_problem(agent, board_tree, tegrastats):
+    done = agent.run("monitor", "--root", board_tree(fake_boards.CONTAINER), "--tegrastats", tegrastats, *THREE)
+    assert done.err == "" and json.loads(done.out.splitlines()[-1])["problems"] == []
+
+
 def test_a_tegrastats_that_is_not_there(agent, board_tree):
     done = agent.run("monitor", "--root", board_tree({}), "--tegrastats", "/nowhere/tegrastats", "--count", "1")
     assert done.code == 1 and "/nowhere/tegrastats" in done.err and "Traceback" not in done.err

@@ -75,6 +75,8 @@ def test_stats_without_stamps_ask_for_the_interval(agent, write):
     assert "energy unknown" in agent.run("parse", "log", "--stats").out
     ended = agent.run("parse", "log", "--stats", "--interval", "0.5", "--json")
     assert json.loads(ended.out)["power"]["VDD_IN"]["energy_j"] == pytest.approx(3.629)
+    ended = agent.run("parse", "log", "--warmup", "0.5")
+    assert ended.code == 2 and "--warmup S is for the times of trtexec (--exportTimes), which this is not" in ended.err
     ended = agent.run("parse", "log", "--interval", "0.5")
     assert ended.code == 2 and "--interval S is for the energy of --stats" in ended.err
 
@@ -190,6 +192,8 @@ def test_times_of_trtexec(agent, write):
     assert ended.code == 0
     assert "100 after warm-up; 5 cut (compute before 0.2 s)" in ended.out
     assert "median 5.75 ms" in ended.out and "p99 n too small" in ended.out
+    refused = agent.run("parse", "times.json", "--stats", "--interval", "1")
+    assert refused.code == 2 and "--interval S is for lines of tegrastats, which this is not" in refused.err
     assert "120 after" not in ended.out and "105 after" in agent.run("parse", "times.json", "--warmup", "0").out
     lines = agent.run("parse", "times.json", "--json").out.splitlines()
     assert len(lines) == 105 and sum(json.loads(line)["is_warmup"] for line in lines) == 5

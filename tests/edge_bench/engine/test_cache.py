@@ -1,5 +1,6 @@
 """Where engines are kept: whole entries, found again, rebuilt when damaged, safe when two build at once."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -118,13 +119,32 @@ def test_a_build_that_fails_leaves_what_was_there_and_its_log(place, with_tensor
     assert sorted(os.listdir(place)) == [os.path.basename(folder), "logs"]
 
 
-def test_what_killed_builds_left_goes_after_days(place):
-    old, young = os.path.join(place, ".building-old"), os.path.join(place, ".building-young")
-    for path in (old, young):
-        os.makedirs(path)
+def test_what_killed_builds_left_goes_at_the_next_one(place):
+    """A build that goes on has its folder locked; the lock of a killed one is gone with it."""
+    left, locked, young, old = (
+        os.path.join(place, name) for name in (".building-a", ".building-b", ".new-c", ".old-d")
+    )
+    for path in (left, locked, young, old):
+        os.makedirs(os.path.join(path, "inside"))
     os.utime(old, (time.time() - 3 * 86400,) * 2)
+    descriptor = os.open(locked, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        build_here(place)
+        assert [os.path.exists(path) for path in (left, locked, young, old)] == [False, True, True, False]
+    finally:
+        os.close(descriptor)
     build_here(place)
-    assert not os.path.exists(old) and os.path.exists(young)
+    assert not os.path.exists(locked)
+
+
+def test_a_link_in_the_cache_leads_the_clearing_up_nowhere(place, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.makedirs(place)
+    os.symlink(str(elsewhere), os.path.join(place, ".building-link"))
+    build_here(place)
+    assert elsewhere.is_dir()
 
 
 def test_only_the_last_logs_are_kept(place):

@@ -1,5 +1,6 @@
 """`edge-bench classify` as a user or a script meets it: a real network, real children, a real (pseudo) terminal."""
 
+import array
 import fcntl
 import json
 import math
@@ -290,7 +291,7 @@ def test_labels_of_a_bundle_cannot_steer_the_terminal(maker, in_process, tmp_pat
 )
 def test_usage(maker, in_process, extra):
     done = in_process(maker.folder(), *extra)
-    assert done.code == 2 and "usage:" in done.err
+    assert done.code == 2 and done.err.endswith("; see edge-bench classify --help\n")
     assert_no_traceback(done)
 
 
@@ -298,6 +299,44 @@ def test_usage(maker, in_process, extra):
 def test_nothing_to_classify(maker, in_process, images):
     done = in_process(maker.folder(), images)
     assert done.code == 1 and images in done.err and done.out == ""
+
+
+def test_of_raw_pixels_it_says_once_what_they_were_taken_for(maker, in_process, tmp_path):
+    values = array.array("f", [value / 255.0 for value in pixels_of(1)])
+    write(tmp_path, "pictures/a.raw", pixels_of(0))
+    write(tmp_path, "pictures/b.raw", values.tobytes())
+    write(tmp_path, "pictures/c.raw", pixels_of(2) * 2)
+    done = in_process(maker.folder(), str(tmp_path / "pictures"), "--json")
+    assert done.code == 0
+    assert [line["label"] for line in records(done.out)[:-1]] == [
+        "label %d" % best_of(maker, number) for number in (0, 1, 2, 2)
+    ]
+    lines = [line for line in done.err.splitlines() if "has no header" in line]
+    assert len(lines) == 2
+    assert lines[0].endswith("a.raw has no header: taken as raw pixels of uint8, height 8 x width 8 x 1 channel(s)")
+    assert "b.raw has no header: taken as raw pixels of float32 from 0 to 1" in lines[1]
+
+
+def test_the_reference_input_of_a_bundle_is_no_picture(maker, in_process):
+    """It is normalised float32; it was taken for four pictures of uint8."""
+    path = maker.folder()
+    done = in_process(path, os.path.join(path, "reference", "input.bin"), "--json")
+    assert done.code == 1 and "float32 with numbers outside of 0 to 1" in done.err
+    assert records(done.out)[-1]["num_images"] == 0
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["x.pgm", "--camera-size", "320x240"], "--camera-by and --camera-size are for --camera and --pipeline"),
+        (["x.pgm", "--backend", "tensorrt", "--threads", "2"], "--threads means nothing beside --backend tensorrt"),
+        (["x.pgm", "--backend", "onnxruntime", "--buffers", "pycuda"], "--buffers means nothing beside"),
+        (["x.pgm", "--save", "-"], "--save - is no file; for JSON on stdout give --json"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(maker, in_process, words, message):
+    done = in_process(maker.folder(), *words)
+    assert done.code == 2 and message in done.err and len(done.err.splitlines()) == 1
 
 
 # --- streams, signals, terminals

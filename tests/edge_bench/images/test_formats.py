@@ -6,6 +6,7 @@ import io
 import os
 import random
 import struct
+import sys
 
 import pytest
 
@@ -285,9 +286,52 @@ def test_a_file_is_known_by_its_content(tmp_path):
     assert read_all(write(tmp_path / "x.raw.gz", gzip.compress(raw * 2))) == [Image(8, 8, 1, raw)] * 2
 
 
+def float32(values):
+    packed = array.array("f", values)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def taken_as(path):
+    reader = decode.open_reader(path, Shape(1, 8, 8))
+    reader.file.close()
+    return reader.taken_as
+
+
+def test_raw_float32_is_told_from_uint8(tmp_path):
+    """One image of float32 is as large as four of uint8, which it was taken for."""
+    grey = [(7 * number) % 256 for number in range(64)]
+    one = float32([value / 255.0 for value in grey])
+    for name, content in (("x.raw", one), ("x.bin.gz", gzip.compress(one)), ("y.bin", one * 2)):
+        path = write(tmp_path / name, content)
+        assert read_all(path) == [Image(8, 8, 1, bytes(grey))] * (2 if name[0] == "y" else 1)
+        assert taken_as(path) == "raw pixels of float32 from 0 to 1, height 8 x width 8 x 1 channel(s)"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_raw_uint8_is_not_taken_for_float32(tmp_path, seed):
+    """Four images, as large as one of float32: noise, strokes on black, plain greys, one that grows brighter."""
+    chance = random.Random(seed)
+    noise = bytes(chance.getrandbits(8) for _ in range(256))
+    strokes = bytes(0 if chance.random() < 0.8 else chance.randint(30, 255) for _ in range(256))
+    ramp = bytes(min(255, number + seed) for number in range(256))
+    for content in (noise, strokes, ramp, bytes([12 * seed]) * 256):
+        path = write(tmp_path / "x.raw", content)
+        assert len(read_all(path)) == 4 and b"".join(image.pixels for image in read_all(path)) == content
+        assert taken_as(path).startswith("raw pixels of uint8")
+
+
+def test_raw_float32_that_was_normalised_is_refused(tmp_path):
+    content = float32([(number / 63.0 - 0.3) / 0.4 for number in range(64)])
+    for name, data in (("x.raw", content), ("x.raw.gz", gzip.compress(content * 3))):
+        with pytest.raises(ImageError, match="float32 with numbers outside of 0 to 1.*normalised already"):
+            read_all(write(tmp_path / name, data))
+
+
 @pytest.mark.parametrize("content", [b"", b"x" * 63, b"x" * 65])
 def test_raw_files_of_another_size_are_refused(tmp_path, content):
-    with pytest.raises(ImageError, match="8 x 8 pixels"):
+    with pytest.raises(ImageError, match="8 x 8 pixels of 1 channel.*64 bytes each as uint8, 256 as float32"):
         read_all(write(tmp_path / "x.raw", content))
 
 

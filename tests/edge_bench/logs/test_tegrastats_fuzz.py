@@ -8,7 +8,6 @@ import pytest
 from edge_bench.logs.statistics import LogStatistics
 from edge_bench.logs.tegrastats import parse_line
 
-NUM_LINES = 6000
 KEYS = ["timestamp", "ram", "swap", "iram", "cpu", "engines", "temperature_c", "temperature_max_c", "power_w", "other"]
 PIECES = [
     "",
@@ -67,11 +66,12 @@ def mutated(rng, lines):
     return line
 
 
-def test_damaged_lines(corpus):
-    rng = random.Random(20260101)
+@pytest.mark.parametrize("seed, count", [(20260101, 1500), pytest.param(20260102, 20000, marks=pytest.mark.slow)])
+def test_damaged_lines(corpus, seed, count):
+    rng = random.Random(seed)
     lines = [row["line"] for row in corpus]
     statistics, num_samples = LogStatistics(), 0
-    for number in range(NUM_LINES):
+    for number in range(count):
         line = mutated(rng, lines)
         found = parse_line(line)
         if found is None:
@@ -81,7 +81,7 @@ def test_damaged_lines(corpus):
         assert json.loads(json.dumps(found, allow_nan=False)) == found, line
         assert all(rail["current"] is not None for rail in found["power_w"].values())
         statistics.add(found, number)
-    assert num_samples > NUM_LINES // 2
+    assert num_samples > count // 2
     json.dumps(statistics.result(), allow_nan=False)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge_bench.backends import base
 from edge_bench.errors import BackendError
-from edge_bench.measure import latency
+from edge_bench.measure import latency, other_load
 from edge_bench.measure.settings import Settings
 
 
@@ -49,8 +49,9 @@ class KeptJournal:
 def phase(monkeypatch):
     """A function that runs a phase on the test's clock: (record, backend, journal)."""
     clock = Clock()
-    monkeypatch.setattr(latency, "time", clock)
-    monkeypatch.setattr(latency, "busy_seconds", lambda: None)
+    for module in (latency, other_load):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(other_load, "busy_seconds", lambda: None)
 
     def run(times, min_samples=latency.MIN_SAMPLES, **settings):
         backend, journal = Paced(clock, times), KeptJournal()

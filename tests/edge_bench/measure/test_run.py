@@ -8,20 +8,21 @@ import types
 
 import pytest
 
-from edge_bench import atomic, schema, stats
+from edge_bench import atomic, render, schema, stats
 from edge_bench.backends import base, choose
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
 from edge_bench.backends.tensors import to_numbers
 from edge_bench.board import state as board
 from edge_bench.bundle import open_bundle
 from edge_bench.errors import BackendError, BundleError
-from edge_bench.measure import check, latency
+from edge_bench.measure import check, latency, other_load
 from edge_bench.measure import run as run_module
 from edge_bench.measure.check import compare_outputs
 from edge_bench.measure.run import Run
 from edge_bench.measure.settings import Settings
 from edge_bench.measure.source import open_command, open_source
 from edge_bench.power import meter as power
+from edge_bench.verdict import figures, records, requirements
 
 NO_METER = (None, [schema.unavailable("energy", "none in this test", "none")])
 
@@ -250,6 +251,61 @@ def test_a_bundle_that_changes_after_the_check_is_not_measured(maker, no_meter, 
         run.measure()
 
 
+def with_first_dimension(model, size):
+    """A stored model with another size in front of its tensors: dim_value 1 is the varint 08 01."""
+    return model.replace(b"\x0a\x02\x08\x01", b"\x0a\x02\x08" + bytes([size]))
+
+
+def test_a_fixed_batch_counts_each_of_its_examples(maker, no_meter, saver):
+    ones, factors = floats(*[1.0] * 16), (("doubled", 2.0), ("negated", -1.0))
+    outputs = [(name, ([8, 2], floats(*[factor] * 16))) for name, factor in factors]
+    files, manifest = maker.other_model("two_outputs.onnx", [("x", ([8, 2], ones))], outputs)
+    files["model.onnx"] = with_first_dimension(files["model.onnx"], 8)
+    manifest["files"]["model.onnx"] = maker.entry(files["model.onnx"])
+    path = maker.folder(files, manifest)
+    for source in (path, maker.write(maker.path("model.onnx"), files["model.onnx"])):
+        for batch in (None, 8):
+            record = start(source, saver, batch=batch).measure()
+            assert record["backend"]["batch"] == 8 and record["status"] == "complete"
+            assert any("taken as a fixed batch of 8 examples" in note for note in record["backend"]["notes"])
+            prepared = records.prepare(record, "m.json")
+            mean_s = prepared["latency"]["summary"]["mean_s"]
+            assert figures.throughput(prepared).value == pytest.approx(8 / mean_s)
+        with pytest.raises(BackendError, match="takes a batch of 8 and no other"):
+            start(source, saver, batch=4).measure()
+
+
+@pytest.mark.parametrize(
+    "shapes, count",
+    [
+        ([[8, 3], [8, 10]], 8),
+        ([[1, 3], [1, 10]], 1),
+        ([[8, 3], [1, 10]], 1),  # a sequence, perhaps
+        ([[8], [8]], 1),
+        ([[8, 3], [8]], 1),
+        ([[], [8, 3]], 1),
+        ([[-1, 3], [-1, 10]], 1),
+        ([[0, 3], [0, 3]], 1),
+    ],
+)
+def test_what_counts_as_a_fixed_batch(shapes, count):
+    backend = base.Backend()
+    backend.inputs, backend.outputs = ([{"name": "x", "dtype": "float32", "shape": shape}] for shape in shapes)
+    assert backend.num_examples() == count
+    backend.batch = 3
+    assert backend.num_examples() == 3
+
+
+def test_energy_of_a_fixed_batch_is_that_of_an_example(pretend):
+    run, backend = pretend(0.001, FakeMeter())
+    backend.inputs = backend.outputs = [{"name": "x", "dtype": "float32", "shape": [8, 2]}]
+    record = run.measure()
+    assert record["energy"]["gross_energy_j"] == pytest.approx(0.006 / 8)
+    text = render.render_measurement(record)
+    assert "gross, per example of the batch of 8" in text
+    assert "sampling     the latency was 1 times that of the latency phase" in text
+
+
 def test_a_command_is_measured_and_our_own_memory_is_not_taken_for_its_own(no_meter, saver):
     record = Run(open_command("true"), settings(num_runs=3), saver, silent).measure()
     assert record["status"] == "complete" and len(record["latency"]["samples_s"]) == 3
@@ -367,9 +423,9 @@ class FakeMeter:
 def pretend(maker, monkeypatch, saver):
     """A function that gives (run, backend) with a runtime that takes `seconds` for an inference."""
     clock = FakeClock()
-    for module in (run_module, latency, check):
+    for module in (run_module, latency, check, other_load):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(latency, "busy_seconds", lambda: None)
+    monkeypatch.setattr(other_load, "busy_seconds", lambda: None)
     output = array.array("f")
     output.frombytes(maker.files()["reference/output.bin"])
 
@@ -399,6 +455,24 @@ def test_how_long_the_latency_phase_lasts(pretend, seconds, num_samples, why):
     assert num_samples <= len(record["latency"]["samples_s"]) <= num_samples + 0.3 / seconds + 1, why
     assert record["latency"]["summary"]["median_s"] == pytest.approx(seconds)
     assert record["first_inference_s"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "seconds, changes, words",
+    [
+        (0.5, {}, "gave 120 samples in 60 s, so these percentiles are missing: p95 (130), p99 (662), p99.9 (6636)"),
+        (2.0, {}, "gave 30 samples in 60 s, so these percentiles are missing: p90 (64), p95"),
+        (0.01, {}, None),
+        (0.5, {"num_runs": 120}, None),
+    ],
+)
+def test_too_few_samples_for_p99_are_said_with_the_fix(pretend, seconds, changes, words):
+    record = pretend(seconds, **changes)[0].measure()
+    found = [entry for entry in record["warnings"] if entry["code"] == "few-samples"]
+    assert len(found) == (1 if words else 0)
+    if words:
+        assert words in found[0]["message"]
+        assert found[0]["fix"].startswith("give --runs 662 for p99, about %.2g minutes" % (662 * seconds / 60))
 
 
 @pytest.mark.parametrize("num_runs", [1, 9, 64, 1000])
@@ -518,15 +592,53 @@ def test_a_change_of_the_boards_state_makes_the_run_invalid(pretend, monkeypatch
 )
 def test_the_load_of_other_programs(pretend, monkeypatch, share, invalid, warnings):
     """Shares of all processors: with 4 of them, 0.2 of a phase of 10 s are 8 busy seconds."""
-    monkeypatch.setattr(latency.os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(latency, "_own_seconds", lambda: 0.0)
+    monkeypatch.setattr(other_load.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(other_load, "_own_seconds", lambda: 0.0)
     busy = iter([100.0, 100.0 + share * 4 * 10.0])
     run, _backend = pretend(0.1, num_runs=100, max_other_load=0.5)
-    monkeypatch.setattr(latency, "busy_seconds", lambda: next(busy))
+    monkeypatch.setattr(other_load, "busy_seconds", lambda: next(busy))
     record = run.measure()
     assert record["latency"]["other_load"] == pytest.approx(share)
     assert len(record["invalid"]) == invalid
     assert [entry["code"] for entry in record["warnings"]] == ["other-load"] * warnings
+
+
+@pytest.mark.parametrize(
+    "idle, load, invalid, warnings",
+    [
+        (0.0, 0.0, [], []),
+        (0.0, 0.2, [], ["energy phase"]),
+        (0.2, 0.0, [], ["measuring of idle power"]),
+        (0.0, 0.6, ["energy phase"], []),
+        (0.6, 0.0, ["measuring of idle power"], []),
+        (0.6, 0.7, ["energy phase", "measuring of idle power"], []),
+    ],
+)
+def test_the_load_of_other_programs_while_energy_is_measured(pretend, monkeypatch, idle, load, invalid, warnings):
+    """The latency phase was quiet: only what the sensor saw is not ours."""
+    monkeypatch.setattr(other_load.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(other_load, "_own_seconds", lambda: 0.0)
+    run, backend = pretend(0.1, FakeMeter(), num_runs=700, max_other_load=0.5, idle_s=10.0, energy_s=10.0)
+    busy = {"s": 0.0, "asked": 0}
+    shares = {2: idle, 4: load}  # the second look ends a phase, and so does every other
+
+    def busy_seconds():
+        busy["asked"] += 1
+        if busy["asked"] % 2 == 0:
+            busy["s"] += 4 * 10.0 * shares.get(busy["asked"] - 2, 0.0)
+        return busy["s"]
+
+    monkeypatch.setattr(other_load, "busy_seconds", busy_seconds)
+    record = run.measure()
+    assert record["latency"]["other_load"] == 0.0
+    assert record["energy"]["idle_other_load"] == pytest.approx(idle, rel=0.1)
+    assert record["energy"]["other_load"] == pytest.approx(load, rel=0.1)
+    assert [text.partition("during the ")[2].partition(" (")[0] for text in record["invalid"]] == invalid
+    found = [entry for entry in record["warnings"] if entry["code"].startswith("other-load")]
+    assert [entry["message"].partition("during the ")[2] for entry in found] == warnings
+    assert {entry["code"] for entry in found} <= {"other-load-energy"}
+    verdict = requirements.judge(records.prepare(record, "m.json"), "m.json", {"median_ms": 1000.0})["verdict"]
+    assert verdict == (requirements.INCONCLUSIVE if invalid else requirements.PASS)
 
 
 def test_an_unreadable_load_is_absent_and_not_zero(pretend):

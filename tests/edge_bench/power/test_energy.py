@@ -217,6 +217,19 @@ def test_parts_cover_everything_once_and_in_order():
 # --- curves and windows
 
 
+def test_an_energy_of_which_only_begin_and_end_are_known_says_what_it_lacks():
+    """trtexec: nothing tells how its energy varies from run to run, so there is no interval that could look narrow."""
+    idle, load = window(noisy(2.0, 0.05, 1), 5.0), window(noisy(6.0, 0.05, 2), 12.0)
+    record = energy_record(METER, idle, load, [(100.5, 0), (111.5, 1100)])
+    assert record["gross_energy_j"] == pytest.approx(0.060, rel=0.01)
+    assert record["gross_interval_j"] is None and record["net_interval_j"] is None
+    assert record["interval_lacks"] == ["run to run"] and record["num_parts"] == 1
+    (found,) = record["warnings"]
+    assert found["message"].endswith("run to run: the program says only when all of its inferences ran together")
+    assert found["fix"].startswith("measure several times, and compare the runs")
+    assert energy_record(METER, idle, load, marks(12.0, 100))["interval_lacks"] == []
+
+
 def test_a_power_curve_is_the_integral_of_straight_lines():
     curve = PowerCurve([1.0, 2.0, 4.0], [2.0, 4.0, 0.0])
     assert [curve.at(time_s) for time_s in (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)] == [-2.0, 0.0, 1.25, 3.0, 6.0, 7.0, 7.0]

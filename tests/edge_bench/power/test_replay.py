@@ -6,6 +6,7 @@ All windows of one session run at the same time.
 """
 
 import os
+import threading
 import time
 
 import pytest
@@ -73,6 +74,9 @@ class Board:
         ]
         self.log = programs.sensor(rails=self.rails, **spec)
 
+    def path(self, name):
+        return os.path.join(self.root, name)
+
     def error(self, result, speed=1.0):
         """Relative error of a window's energy against what the files held."""
         begin_s, end_s = span(result)
@@ -93,20 +97,42 @@ ORIN_RAILS = [
 ORIN_TREE = {path: ("%9d\n" % int(text) if "curr" in path else text) for path, text in ORIN_TREE.items()}
 
 
+# 20 times as fast as the clock: converted about every 0.4 s, read every second, for a minute and a half.
+NANO_TREE = iio("6-0040", 0, [("POM_5V_IN", 0), ("POM_5V_GPU", 40), ("POM_5V_CPU", 480)])
+NANO_POWER = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input"
+NANO_TREE[NANO_POWER] = "%9d\n" % 0
+
+
+def nano_in_fast_time(programs):
+    # A file of milliwatts: one "volt" makes its milliamperes just these.
+    rails = [(NANO_POWER, 1.0, 1.0)]
+    return Board(
+        programs, "second", NANO_TREE, rails, points=slower(GENTLE, 18.0), period_s=0.02, jitter=0.5, seconds=60,
+        speed=SPEED,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def replayed(programs):
-    """{(curve, interval): (error, result)} of windows at 10 and 100 ms, over two boards at once."""
+    """{(curve, interval): (error, result)} of windows at 10 and 100 ms, over two boards at once, and of one at 1 s over
+    a third in fast time.
+    """
     found = {}
     cases = []
     for name, points in (("smooth", SMOOTH), ("steps", STEPS)):
         board = Board(programs, name, ORIN_TREE, ORIN_RAILS, points=points, period_s=0.02, jitter=0.6, seconds=60)
         for interval_s in (0.01, 0.1):
-            meter, problems = find_meter(PowerChoice(interval_s=interval_s), board.root)
-            assert problems == []
-            cases.append((name, interval_s, board, meter))
-    results = run_windows([meter.open_window() for _n, _i, _b, meter in cases], SECONDS)
-    for (name, interval_s, board, _meter), result in zip(cases, results):
-        found[name, interval_s] = (board.error(result), result)
+            cases.append((name, interval_s, board))
+    cases.append(("gentle", 1.0, nano_in_fast_time(programs)))
+    windows = []
+    for name, interval_s, board in cases:
+        meter, problems = find_meter(PowerChoice(interval_s=interval_s), board.root)
+        assert problems == []
+        meter.clock = FastClock(SPEED) if name == "gentle" else meter.clock
+        windows.append(meter.open_window())
+    results = run_windows(windows, SECONDS)
+    for (name, interval_s, board), result in zip(cases, results):
+        found[name, interval_s] = (board.error(result, SPEED if name == "gentle" else 1.0), result)
     return found
 
 
@@ -138,71 +164,58 @@ def test_rails_of_the_total_and_others_are_reported(replayed):
     assert three == pytest.approx(result["mean_power_w"], rel=1e-6)
 
 
-NANO_TREE = iio("6-0040", 0, [("POM_5V_IN", 0), ("POM_5V_GPU", 40), ("POM_5V_CPU", 480)])
-NANO_POWER = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input"
-NANO_TREE[NANO_POWER] = "%9d\n" % 0
-
-
-def test_a_second_between_samples(programs):
-    """20 times as fast as the clock: converted about every 0.4 s, read every second, for a minute and a half."""
-    # A file of milliwatts: one "volt" makes its milliamperes just these.
-    board = Board(
-        programs,
-        "second",
-        NANO_TREE,
-        [(NANO_POWER, 1.0, 1.0)],
-        points=slower(GENTLE, 18.0),
-        period_s=0.02,
-        jitter=0.5,
-        seconds=60,
-        speed=SPEED,
-    )
-    meter, problems = find_meter(PowerChoice(interval_s=1.0), board.root)
-    assert problems == []
-    meter.clock = FastClock(SPEED)
-    (result,) = run_windows([meter.open_window()], 4.5)
+def test_a_second_between_samples(replayed):
+    error, result = replayed["gentle", 1.0]
     assert result["duration_s"] >= 4.5 * SPEED
     assert result["num_samples"] <= 1.1 * result["duration_s"] + 3
-    assert abs(board.error(result, SPEED)) <= MOST
+    assert abs(error) <= MOST
 
 
-def test_readings_that_fail_now_and_then(programs):
+def disturb(path):
+    """Readings that fail now and then: empty, garbage, no number."""
+    end_s = time.monotonic() + 2.8
+    for number in range(1000):
+        if time.monotonic() > end_s:
+            break
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(("", "garbage", "nan")[number % 3])
+        time.sleep(0.03)
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write("5000\n")
+        time.sleep(0.12)
+
+
+@pytest.fixture(scope="module")
+def damaged(programs):
+    """(board, result) of a sensor whose readings fail, and of one that dies; both at once."""
+    failing = Board(programs, "failing", ORIN_TREE, ORIN_RAILS, points=SMOOTH, period_s=0.02, jitter=0.3, seconds=60)
+    dying = Board(programs, "dying", ORIN_TREE, ORIN_RAILS, points=STEPS, period_s=0.02, seconds=60)
+    boards = ((failing, 0.01), (dying, 0.02))
+    windows = [find_meter(PowerChoice(interval_s=each_s), board.root)[0].open_window() for board, each_s in boards]
+
+    def while_open():
+        threading.Timer(
+            1.2, os.rename, [dying.path("sys/class/hwmon/hwmon7"), dying.path("sys/class/hwmon/gone")]
+        ).start()
+        disturb(failing.path("sys/class/hwmon/hwmon7/in1_input"))
+
+    results = run_windows(windows, 3.0, while_open)
+    return {"failing": (failing, results[0]), "dying": (dying, results[1])}
+
+
+def test_readings_that_fail_now_and_then(damaged):
     """Empty, garbage or gone for a moment: no zero enters, the line is drawn between the neighbours."""
-    board = Board(programs, "failing", ORIN_TREE, ORIN_RAILS, points=SMOOTH, period_s=0.02, jitter=0.3, seconds=60)
-    label = os.path.join(board.root, "sys/class/hwmon/hwmon7/in1_input")
-    meter, _problems = find_meter(PowerChoice(interval_s=0.01), board.root)
-
-    def disturb():
-        end_s = time.monotonic() + 2.8
-        for number in range(1000):
-            if time.monotonic() > end_s:
-                break
-            with open(label, "w", encoding="utf-8") as stream:
-                stream.write(("", "garbage", "nan")[number % 3])
-            time.sleep(0.03)
-            with open(label, "w", encoding="utf-8") as stream:
-                stream.write("5000\n")
-            time.sleep(0.12)
-
-    (result,) = run_windows([meter.open_window()], 3.0, disturb)
+    board, result = damaged["failing"]
     assert abs(board.error(result)) <= 2 * MOST  # a fifth of the time has no reading
     assert result["num_failed_reads"] >= 10
     assert any("readings failed" in problem for problem in result["problems"])
 
 
-def test_a_sensor_that_dies_is_named_and_not_silently_shorter(programs):
-    board = Board(programs, "dying", ORIN_TREE, ORIN_RAILS, points=STEPS, period_s=0.02, seconds=60)
-    meter, _problems = find_meter(PowerChoice(interval_s=0.02), board.root)
-    began_s = time.monotonic()
-
-    def die():
-        time.sleep(1.2)
-        os.rename(os.path.join(board.root, "sys/class/hwmon/hwmon7"), os.path.join(board.root, "sys/class/hwmon/gone"))
-
-    (result,) = run_windows([meter.open_window()], 2.4, die)
+def test_a_sensor_that_dies_is_named_and_not_silently_shorter(damaged):
+    board, result = damaged["dying"]
     died_s = result["stopped_answering_s"]
-    assert 1.0 <= died_s <= time.monotonic() - began_s - 1.0
-    assert result["duration_s"] >= 2.4
+    assert 1.0 <= died_s <= result["duration_s"] - 1.0
+    assert result["duration_s"] >= 3.0
     assert result["covered_s"] == result["covered_to_s"] == died_s
     assert any("stopped answering" in problem for problem in result["problems"])
     assert abs(board.error(result)) <= 2 * MOST  # of the part that it covers
@@ -242,11 +255,14 @@ def tegra_session(programs):
         if "starts" in values:
             values["starts"] = os.path.join(programs.scratch, "starts%d" % number)
         program = programs.tegrastats(board="agx-orin", points=curve.points, **values)
-        windows.append((name, tegra_window(program, interval_s)))
-    results = run_windows([window for _name, window in windows], SECONDS)
+        windows.append((name, curve, tegra_window(program, interval_s)))
+    fast = Curve(slower(GENTLE, 18.0))
+    program = programs.tegrastats(board="agx-orin", points=fast.points, speed=SPEED, jitter=0.2)
+    windows.append(("a second", fast, tegra_window(program, 1.0, FastClock(SPEED))))
+    results = run_windows([window for _name, _curve, window in windows], SECONDS)
     found = {}
-    for (name, _window), result in zip(windows, results):
-        found[name] = (result["energy_j"] / curve.energy(*span(result)) - 1.0, result)
+    for (name, its_curve, _window), result in zip(windows, results):
+        found[name] = (result["energy_j"] / its_curve.energy(*span(result)) - 1.0, result)
     return found
 
 
@@ -274,9 +290,7 @@ def test_the_first_figure_counts_and_not_the_running_mean(tegra_session):
     assert max(watts) - min(watts) > 4.0
 
 
-def test_tegrastats_once_a_second(programs):
-    curve = Curve(slower(GENTLE, 18.0))
-    program = programs.tegrastats(board="agx-orin", points=curve.points, speed=SPEED, jitter=0.2)
-    (result,) = run_windows([tegra_window(program, 1.0, FastClock(SPEED))], 4.5)
-    assert abs(result["energy_j"] / curve.energy(*span(result)) - 1.0) <= MOST
+def test_tegrastats_once_a_second(tegra_session):
+    error, result = tegra_session["a second"]
+    assert abs(error) <= MOST
     assert 70 <= result["num_samples"] <= 1.1 * result["duration_s"] + 3

@@ -262,10 +262,10 @@ PI5 = """  3V7_WL_SW_A current(0)=0.09759030A
 PI5_W = 0.09759030 * 3.6871 + 0.062955 * 3.308112 + 0.699 * 0.7212
 
 
-def test_the_onboard_rails_of_a_pi_5(find_program, board_tree, tmp_path):
+def test_the_onboard_rails_of_a_pi_5(find_program, tmp_path):
     (tmp_path / "adc").write_text(PI5, encoding="utf-8")
     find_program("vcgencmd", '[ "$1" = pmic_read_adc ] && cat %s' % (tmp_path / "adc"))
-    meter, problems = find_meter(PowerChoice("vcgencmd", interval_s=0.001), board_tree({}))
+    meter, problems = find_meter(PowerChoice("vcgencmd", interval_s=0.001))
     assert problems == []
     assert meter.rails == ("3V3_SYS", "3V7_WL_SW", "VDD_CORE")
     assert meter.scope == "onboard rails, not the input"
@@ -275,13 +275,25 @@ def test_the_onboard_rails_of_a_pi_5(find_program, board_tree, tmp_path):
     assert result["num_samples"] <= 8
 
 
+def test_of_another_root_this_machines_vcgencmd_is_not_asked(find_program, board_tree, tmp_path):
+    asked = tmp_path / "asked"
+    find_program("vcgencmd", "touch %s; echo 'X_A current(1)=1.0A'; echo 'X_V volt(1)=1.0V'" % asked)
+    root = board_tree({"proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0"})
+    for choice in (PowerChoice("vcgencmd"), PowerChoice("auto")):
+        meter, problems = find_meter(choice, root)
+        assert meter is None and len(problems) == 1
+    assert not asked.exists()
+    assert find_meter(PowerChoice("vcgencmd"))[0] is not None and asked.exists()
+
+
 @pytest.mark.parametrize(
     "text",
     ["echo 'Command not registered'; exit 255", "exit 1", "echo VDD_A current=1", "head -c 9999999 /dev/zero"],
 )
-def test_a_pi_without_the_converter_is_named(find_program, board_tree, text):
+def test_a_pi_without_the_converter_is_named(find_program, monkeypatch, text):
     find_program("vcgencmd", text)
-    meter, problems = find_meter(root=board_tree({"proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0"}))
+    monkeypatch.setattr(raspberry, "device_tree", lambda _root, _name: "Raspberry Pi 4 Model B Rev 1.4")
+    meter, problems = find_meter(PowerChoice("vcgencmd"))
     assert meter is None
     assert "Raspberry Pi 4 Model B" in problems[0]["reason"] and "--power-cmd" in problems[0]["fix"]
 
@@ -303,6 +315,25 @@ def test_a_program_that_prints_watts():
     result, _window = measure(meter, 0.5)
     assert result["mean_power_w"] == pytest.approx(4.5)
     assert result["num_samples"] >= 5
+
+
+def test_lines_that_are_no_number_are_counted_and_the_first_is_named():
+    """It gives values all the same: nobody would see that half of its lines are lost."""
+    code = 'import time\nwhile 1: print(4.5, flush=True); print("4.5 W\\x1b[2J", flush=True); time.sleep(0.02)'
+    meter, _problems = find_meter(PowerChoice(command="%s -uc '%s'" % (PYTHON, code)))
+    result, _window = measure(meter, 0.5)
+    assert result["mean_power_w"] == pytest.approx(4.5)
+    (problem,) = [text for text in result["problems"] if "no number of watts" in text]
+    assert int(problem.split()[0]) >= 5 and "the first: 4.5 W" in problem
+    record = energy_record(meter, result, result, [(result["began_s"] + 0.1 * i, 10 * i) for i in range(6)])
+    found = [entry["message"] for entry in record["warnings"] if entry["code"] == "power-sensor"]
+    assert len([text for text in found if "no number of watts, the first: 4.5 W" in text]) == 2
+
+
+def test_a_program_that_prints_only_numbers_has_no_problems():
+    meter, _problems = find_meter(PowerChoice(command="sh -c 'while :; do echo 4.5; echo; sleep 0.02; done'"))
+    result, _window = measure(meter, 0.4)
+    assert not [text for text in result["problems"] if "watts" in text]
 
 
 def test_a_command_never_meets_a_shell(tmp_path):

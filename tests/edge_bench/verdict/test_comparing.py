@@ -18,6 +18,7 @@ def run_of(measurement, seed, level=1.0, count=800, minute=0, **bundle):
     run["latency"]["samples_s"] = [1e-3 * level * rng.lognormvariate(0, 0.1) for _ in range(count)]
     run["latency"]["summary"] = stats.summarise(run["latency"]["samples_s"])
     run["started_at"] = "2026-01-02T03:%02d:05Z" % minute
+    run["run_id"] = "%032x" % rng.getrandbits(128)
     run["bundle"].update(bundle)
     return run
 
@@ -30,6 +31,10 @@ def side(name, *runs):
 def compare(a, b, force=False):
     a, b = (runs if isinstance(runs, list) else [runs] for runs in (a, b))
     return comparing.compare(side("a", *a), side("b", *b), force)
+
+
+def rendered(compared):
+    return text.render_comparisons({"comparisons": [compared]})
 
 
 def row(compared, label):
@@ -79,9 +84,45 @@ def test_one_run_a_side_says_so(measurement):
     assert not row(compared, "latency median")["covers_runs"]
 
 
-def test_a_against_itself_is_not_distinguishable(measurement):
+def test_a_run_against_itself_is_refused(measurement):
+    """Known by its number, and where a file has none by its samples; --force does not help."""
     run = run_of(measurement, 1)
-    assert {found["verdict"] for found in compare(run, run)["rows"]} == {"not distinguishable"}
+    nameless = dict(run, run_id=None)
+    renamed = dict(run_of(measurement, 2), run_id=run["run_id"])
+    for one, other in ((run, run), (nameless, copy.deepcopy(nameless)), (run, renamed)):
+        for force in (False, True):
+            compared = compare(one, other, force)
+            assert compared["refused"] and compared["rows"] == []
+            assert compared["reasons"][0].startswith("a1.json and b1.json are the same run, on both sides")
+    several = compare([run_of(measurement, 3), run], [run_of(measurement, 4, minute=1), run])
+    assert several["refused"] and "a2.json and b2.json" in several["reasons"][0]
+    assert "REFUSED: a1.json and b1.json are the same run" in rendered(compare(run, run))
+
+
+def test_equal_samples_of_two_runs_are_not_distinguishable(measurement):
+    run = run_of(measurement, 1)
+    other = copy.deepcopy(run)
+    other["run_id"] = "f" * 32
+    other["latency"]["samples_s"].reverse()
+    assert {found["verdict"] for found in compare(run, other)["rows"]} == {"not distinguishable"}
+
+
+def test_two_engines_of_one_network_are_named(abba):
+    a, b = abba
+    for run, digest in zip(a + b, ("a" * 64, "b" * 64, "c" * 64, "c" * 64)):
+        run["backend"]["engine_sha256"] = digest
+    compared = compare(a, b)
+    (caveat,) = compared["caveats"]
+    assert caveat.startswith("side A ran 2 TensorRT engines of one network (aaaaaaaaaaaa, bbbbbbbbbbbb)")
+    assert compared["a"]["engines"] == ["a" * 64, "b" * 64] and compared["b"]["engines"] == ["c" * 64]
+    assert "side A ran 2 TensorRT engines" in " ".join(rendered(compared).split())
+    for run in a:
+        run["backend"]["engine_sha256"] = "a" * 64
+    assert compare(a, b)["caveats"] == []
+    for run in b:
+        run["bundle"].update(a[0]["bundle"])
+    (caveat,) = compare(a, b)["caveats"]
+    assert caveat == "both sides are one network; A ran the engine aaaaaaaaaaaa, B the engine cccccccccccc"
 
 
 def test_order_in_time(abba):

@@ -304,10 +304,11 @@ def test_requirements_that_make_no_sense(tmp_path, content, words):
 ALL = {kind.key: 0.5 for kind in requirements.KINDS}
 
 
-def test_hostile_measurements_are_refused_or_judged(measurement, hostile_variants):
+@pytest.mark.parametrize("every", [19, pytest.param(2, marks=pytest.mark.slow)])
+def test_hostile_measurements_are_refused_or_judged(measurement, hostile_variants, every):
     """Whatever stands in a file: no crash, no PASS over damaged figures that matter, output of ASCII, valid XML."""
     counts = {"refused": 0, "judged": 0}
-    for variant in itertools.islice(hostile_variants(measurement), 0, None, 5):  # 5 shares no factor with the values
+    for variant in itertools.islice(hostile_variants(measurement), 0, None, every):  # of the one all values in turns
         try:
             record = parse_measurement(json.dumps(variant).encode("ascii"), "origin")
             judged = requirements.judge(records.prepare(record, "origin"), "origin", dict(ALL, deadline_ms=1.0))
@@ -321,7 +322,7 @@ def test_hostile_measurements_are_refused_or_judged(measurement, hostile_variant
         assert all(len(line) <= 100 for line in shown.splitlines())
         xml.fromstring(junit.junit_xml(result))
         json.dumps(result, allow_nan=False)
-    assert counts["refused"] > 200 and counts["judged"] > 200
+    assert counts["refused"] > 60 and counts["judged"] > 60
 
 
 @pytest.mark.parametrize("samples", [[5e-324] * 20, [1e308] * 20, [1e-3] * 20 + [1e10]])
