@@ -9,7 +9,6 @@ import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO
 
 _MAX_LINE_BYTES = 4096
 # What an agent says in a day of building and measuring is far below.
@@ -46,10 +45,11 @@ def without_prefix(line: str) -> str:
 
 
 class LineReader:
-    """Reads lines of a stream in a thread: hands each on, keeps the last ones, gives up on an endless one."""
+    """Reads lines of a child's stderr in a thread: hands each on, keeps the last; ends a child that never stops."""
 
-    def __init__(self, stream: IO[bytes], log: Callable[[str], None] = lambda line: None) -> None:
-        self._stream, self._log = stream, log
+    def __init__(self, child: subprocess.Popen[bytes], log: Callable[[str], None] = lambda line: None) -> None:
+        assert child.stderr is not None
+        self._child, self._stream, self._log = child, child.stderr, log
         self._kept: list[str] = []
         self._is_endless = False
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -76,6 +76,7 @@ class LineReader:
                 num_bytes += len(line)
                 if num_bytes > _MAX_LOG_BYTES:
                     self._is_endless = True
+                    _kill_group(self._child)
                     return
                 text = printable(line).rstrip("\n")
                 self._kept = [*self._kept[1 - _NUM_KEPT_LINES :], text]
@@ -103,8 +104,7 @@ def run_logged(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    assert child.stderr is not None
-    lines = LineReader(child.stderr, log)
+    lines = LineReader(child, log)
     timed_out = threading.Event()
 
     def end() -> None:
@@ -119,8 +119,6 @@ def run_logged(
         output, problem = _read(child, max_output_bytes)
         lines.finish()
         problem = problem or lines.problem
-        if problem:
-            end_group(child)
         child.wait()
     except KeyboardInterrupt:
         if request is None:
@@ -166,6 +164,10 @@ def _read(child: subprocess.Popen[bytes], limit: int) -> tuple[bytes, str]:
 def end_group(child: subprocess.Popen[bytes]) -> None:
     """End a child and what it started, if it has not ended."""
     if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+        _kill_group(child)
         child.wait()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)

@@ -42,7 +42,7 @@ class BoardSession:
         assert self._child.stdin and self._child.stdout and self._child.stderr
         self._stdin, self._stdout = self._child.stdin.fileno(), self._child.stdout.fileno()
         os.set_blocking(self._stdin, False)
-        self._errors = LineReader(self._child.stderr)
+        self._errors = LineReader(self._child)
         try:
             self.send([program], "starting")
         except BaseException:
@@ -153,6 +153,7 @@ class BoardSession:
 
     def _ended(self, what: str, problem: str) -> DeployError:
         """End the conversation, and say why it ended: our reason, or that of the program there."""
+        problem = problem or self._errors.problem
         if problem:
             end_group(self._child)
             return DeployError(f"{self._connection.target}: {what}: {problem}; look at the board, then run this again")

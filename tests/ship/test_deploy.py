@@ -18,7 +18,7 @@ from edge_bench.schema import read_measurement
 from edge_dendrite.errors import DeployError
 from edge_dendrite.ship.deploy import deploy, deploy_rounds
 from edge_dendrite.ship.options import RunOptions, SshOptions
-from loopback_board import SECRET_DIR, Board, free_port
+from loopback_board import SECRET_DIR, free_port
 
 # A busy machine must not turn these runs invalid: nothing here is about times.
 QUICK = RunOptions(num_runs=50, max_other_load=1000)
@@ -177,42 +177,6 @@ def test_a_board_that_does_not_answer(board, bundle13, tmp_path):
     with pytest.raises(DeployError, match=r"does not answer: .*refused.*ssh -p"):
         deploy(bundle13.path, target, tmp_path / "m.json", ssh=board.options())
     assert list(tmp_path.iterdir()) == []
-
-
-class HostileBoard(Board):
-    """A board whose Python answers something of the test's choice when it is asked to run the agent."""
-
-    def hostile_python(self, answer: str) -> str:
-        program = self.folder / "hostile-python"
-        program.write_text(
-            f"#!{sys.executable}\nimport sys, os\nargs = sys.argv[1:]\n"
-            f"if args[0] == '-c' or args[1] != 'run':\n    os.execv({sys.executable!r}, [{sys.executable!r}, *args])\n"
-            f"output = args[args.index('--output') + 1]\n{answer}\n"
-        )
-        program.chmod(0o755)
-        return str(program)
-
-
-@needs_sshd
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        ("open(output, 'w').write('{}')", "no measurement"),
-        ("open(output, 'w').write('[' * 100000)", "no measurement"),
-        ("open(output, 'wb').write(bytes(range(256)))", "no measurement"),
-        (r"sys.stderr.write('\x1b]0;owned\x07\x1b[2J\n'); sys.exit(1)", "run failed"),
-        ("sys.stderr.write('x' * 10_000_000); sys.exit(1)", "run failed"),
-        ("pass", "run failed"),
-    ],
-)
-def test_hostile_answers_are_data(board, bundle13, tmp_path, answer, message):
-    python = HostileBoard.hostile_python(board, answer)
-    lines = []
-    with pytest.raises(DeployError, match=message) as caught:
-        deploy(bundle13.path, board.target, tmp_path / "m.json", ssh=board.options(python=python), log=lines.append)
-    assert not (tmp_path / "m.json").exists()
-    assert all(line.isprintable() and len(line) <= 4096 for line in lines)
-    assert "\x1b" not in str(caught.value)
 
 
 def listen_to_ctrl_c() -> None:

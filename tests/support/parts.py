@@ -16,6 +16,8 @@ AGENT_PYTHONS = ("3.8", "3.10", "3.12", "3.13")
 ARM_EMULATOR = "ARM emulator"
 PARTS = (
     "sshd",
+    "fish",
+    "tcsh",
     "chromium",
     "python3.6 + onnxruntime 1.10",
     *(f"python{version}" for version in AGENT_PYTHONS),
@@ -30,6 +32,9 @@ def find_part(part: str) -> Path | None:
         # Not on the PATH of ordinary users.
         found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         return Path(found) if found and shutil.which("ssh") and shutil.which("ssh-keygen") else None
+    if part in ("fish", "tcsh"):  # login shells that are no POSIX shells
+        shell = shutil.which(part)
+        return Path(shell) if shell else None
     if part == "chromium":
         found = shutil.which("chromium")
         return Path(found) if found and shutil.which("chromedriver") else None
