@@ -2,6 +2,10 @@
 
 import sys
 
-from scripts.virtual_board.cli import main
+try:
+    from scripts.virtual_board.cli import main
 
-sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+except KeyboardInterrupt:  # while it still loads
+    code = 130
+sys.exit(code)

@@ -47,8 +47,10 @@ class Board:
 
 
 def default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edge-dendrite" / "virtual-board"
+    """The cache folder of the caller, also under sudo: what ssh needs must be readable for whoever calls it."""
+    caller = os.environ.get("SUDO_USER")
+    home = Path(f"~{caller}").expanduser() if caller else Path.home()
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "edge-dendrite" / "virtual-board"
 
 
 def bring_up(profile_name: str, name: str | None, cache: Path, mirror: str | None, log: Log) -> Board:
@@ -156,11 +158,17 @@ def _start(folder: Path) -> None:
             env={**os.environ, "PYTHONPATH": f"{_ROOT}:{_ROOT / 'deploy'}"},
             cwd="/",
         )
-    while not (folder / "ready.json").exists():
-        if child.poll() is not None:
-            lines = (folder / "log").read_text("utf-8", "replace").strip().splitlines()
-            raise BoardError(f"the board did not start: {' | '.join(lines[-3:]) or f'exit code {child.returncode}'}")
-        time.sleep(0.02)
+    try:
+        while not (folder / "ready.json").exists():
+            if child.poll() is not None:
+                lines = (folder / "log").read_text("utf-8", "replace").strip().splitlines()
+                reason = " | ".join(lines[-3:]) or f"exit code {child.returncode}"
+                raise BoardError(f"the board did not start: {reason}")
+            time.sleep(0.02)
+    except BaseException:
+        child.kill()  # it may not have noted itself yet; the kernel ends what it has started
+        child.wait()
+        raise
 
 
 def _write_ssh_config(folder: Path, name: str) -> None:
@@ -193,9 +201,8 @@ def _clear(folder: Path) -> None:
             os.kill(pid, signal.SIGKILL)
             _came_true(lambda: not is_running(process), _END_LIMIT_S)
     interface = _read(folder / "plan.json").get("interface", "")
-    place = Path("/sys/class/net") / str(interface)
     # The kernel removes it a moment after the last process of the board.
-    if interface and not _came_true(lambda: not place.exists(), 5.0):
+    if interface and not _came_true(lambda: interface not in os.listdir("/sys/class/net"), 5.0):
         subprocess.run(["ip", "link", "delete", str(interface)], capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():

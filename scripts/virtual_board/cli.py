@@ -21,6 +21,7 @@ EXIT_FAILED, EXIT_CANNOT_RUN, EXIT_INTERRUPTED = 1, 3, 130
 def main(arguments: list[str]) -> int:
     """Run a command; returns its exit code."""
     options = _parser().parse_args(arguments)
+    os.umask(0o022)  # the files of a board are also for its users
     try:
         code: int = options.run(options)
         return code
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
         print(f"virtual-board: error: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("virtual-board: interrupted; nothing of the board is left", file=sys.stderr)
+        print("virtual-board: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

@@ -16,6 +16,12 @@ root=$folder/memory/root
 mount -t overlay -o "lowerdir=$lower,upperdir=$folder/memory/upper,workdir=$folder/memory/work" board "$root"
 
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
+# What is set there holds for the whole machine: not for a board to change, not even by accident.
+for name in sys sysrq-trigger; do
+    [ -e "$root/proc/$name" ] || continue
+    mount --bind "$root/proc/$name" "$root/proc/$name"
+    mount -o remount,bind,ro "$root/proc/$name"
+done
 for name in cpuinfo meminfo; do mount --bind "$folder/proc/$name" "$root/proc/$name"; done
 mount --bind "$folder/sys" "$root/sys"
 mount -o remount,bind,ro "$root/sys"

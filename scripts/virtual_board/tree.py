@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import secrets
 import shutil
 import subprocess
 import sys
@@ -72,8 +73,10 @@ def _kept(place: Path, make: Callable[[Path], None]) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     with locked(place.with_name(f"{place.name}.lock")):
         if not place.exists():  # another run may have made it while we waited
-            part = place.with_name(f"{place.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
+            for left in place.parent.glob(f"{place.name}.*.part"):  # by a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            # A name of its own: what a killed run has started may still be writing into its.
+            part = place.with_name(f"{place.name}.{secrets.token_hex(4)}.part")
             try:
                 make(part)
                 part.rename(place)

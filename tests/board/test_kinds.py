@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,14 +19,19 @@ KINDS = {
 ENERGY = {"jetson-orin-nano": "ina3221", "jetson-nano": None, "raspberry-pi-5": "vcgencmd"}
 
 
-def diagnose(board, agent, user=""):
-    board.scp(agent, f"{user or board.user}@{board.name}:")
-    return json.loads(board.ssh(f"python3 {agent.name} doctor --json", user=user).stdout)
+@pytest.fixture(scope="module")
+def diagnoses(boards, agent):
+    """What the doctor says on a board of each kind, all at once."""
+    for profile in KINDS:
+        boards[profile].scp(agent, f"{boards[profile].name}:")
+    with ThreadPoolExecutor() as pool:
+        answers = pool.map(lambda profile: boards[profile].ssh(f"python3 {agent.name} doctor --json").stdout, KINDS)
+        return {profile: json.loads(answer) for profile, answer in zip(KINDS, answers, strict=True)}
 
 
 @pytest.mark.parametrize("profile", KINDS)
-def test_the_doctor_names_the_board_and_its_sensor(boards, agent, profile):
-    found = diagnose(boards[profile], agent)
+def test_the_doctor_names_the_board_and_its_sensor(diagnoses, profile):
+    found = diagnoses[profile]
     about = found["board"]
     assert tuple(about[key] for key in ("model", "kind", "soc", "l4t", "jetpack")) == KINDS[profile]
     assert about["emulated"] == "qemu-user"
@@ -34,8 +40,8 @@ def test_the_doctor_names_the_board_and_its_sensor(boards, agent, profile):
     assert working["onnxruntime"] == "1.20.1"
 
 
-def test_a_sensor_for_root_only_is_named_with_reason_and_fix(boards, agent):
-    problems = [row for row in diagnose(boards["jetson-nano"], agent)["problems"] if row["what"] == "energy"]
+def test_a_sensor_for_root_only_is_named_with_reason_and_fix(diagnoses):
+    problems = [row for row in diagnoses["jetson-nano"]["problems"] if row["what"] == "energy"]
     assert len(problems) == 1
     assert "iio:device0/in_power0_input cannot be read by this user (Permission denied)" in problems[0]["reason"]
     assert "root" in problems[0]["fix"]
@@ -48,7 +54,7 @@ def test_a_sensor_for_root_only_is_named_with_reason_and_fix(boards, agent):
 def test_energy_of_the_other_sensors(boards, agent, bundles, tmp_path, profile, user, source, rails):
     """On the Nano by the fix that the doctor names: as root."""
     board = boards[profile]
-    board.scp(bundles / "small.tar", agent, f"{user}@{board.name}:")
+    board.scp(agent, bundles / "small.tar", f"{user}@{board.name}:")
     board.ssh(f"python3 {agent.name} run small.tar --runs 60 --max-other-load 1000", user=user)
     board.scp(f"{user}@{board.name}:measurement.json", tmp_path)
     record = json.loads((tmp_path / "measurement.json").read_text())
