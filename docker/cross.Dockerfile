@@ -50,10 +50,11 @@ LABEL org.opencontainers.image.title="edge-dendrite payload" \
 COPY --from=build /payload/ /
 
 # A bundle that does not verify makes no shipment.
-FROM build AS verified
+FROM ${BASE} AS verified
 ARG BUNDLE=dist/bundle.tar
+COPY --from=build /payload/edge-bench.pyz /usr/local/bin/edge-bench
 COPY ${BUNDLE} /shipment/bundle.tar
-RUN /payload/edge-bench.pyz verify /shipment/bundle.tar && chmod 644 /shipment/bundle.tar
+RUN edge-bench verify /shipment/bundle.tar && chmod 644 /shipment/bundle.tar
 
 FROM payload AS shipment
 COPY --from=verified /shipment/ /

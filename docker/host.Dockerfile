@@ -24,13 +24,13 @@ COPY deploy/edge_bench/ deploy/edge_bench/
 COPY profiles/ profiles/
 COPY edge_dendrite/ edge_dendrite/
 # What Python caches is made here, checked by nothing at start and the same in each build: who runs the image cannot write
-# it. pip leaves with the environment's own tools, which nothing needs any more.
+# it (one file of PyTorch is in the language of Python 3.12). pip leaves with the environment's own tools, which nothing needs any more.
 RUN /opt/edge-dendrite/bin/pip install --disable-pip-version-check --no-cache-dir --no-compile --no-deps --no-index \
         --no-build-isolation . \
     && /opt/edge-dendrite/bin/pip uninstall --yes --quiet pip setuptools \
     && find /opt/edge-dendrite -name __pycache__ -prune -exec rm -rf {} + \
     && PYTHONHASHSEED=0 /opt/edge-dendrite/bin/python -m compileall -q --invalidation-mode unchecked-hash \
-        /opt/edge-dendrite/lib
+        -x '/py312_' /opt/edge-dendrite/lib
 
 FROM ${BASE}
 ARG SOURCE_DATE_EPOCH=1767225600

@@ -137,7 +137,7 @@ def _build(
     options = ["--arch", recipe.architecture, "--os", "linux", "--pull-never", "--no-cache", "--layers=false"]
     # buildah writes a host name of its own into what it makes in docker's format, so those are never the same. In the
     # one of OCI HEALTHCHECK has no place; the command is tried all the same.
-    options += ["--format", "oci", "--timestamp", str(SOURCE_DATE_EPOCH), "--quiet", "--tag", image]
+    options += ["--format", "oci", "--timestamp", str(SOURCE_DATE_EPOCH), "--tag", image]
     options += ["--file", str(context / DOCKER.name / recipe.dockerfile.name), "--build-arg", f"BASE={base}"]
     if recipe.name == "cross":
         options += ["--target", "shipment" if bundled else "payload"]
