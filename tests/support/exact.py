@@ -1,11 +1,10 @@
 """A backend whose every inference takes exactly the time that it is told: what a measurement must find again.
 
-For the agent's own tests: time is a clock that the backend moves, so nothing waits and nothing jitters.
+For the agent's own tests, under Python 3.6 too: time is a clock that the backend moves, so nothing waits or jitters.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 from edge_bench.backends.base import Backend
 from edge_bench.errors import BackendError
@@ -38,13 +37,13 @@ class ExactBackend(Backend):
         clock: ManualClock,
         latencies_s: Iterable[float],
         outputs: Sequence[Sequence[float]] = (),
-        device_share: float | None = None,
-        fails_at: int | None = None,
+        device_share: Optional[float] = None,
+        fails_at: Optional[int] = None,
     ):
         super().__init__(clock)
         self.num_runs = 0
         self.num_closed = 0
-        self.contents: list[bytes] = []
+        self.contents: List[bytes] = []
         self.providers, self.num_threads = ["a clock"], 1
         self._manual = clock
         self._latencies_s = itertools.cycle(list(latencies_s))
@@ -53,7 +52,7 @@ class ExactBackend(Backend):
     def set_inputs(self, contents: Sequence[bytes]) -> None:
         self.contents = list(contents)
 
-    def bind(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+    def bind(self, inputs: List[Dict[str, Any]], outputs: List[Dict[str, Any]]) -> None:
         """Any tensors are right here."""
         self.inputs, self.outputs = list(inputs), list(outputs)
 
@@ -63,13 +62,13 @@ class ExactBackend(Backend):
             raise BackendError("inference %d fails, as it was told to" % self.num_runs)
         self._manual.sleep(next(self._latencies_s))
 
-    def time_slice(self, samples_s: list[float], num_runs: int | None, slice_s: float) -> None:
+    def time_slice(self, samples_s: List[float], num_runs: Optional[int], slice_s: float) -> None:
         num_before = len(samples_s)
         super().time_slice(samples_s, num_runs, slice_s)
         if self._device_share is not None:
             self.device_samples_s.extend(one * self._device_share for one in samples_s[num_before:])
 
-    def read_outputs(self) -> list[Sequence[float]]:
+    def read_outputs(self) -> List[Sequence[float]]:
         return list(self._outputs)
 
     def close(self) -> None:

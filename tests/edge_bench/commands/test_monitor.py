@@ -32,6 +32,7 @@ class Shown:
         environment = dict({"TERM": "xterm"}, **environment)
 
         def own_terminal():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background would hand down "ignore"
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.child = agent.start(

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import termios
 import time
 
@@ -110,15 +109,7 @@ def test_a_log_that_is_not_there(agent):
 
 
 def start_with_pipe(agent, *arguments):
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
-    return subprocess.Popen(
-        [sys.executable, "-m", "edge_bench", "parse", "-"] + list(arguments),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        cwd=agent.folder,
-    )
+    return agent.start("parse", "-", *arguments, stdin=subprocess.PIPE)
 
 
 def test_a_pipe_is_read_as_it_comes(agent):

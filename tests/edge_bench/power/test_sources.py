@@ -272,7 +272,7 @@ def test_the_onboard_rails_of_a_pi_5(find_program, tmp_path):
     assert meter.interval_s == 0.2  # never faster: each reading is a process
     result, _window = measure(meter, 1.0)
     assert result["mean_power_w"] == pytest.approx(PI5_W, rel=1e-9)
-    assert result["num_samples"] <= 8
+    assert result["num_samples"] <= result["duration_s"] / 0.2 + 3
 
 
 def test_of_another_root_this_machines_vcgencmd_is_not_asked(find_program, board_tree, tmp_path):
@@ -575,4 +575,4 @@ def test_a_file_that_this_user_may_not_read_is_named_with_the_fix(path, tree):
 
 
 def test_the_clock_is_the_monotonic_one():
-    assert abs(Clock().now() - time.monotonic()) < 1.0
+    assert time.monotonic() <= Clock().now() <= time.monotonic()
