@@ -43,7 +43,7 @@ class BoardProcess:
                 start_new_session=True,  # Ctrl-C reaches the fleet, which ends its boards in order
             )
         assert child.stdin and child.stdout and child.stderr
-        lines = LineReader(child.stderr, log)
+        lines = LineReader(child, log)
         with contextlib.suppress(BrokenPipeError):
             child.stdin.write(json.dumps(self._request).encode() + b"\n")
             child.stdin.flush()

@@ -202,7 +202,7 @@ def _clear(folder: Path) -> None:
             _came_true(lambda: not is_running(process), _END_LIMIT_S)
     interface = _read(folder / "plan.json").get("interface", "")
     # The kernel removes it a moment after the last process of the board.
-    if interface and not _came_true(lambda: interface not in os.listdir("/sys/class/net"), 5.0):
+    if interface and not _came_true(lambda: not (Path("/sys/class/net") / interface).exists(), 5.0):
         subprocess.run(["ip", "link", "delete", str(interface)], capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():

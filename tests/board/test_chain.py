@@ -69,7 +69,7 @@ def test_the_report_is_made_and_labelled(deployed, tmp_path):
 
 def files_there(board) -> str:
     names = "-name '*.onnx' -o -name '*.tar' -o -name '*.pyz' -o -name 'manifest.json'"
-    return board.ssh(f"find /home/bench -type f \\( {names} \\) -printf '%i %T@ %s %p\\n' | sort").stdout
+    return board.ssh(f"find /home/bench -type f \\( {names} \\) -printf '%i %s %p\\n' | sort").stdout
 
 
 def test_a_bundle_that_is_there_is_not_sent_again(deployed, boards, bundles, tmp_path):
