@@ -46,6 +46,10 @@ class Bundle:
         self._entries[MANIFEST] = {"num_bytes": places[MANIFEST][2], "sha256": bundle_id}
         self._entries[MANIFEST_DIGEST] = {"num_bytes": len(line), "sha256": hashlib.sha256(line).hexdigest()}
 
+    def locate(self, name: str) -> Tuple[str, int, int]:
+        """(path, offset, num_bytes) of a file of the bundle, for who reads it piece by piece and hashes it anew."""
+        return self._places[name]
+
     def read(self, name: str) -> bytes:
         """The bytes of a file of the bundle, hashed again as they are read: it may have changed since it was
         opened.

@@ -57,6 +57,9 @@ def deploy(
     only: OnlyOption = None,
     jobs: JobsOption = None,
     report: FleetReportOption = None,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="leave nothing of this deploy on the board, unless others use it")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 3 when there are warnings")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,6 +83,7 @@ def deploy(
             rounds=rounds,
             again=again,
             options=options,
+            clean=clean,
             reports=report or [],
             strict=strict,
             as_json=as_json,
@@ -89,16 +93,19 @@ def deploy(
         raise ConfigError("where to? give a TARGET (local, ssh://user@host:port or user@host), or --boards FILE")
     idle = {"--only": only, "--jobs": jobs, "--report": report}
     refuse_idle_flags({f"{flag} goes with --boards": value is not None for flag, value in idle.items()})
+    paths, ssh = [bundle, *(beside or [])], SshOptions(ssh_config, python, remote_dir)
     with TerminalProgress() as progress:
         files = deploy_rounds(
-            [bundle, *(beside or [])],
+            paths,
             target,
             out,
             num_rounds=rounds,
             again=again,
             options=options,
-            ssh=SshOptions(ssh_config, python, remote_dir),
+            ssh=ssh,
             log=progress.agent_line,
+            progress=progress,
+            clean=clean,
         )
     measurements = [read_measurement(str(path)) for path in files]
     if as_json:

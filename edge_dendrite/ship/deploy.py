@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import edge_bench
 from edge_bench import bundle as reader
-from edge_bench.atomic import write_bytes
 from edge_bench.errors import EdgeBenchError
-from edge_bench.schema import parse_measurement, read_measurement
+from edge_bench.schema import read_measurement
 from edge_dendrite.errors import DeployError
-from edge_dendrite.ship.local_run import run_here
+from edge_dendrite.progress import Progress, silent
+from edge_dendrite.ship.keeper import Keeper
+from edge_dendrite.ship.local_run import LocalBoard
 from edge_dendrite.ship.options import RunOptions, SshOptions
-from edge_dendrite.ship.process import Result
-from edge_dendrite.ship.remote_run import run_there
+from edge_dendrite.ship.plan import DeployPlan
+from edge_dendrite.ship.remote_run import RemoteBoard
 from edge_dendrite.ship.target import parse_target
 
 Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One measurement of several: which bundle, the how many-th time, and the file that it goes into."""
+
+    name: str
+    bundle: reader.Bundle
+    number: int
+    output: Path
 
 
 def deploy(
@@ -30,32 +43,19 @@ def deploy(
     options: RunOptions | None = None,
     ssh: SshOptions | None = None,
     log: Log = lambda line: None,
-    interrupt: threading.Event | None = None,
+    progress: Progress = silent,
+    clean: bool = False,
 ) -> dict[str, Any]:
     """Measure a bundle on `target` (`local`, `ssh://user@host:port` or `user@host`) and write it to `output`.
 
-    The bundle is verified here before it leaves. Returns the checked measurement. A partial or failed one is written
-    too, beside `output` if a complete one is there. Raises DeployError when the bundle is damaged, the board does not
-    answer or the run fails there. Another thread that sets `interrupt` does what Ctrl-C does in the main one: the run
-    is ended, what it has is written, and KeyboardInterrupt is raised.
+    The bundle is verified here before it leaves; the board is asked what it is, gets the files that it lacks, builds
+    an engine where it has TensorRT, and measures. With `clean` nothing of it stays there. Returns the checked
+    measurement. A partial or failed one is written too, beside `output` if a complete one is there. Raises DeployError
+    when the bundle is damaged, the board does not answer or cannot load it, or the run fails there.
     """
-    options = options or RunOptions()
-    board = parse_target(target)
-    try:
-        bundle = reader.open_bundle(str(bundle_path))
-    except EdgeBenchError as error:
-        raise DeployError(str(error)) from error
-    output = Path(output)
-    _check_place(output, bundle)
-    keeper = _Keeper(output, bundle.id, str(board or "this machine"))
-    try:
-        if board is None:
-            result = run_here(bundle, options, keeper.keep, log, interrupt)
-        else:
-            result = run_there(bundle, board, options, ssh or SshOptions(), keeper.keep, log, interrupt)
-    except EdgeBenchError as error:  # the bundle changed while it was packed
-        raise DeployError(str(error)) from error
-    return keeper.judge(result)
+    bundle = _open(bundle_path)
+    with _open_board(target, [bundle], ssh, log, progress, clean) as board:
+        return _measure(board, bundle, Path(output), options or RunOptions())
 
 
 def deploy_rounds(
@@ -68,54 +68,126 @@ def deploy_rounds(
     options: RunOptions | None = None,
     ssh: SshOptions | None = None,
     log: Log = lambda line: None,
+    progress: Progress = silent,
+    clean: bool = False,
     board_name: str | None = None,
     interrupt: threading.Event | None = None,
 ) -> list[Path]:
     """Measure several bundles in turns, forwards and backwards, so that a drift of the board meets all alike.
 
     Writes FOLDER/BOARD/NAME-ROUND.json, BOARD being `board_name` or else the target's, NAME the bundle's file name. A
-    measurement that is there, valid, of the
-    same bundle and with the same options is kept unless `again`. Raises DeployError as `deploy`, and when a file of
-    that name is something else.
+    measurement that is there, valid, of the same bundle and with the same options is kept unless `again`. The board is
+    connected and asked once, and not at all when nothing is to be measured. Another thread that sets `interrupt` does
+    what Ctrl-C does in the main one: the run is ended, what it has is written, and KeyboardInterrupt is raised. Raises
+    DeployError as `deploy`, and when a file of that name is something else.
     """
+    options, turns = options or RunOptions(), _turns(bundle_paths, target, Path(folder), num_rounds, board_name)
+    name_of_board = parse_target(target) or "this machine"
+    bundles = list({turn.bundle.id: turn.bundle for turn in turns}.values())
+    with contextlib.ExitStack() as stack:
+        board: RemoteBoard | LocalBoard | None = None
+        for turn in turns:
+            if not again and _is_done(turn, options):
+                log(f"kept {turn.output}: valid, of this bundle and these options")
+                continue
+            board = board or stack.enter_context(_open_board(target, bundles, ssh, log, progress, clean, interrupt))
+            log(f"measuring {turn.name}, round {turn.number} of {num_rounds}, on {name_of_board}")
+            _measure(board, turn.bundle, turn.output, options)
+    return [turn.output for turn in turns]
+
+
+def plan_rounds(
+    bundle_paths: Sequence[str | Path],
+    target: str,
+    folder: str | Path,
+    *,
+    num_rounds: int = 1,
+    again: bool = False,
+    options: RunOptions | None = None,
+    ssh: SshOptions | None = None,
+    log: Log = lambda line: None,
+) -> tuple[list[DeployPlan], dict[Path, bool]]:
+    """What `deploy_rounds` would do: a plan for each bundle, and of each measurement whether it would be made.
+
+    The board is asked, so it gets the agent and a folder for it; nothing else changes there. Raises DeployError as
+    `deploy_rounds`.
+    """
+    options, turns = options or RunOptions(), _turns(bundle_paths, target, Path(folder), num_rounds)
+    to_measure = {turn.output: again or not _is_done(turn, options) for turn in turns}
+    bundles = list({turn.bundle.id: turn.bundle for turn in turns}.values())
+    with _open_board(target, bundles, ssh, log, silent, False) as board:
+        return [board.plan(bundle, options) for bundle in bundles], to_measure
+
+
+def _open(path: str | Path) -> reader.Bundle:
+    try:
+        return reader.open_bundle(str(path))
+    except EdgeBenchError as error:
+        raise DeployError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _open_board(
+    target: str,
+    bundles: list[reader.Bundle],
+    ssh: SshOptions | None,
+    log: Log,
+    progress: Progress,
+    clean: bool,
+    interrupt: threading.Event | None = None,
+) -> Iterator[RemoteBoard | LocalBoard]:
     board = parse_target(target)
-    place = Path(folder) / (board_name or (board.file_name if board else "local"))
-    written = []
-    names = [Path(path).name.removesuffix(".tar") for path in bundle_paths]
+    if board is None:
+        yield LocalBoard(log, interrupt)
+        return
+    with RemoteBoard(board, ssh or SshOptions(), bundles, log, progress, clean, interrupt) as connected:
+        yield connected
+
+
+def _measure(
+    board: RemoteBoard | LocalBoard, bundle: reader.Bundle, output: Path, options: RunOptions
+) -> dict[str, Any]:
+    _check_place(output, bundle)
+    keeper = Keeper(output, bundle.id, str(board))
+    try:
+        result = board.measure(bundle, options, keeper)
+    except EdgeBenchError as error:  # the bundle changed while it was copied
+        raise DeployError(str(error)) from error
+    return keeper.judge(result)
+
+
+def _turns(
+    paths: Sequence[str | Path], target: str, folder: Path, num_rounds: int, board_name: str | None = None
+) -> list[Turn]:
+    """The measurements in their order, each bundle verified. Raises DeployError for bundles of one name."""
+    board = parse_target(target)
+    place = folder / (board_name or (board.file_name if board else "local"))
+    names = [Path(path).name.removesuffix(".tar") for path in paths]
     if len(set(names)) != len(names):
         raise DeployError(
             f"the bundles need different file names, to tell their measurements apart: {', '.join(names)}"
         )
-    for number in range(1, num_rounds + 1):
-        turn = list(zip(names, bundle_paths, strict=True))
-        for name, path in turn if number % 2 else reversed(turn):
-            output = place / f"{name}-{number}.json"
-            written.append(output)
-            if not again and _is_done(output, path, options or RunOptions()):
-                log(f"kept {output}: valid, of this bundle and these options")
-                continue
-            log(f"measuring {name}, round {number} of {num_rounds}, on {board or 'this machine'}")
-            deploy(path, target, output, options=options, ssh=ssh, log=log, interrupt=interrupt)
-    return written
+    bundles = [(name, _open(path)) for name, path in zip(names, paths, strict=True)]
+    return [
+        Turn(name, bundle, number, place / f"{name}-{number}.json")
+        for number in range(1, num_rounds + 1)
+        for name, bundle in bundles[:: 1 if number % 2 else -1]
+    ]
 
 
-def _is_done(output: Path, bundle_path: str | Path, options: RunOptions) -> bool:
+def _is_done(turn: Turn, options: RunOptions) -> bool:
     """Whether a measurement can stay. Raises DeployError when the file is not one of ours to replace."""
-    if not output.exists():
+    if not turn.output.exists():
         return False
     try:
-        measurement = read_measurement(str(output))
+        measurement = read_measurement(str(turn.output))
     except EdgeBenchError as error:
         raise DeployError(f"{error}; it would be replaced: move it away or give another --out") from error
-    try:
-        bundle_id = reader.open_bundle(str(bundle_path)).id
-    except EdgeBenchError as error:
-        raise DeployError(str(error)) from error
     is_valid = measurement["status"] == "complete" and not measurement["invalid"]
-    is_of_this_bundle = measurement["bundle"]["id"] == bundle_id
+    is_of_this_bundle = measurement["bundle"]["id"] == turn.bundle.id
     if is_valid and not is_of_this_bundle:
         raise DeployError(
-            f"{output}: is a valid measurement of another bundle, {measurement['bundle']['name']}; "
+            f"{turn.output}: is a valid measurement of another bundle, {measurement['bundle']['name']}; "
             "give another --out, or --again to replace it"
         )
     is_of_this_agent = measurement["agent"].get("version") == edge_bench.__version__
@@ -127,45 +199,3 @@ def _check_place(output: Path, bundle: reader.Bundle) -> None:
     if place == source or source in place.parents:
         raise DeployError(f"{output}: lies in the bundle itself, which may hold nothing else; give another --out")
     output.parent.mkdir(parents=True, exist_ok=True)
-
-
-class _Keeper:
-    """Checks what a run brought back and writes it down; never a worse measurement over a complete one."""
-
-    def __init__(self, output: Path, bundle_id: str, board: str) -> None:
-        self._output, self._bundle_id, self._board = output, bundle_id, board
-        self._written: Path | None = None
-        self._measurement: dict[str, Any] | None = None
-
-    def keep(self, content: bytes) -> None:
-        """Write the bytes of a measurement; nothing when there are none. Raises DeployError when they are not one."""
-        if not content:
-            return
-        try:
-            measurement = parse_measurement(content, self._board)
-        except EdgeBenchError as error:
-            raise DeployError(f"{self._board}: sent back something that is no measurement: {error}") from error
-        if measurement["bundle"]["id"] != self._bundle_id:
-            raise DeployError(
-                f"{self._board}: sent back a measurement of another bundle: {measurement['bundle']['id']}"
-            )
-        place = self._output
-        if measurement["status"] != "complete" and _is_complete(self._output):
-            place = self._output.with_suffix(".partial.json")
-        write_bytes(str(place), content)
-        self._written, self._measurement = place, measurement
-
-    def judge(self, result: Result) -> dict[str, Any]:
-        """The measurement of a run that ended well, else a DeployError that says how it ended."""
-        if result.code in (0, 3, 4) and self._measurement is not None:
-            return self._measurement
-        message = result.errors.removeprefix("edge-bench: ").removeprefix("error: ") or f"exit code {result.code}"
-        kept = f" (its record: {self._written})" if self._written else ""
-        raise DeployError(f"{self._board}: the run failed: {message}{kept}")
-
-
-def _is_complete(output: Path) -> bool:
-    try:
-        return read_measurement(str(output))["status"] == "complete"
-    except EdgeBenchError:
-        return False

@@ -42,6 +42,7 @@ _LOOK_S = 0.1
 
 Log = Callable[[str, str], None]
 Progress = Callable[[BoardResult], None]
+Measure = Callable[[FleetBoard, threading.Event], list[Path]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def deploy_fleet(
     jobs: int | None = None,
     num_rounds: int = 1,
     again: bool = False,
+    clean: bool = False,
     options: RunOptions | None = None,
     log: Log = lambda name, line: None,
     progress: Progress = lambda result: None,
@@ -67,7 +69,8 @@ def deploy_fleet(
     """Measure bundles on many boards, `jobs` at once (None: up to 8), into FOLDER/NAME/BUNDLE-ROUND.json.
 
     A board that fails stops no other one. What is there and valid is kept, so the same call goes on where one ended.
-    `log` gets a board's name and a line of its work, `progress` each change of its state, both from other threads.
+    With `clean` nothing stays on the boards. `log` gets a board's name and a line of its work, `progress` each change
+    of its state, both from other threads.
 
     Ctrl-C (in the main thread) ends all runs and fetches what they have, for 90 s at most; a second one leaves at once.
     Then KeyboardInterrupt is raised. Raises ConfigError when there is nothing to do, DeployError or ModelError when
@@ -75,30 +78,38 @@ def deploy_fleet(
     """
     if not boards or (jobs is not None and jobs < 1):
         raise ConfigError("a fleet needs at least one board, and at least one job")
-    folder = Path(folder)
+    folder, common = Path(folder), options or RunOptions()
+
+    def measure(board: FleetBoard, interrupt: threading.Event) -> list[Path]:
+        return deploy_rounds(
+            board.bundles or bundle_paths,
+            board.target,
+            folder,
+            num_rounds=num_rounds,
+            again=again,
+            options=_run_options(common, board),
+            ssh=_ssh_options(board),
+            log=lambda line: log(board.name, line),
+            clean=clean,
+            board_name=board.name,
+            interrupt=interrupt,
+        )
+
     with locked(folder):
-        file = FleetFile(folder / FLEET_FILE)
+        work = _Fleet(boards, folder, measure, log, progress)
         agent_bytes()  # once, before all boards want it at the same moment
-        work = _Fleet(bundle_paths, boards, folder, num_rounds, again, options or RunOptions(), file, log, progress)
         work.run(min(jobs or DEFAULT_JOBS, len(boards)))
-        return FleetResult(work.results(), file.path)
+        return FleetResult(work.results(), folder / FLEET_FILE)
 
 
 class _Fleet:
+    """Threads that take one board after the other, and where each board stands."""
+
     def __init__(
-        self,
-        bundle_paths: Sequence[str | Path],
-        boards: Sequence[FleetBoard],
-        folder: Path,
-        num_rounds: int,
-        again: bool,
-        options: RunOptions,
-        file: FleetFile,
-        log: Log,
-        progress: Progress,
+        self, boards: Sequence[FleetBoard], folder: Path, measure: Measure, log: Log, progress: Progress
     ) -> None:
-        self._bundle_paths, self._folder, self._num_rounds, self._again = bundle_paths, folder, num_rounds, again
-        self._options, self._file, self._log, self._progress = options, file, log, progress
+        self._folder, self._measure_board, self._log, self._progress = folder, measure, log, progress
+        self._file = FleetFile(folder / FLEET_FILE)
         self._results = {board.name: BoardResult(board.name, board.target, NOT_STARTED) for board in boards}
         self._interrupts = {board.name: threading.Event() for board in boards}
         self._waiting: queue.SimpleQueue[FleetBoard] = queue.SimpleQueue()
@@ -166,18 +177,7 @@ class _Fleet:
         before = _stamps(place)
         state, reason = MEASURED, ""
         try:
-            written = deploy_rounds(
-                board.bundles or self._bundle_paths,
-                board.target,
-                self._folder,
-                num_rounds=self._num_rounds,
-                again=self._again,
-                options=_run_options(self._options, board),
-                ssh=_ssh_options(board),
-                log=lambda line: self._log(board.name, line),
-                board_name=board.name,
-                interrupt=self._interrupts[board.name],
-            )
+            written = self._measure_board(board, self._interrupts[board.name])
             reason = _invalid_reasons(written)
             if reason:
                 state = INVALID

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import IO
 
-_MAX_ERROR_BYTES = 64 << 10
 _MAX_LINE_BYTES = 4096
+# What an agent says in a day of building and measuring is far below.
+_MAX_LOG_BYTES = 16 << 20
+_NUM_KEPT_LINES = 50
+_GRACE_S = 20.0
 # How soon an interrupt from another thread is seen.
-_LOOK_S = 0.1
-_FOREVER_S = 1e9
+LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,48 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
+def without_prefix(line: str) -> str:
+    """A message of the agent without the words that every one of them begins with."""
+    return line.removeprefix("edge-bench: ").removeprefix("error: ")
+
+
+class LineReader:
+    """Reads lines of a stream in a thread: hands each on, keeps the last ones, gives up on an endless one."""
+
+    def __init__(self, stream: IO[bytes], log: Callable[[str], None] = lambda line: None) -> None:
+        self._stream, self._log = stream, log
+        self._kept: list[str] = []
+        self._is_endless = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def finish(self) -> str:
+        """Wait for the end of the stream; returns the last line."""
+        self._thread.join()
+        return self.last()
+
+    def last(self) -> str:
+        """The last line so far that is not empty."""
+        return last_line("\n".join(self._kept))
+
+    @property
+    def problem(self) -> str:
+        """Why reading was given up, or nothing."""
+        return f"it wrote more than {_MAX_LOG_BYTES:,} bytes of messages; not read further" if self._is_endless else ""
+
+    def _read(self) -> None:
+        num_bytes = 0
+        with self._stream:
+            for line in iter(lambda: self._stream.readline(_MAX_LINE_BYTES), b""):
+                num_bytes += len(line)
+                if num_bytes > _MAX_LOG_BYTES:
+                    self._is_endless = True
+                    return
+                text = printable(line).rstrip("\n")
+                self._kept = [*self._kept[1 - _NUM_KEPT_LINES :], text]
+                self._log(text)
+
+
 def take_interrupt(interrupt: threading.Event | None) -> None:
     """Raise KeyboardInterrupt if another thread has set `interrupt`, and clear it.
 
@@ -53,119 +96,140 @@ def take_interrupt(interrupt: threading.Event | None) -> None:
         raise KeyboardInterrupt
 
 
-def wait_for(child: subprocess.Popen[bytes], timeout_s: float, interrupt: threading.Event | None = None) -> int:
+def wait_for(child: subprocess.Popen[bytes], timeout_s: float, interrupt: threading.Event | None) -> int:
     """The exit code of a child. Raises subprocess.TimeoutExpired, and KeyboardInterrupt as `take_interrupt`."""
     deadline = time.monotonic() + timeout_s
     while True:
         left_s = deadline - time.monotonic()
         try:
-            return child.wait(max(0.0, left_s if interrupt is None else min(_LOOK_S, left_s)))
+            return child.wait(max(0.0, left_s if interrupt is None else min(LOOK_S, left_s)))
         except subprocess.TimeoutExpired:
             take_interrupt(interrupt)
             if time.monotonic() >= deadline:
                 raise
 
 
-def run_bounded(
-    argv: list[str], *, content: bytes, limit: int, timeout_s: float, interrupt: threading.Event | None = None
-) -> Result:
-    """Run a child with `content` on stdin and read at most `limit` bytes of its stdout.
+class _InterruptWatch:
+    """Ends a child when another thread sets `interrupt`: asks it to, and gives it time, unless it is set again."""
 
-    The child is in a session of its own: a Ctrl-C on the terminal ends it through us or not at all.
-    """
-    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
-        stdin.write(content)
-        stdin.seek(0)
-        child = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True)
-        timed_out, ended = threading.Event(), threading.Event()
+    def __init__(self, child: subprocess.Popen[bytes], ask: Callable[[], None], interrupt: threading.Event) -> None:
+        self._child, self._ask, self._interrupt = child, ask, interrupt
+        self._is_over, self._came = threading.Event(), False
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
-        def watch() -> None:
-            deadline = time.monotonic() + timeout_s
-            while not ended.wait(timeout_s if interrupt is None else _LOOK_S):
-                if time.monotonic() >= deadline:
-                    timed_out.set()
-                if timed_out.is_set() or (interrupt is not None and interrupt.is_set()):
-                    child.kill()
-                    return
+    def finish(self) -> bool:
+        """Stop watching; whether an interrupt came."""
+        self._is_over.set()
+        self._thread.join()
+        return self._came
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            assert child.stdout is not None
-            output = child.stdout.read(limit + 1)
-            problem = f"it answered more than {limit:,} bytes; not read further" if len(output) > limit else ""
-            if problem:
-                child.kill()
-            child.stdout.close()
-            code = child.wait()
-        finally:
-            ended.set()
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        take_interrupt(interrupt)
-        if timed_out.is_set():
-            problem = f"no answer within {timeout_s:.0f} s"
-        stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - _MAX_ERROR_BYTES))
-        errors = last_line(printable(stderr.read(_MAX_ERROR_BYTES)))
-    return Result(code, output, errors, problem)
+    def _watch(self) -> None:
+        while not self._interrupt.wait(LOOK_S):
+            if self._is_over.is_set():
+                return
+        self._interrupt.clear()
+        self._came = True
+        self._ask()
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            wait_for(self._child, _GRACE_S, self._interrupt)
+        end_group(self._child)
 
 
 def run_logged(
     argv: list[str],
     log: Callable[[str], None],
-    stop: Callable[[], None] | None = None,
+    *,
     interrupt: threading.Event | None = None,
+    request: bytes | None = None,
+    max_output_bytes: int = 0,
+    timeout_s: float | None = None,
 ) -> Result:
-    """Run a child and hand each line of its stderr to `log` as it comes; stdout is ignored.
+    """Run a child and hand each line of its stderr to `log` as it comes. Of stdout `max_output_bytes` are kept.
 
-    The child is in a session of its own, so that a Ctrl-C reaches only us: then it is asked to end (by `stop`, or
-    SIGTERM), waited for, and KeyboardInterrupt goes on upwards. So it is when another thread sets `interrupt`.
+    `request` goes to its stdin, which then stays open: its end asks the child to end; without one, SIGTERM does. The
+    child is in a session of its own, so that a Ctrl-C reaches only us: then it is asked to end, waited for, and
+    KeyboardInterrupt goes on upwards; so it is when another thread sets `interrupt`. What answers more, says more, or
+    takes longer than it may is ended.
     """
     child = subprocess.Popen(
         argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if request is None else subprocess.PIPE,
+        stdout=subprocess.PIPE if max_output_bytes else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    kept: list[str] = []
+    assert child.stderr is not None
+    lines = LineReader(child.stderr, log)
+    timed_out = threading.Event()
+
+    def end() -> None:
+        timed_out.set()
+        end_group(child)
+
+    timer = threading.Timer(timeout_s or 0.0, end)
+    if timeout_s is not None:
+        timer.start()
+
+    def ask_to_end() -> None:
+        if request is None:
+            child.terminate()  # not SIGINT, which a child of a background job ignores
+        _close_stdin(child)
+
+    watch = None if interrupt is None else _InterruptWatch(child, ask_to_end, interrupt)
     try:
-        _drain(child, kept, log, interrupt)
-        wait_for(child, _FOREVER_S, interrupt)
+        _send(child, request)
+        output, problem = _read(child, max_output_bytes)
+        lines.finish()
+        problem = problem or lines.problem
+        if problem:
+            end_group(child)
+        child.wait()
     except KeyboardInterrupt:
-        stop() if stop else child.terminate()  # not SIGINT, which a child of a background job ignores
+        ask_to_end()
         with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            wait_for(child, 15.0, interrupt)
+            child.wait(timeout=_GRACE_S)
         raise
     finally:
-        if child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-        assert child.stderr is not None
-        child.stderr.close()
-    return Result(child.returncode, b"", last_line("\n".join(kept)))
+        timer.cancel()
+        was_interrupted = watch is not None and watch.finish()
+        end_group(child)
+        _close_stdin(child)
+        if child.stdout is not None:
+            child.stdout.close()
+    if was_interrupted:
+        raise KeyboardInterrupt
+    if timed_out.is_set():
+        problem = f"no answer within {timeout_s:.0f} s"
+    return Result(child.returncode, output, lines.finish(), problem)
 
 
-def _drain(
-    child: subprocess.Popen[bytes], kept: list[str], log: Callable[[str], None], interrupt: threading.Event | None
-) -> None:
-    assert child.stderr is not None
-    pending = b""
-    while True:
-        take_interrupt(interrupt)
-        if not select.select([child.stderr], [], [], None if interrupt is None else _LOOK_S)[0]:
-            continue
-        chunk = os.read(child.stderr.fileno(), _MAX_ERROR_BYTES)
-        *lines, pending = (pending + chunk).split(b"\n")
-        if pending and (not chunk or len(pending) > _MAX_LINE_BYTES):
-            lines, pending = [*lines, pending], b""
-        for line in lines:
-            for start in range(0, max(1, len(line)), _MAX_LINE_BYTES):
-                text = printable(line[start : start + _MAX_LINE_BYTES])
-                kept.append(text)
-                del kept[:-50]
-                log(text)
-        if not chunk:
-            return
+def _send(child: subprocess.Popen[bytes], request: bytes | None) -> None:
+    if request is not None and child.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # it ended already; its code and its last line say why
+            child.stdin.write(request)
+            child.stdin.flush()
+
+
+def _close_stdin(child: subprocess.Popen[bytes]) -> None:
+    if child.stdin is not None:
+        with contextlib.suppress(OSError):
+            child.stdin.close()
+
+
+def _read(child: subprocess.Popen[bytes], limit: int) -> tuple[bytes, str]:
+    if child.stdout is None:
+        return b"", ""
+    output = child.stdout.read(limit + 1)
+    if len(output) > limit:
+        end_group(child)
+        return b"", f"it answered more than {limit:,} bytes; not read further"
+    return output, ""
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """End a child and what it started, if it has not ended."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()

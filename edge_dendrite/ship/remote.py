@@ -1,41 +1,47 @@
 """One multiplexed OpenSSH connection to a board. The user's ssh_config, agent and host-key checks hold.
 
-What comes back is data: read up to a limit, never run, stripped of control characters before anyone sees it.
+All that runs on a board is a program of ours in the Python there, sent as text on its standard input. The one command
+line that a login shell sees is of harmless characters, whatever that shell is: sh, bash, fish, csh.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import contextlib
+import os
 import shlex
 import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from edge_dendrite.errors import DeployError
-from edge_dendrite.ship.process import last_line, printable, run_bounded, wait_for
+from edge_dendrite.ship.agent import bare
+from edge_dendrite.ship.process import last_line, printable, wait_for
 from edge_dendrite.ship.target import SshTarget
 
 _CONNECT_TIMEOUT_S = 15
-_COMMAND_TIMEOUT_S = 120.0
 # Of the whole login, where nobody can be asked for anything.
 _LOGIN_TIMEOUT_S = 60.0
-# A slower link than this (100 kB/s) makes a copy fail; it can be repeated.
-_MIN_BYTES_PER_S = 100_000
-_SSH_FAILED = 255
+_NO_LIMIT_S = 1e9
+_NO_PYTHON, _OLD_PYTHON, _BROKEN = 97, 98, 255
+# Python 2 has to understand it, to say that it is too old. The program's own input follows it.
+_LOADER = (
+    "import sys;sys.version_info<(3,6) and sys.exit({old});"
+    "exec(compile(sys.stdin.buffer.read({num_bytes}),'<{name}>','exec'))"
+)
+_START = 'command -v "$1" >/dev/null 2>&1 || exit {no}; exec "$1" -c "$2" "$3"'
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-./:=,+@%")
 
 
 class SshConnection:
-    """Runs commands and copies files; a context manager."""
+    """Starts programs on a board; a context manager."""
 
     def __init__(
         self,
         target: SshTarget,
+        python: str = "python3",
         ssh_config: str | Path | None = None,
         *,
         may_ask: bool = True,
@@ -45,134 +51,133 @@ class SshConnection:
             raise DeployError(
                 "ssh is not installed here; install OpenSSH's client (sudo apt-get install openssh-client)"
             )
-        self._target, self._may_ask, self._interrupt = target, may_ask, interrupt
+        self.target, self.python, self.interrupt = target, python, interrupt
+        self._may_ask = may_ask and _has_terminal()
         # A socket's path has at most about 100 characters, and ssh adds some of its own.
         parent = tempfile.gettempdir() if len(tempfile.gettempdir()) < 50 else "/tmp"
         self._folder = tempfile.mkdtemp(prefix="ed-ssh-", dir=parent)
         self._options = ["-o", f"ControlPath={self._folder}/c", "-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"]
         # A board that freezes or loses power must not keep us waiting for ever.
         self._options += ["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]
-        if not may_ask:
-            self._options += ["-o", "BatchMode=yes"]
+        if not self._may_ask:
+            self._options += ["-o", "BatchMode=yes"]  # nobody could answer a question
         if ssh_config is not None:
             self._options = ["-F", str(ssh_config), *self._options]
         if target.port is not None:
             self._options += ["-p", str(target.port)]
 
     def __enter__(self) -> SshConnection:
-        # The master must not hold our pipes, so its messages go to a file. It keeps the terminal: ssh may have to
-        # ask for a passphrase.
-        with tempfile.TemporaryFile() as errors:
-            code = self._log_in(errors)
-            errors.seek(0)
-            message = printable(errors.read(4096)).strip()
+        try:
+            code, message = self._connect()
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         if code != 0:
             shutil.rmtree(self._folder, ignore_errors=True)
-            reason = f"no login within {_LOGIN_TIMEOUT_S:.0f} s" if code is None else last_line(message)
-            reason = reason or f"ssh ended with {code}"
-            raise DeployError(
-                f"{self._target} does not answer: {reason}. Check that `ssh {self._hint()}` works, then run this again"
-            )
+            raise DeployError(f"{self.target} does not answer: {self._explain(code, message)}")
         return self
 
-    def _log_in(self, errors: BinaryIO) -> int | None:
-        """The exit code of ssh; None when there was no login in time."""
-        words = ["-o", "ControlMaster=yes", "-o", "ControlPersist=600", *self._destination, "true"]
-        child = subprocess.Popen(
-            ["ssh", *self._options, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=not self._may_ask,
-        )
-        try:
-            return wait_for(child, 1e9 if self._may_ask else _LOGIN_TIMEOUT_S, self._interrupt)
-        except subprocess.TimeoutExpired:
-            return None
-        except KeyboardInterrupt:
-            self.__exit__(None, None, None)  # the login may have come at this very moment
-            raise
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+    def _connect(self) -> tuple[int, str]:
+        # The master must not hold our pipes, so its messages go to a file. It keeps the terminal: ssh may have to
+        # ask for a passphrase.
+        master = ["-o", "ControlMaster=yes", "-o", "ControlPersist=600", *self._destination, "true"]
+        with tempfile.TemporaryFile() as errors:
+            child = subprocess.Popen(
+                ["ssh", *self._options, *master],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=not self._may_ask,
+            )
+            try:
+                code = wait_for(child, _NO_LIMIT_S if self._may_ask else _LOGIN_TIMEOUT_S, self.interrupt)
+            except subprocess.TimeoutExpired:
+                return 1, f"no login within {_LOGIN_TIMEOUT_S:.0f} s"
+            except KeyboardInterrupt:
+                self.__exit__(None, None, None)  # the login may have come at this very moment
+                raise
+            finally:
+                if child.poll() is None:
+                    child.kill()
+                    child.wait()
+            errors.seek(0)
+            return code, printable(errors.read(8192)).strip()
+
+    def _explain(self, code: int, message: str) -> str:
+        reason = last_line(message) or f"ssh ended with {code}"
+        if "IDENTIFICATION HAS CHANGED" in message:
+            return (
+                f"its host key is not the one that is known ({reason}). If the board was installed anew, look at its "
+                f"new fingerprint there, then: ssh-keygen -R {self._known_as()}; else somebody may be in between"
+            )
+        if "Host key verification failed" in message:
+            return (
+                f"its host key is not known here ({reason}). Connect once by hand and compare the fingerprint with "
+                f"the board's: ssh {self._hint()}"
+            )
+        return f"{reason}. Check that `ssh {self._hint()}` works, then run this again"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        subprocess.call(
-            ["ssh", *self._options, "-O", "exit", *self._destination],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with contextlib.suppress(KeyboardInterrupt):
+            subprocess.call(
+                ["ssh", *self._options, "-O", "exit", *self._destination],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def _destination(self) -> list[str]:
-        return ["--", self._target.destination]
+        return ["--", self.target.destination]
 
     def _hint(self) -> str:
-        port = f"-p {self._target.port} " if self._target.port else ""
-        return f"{port}{self._target.destination}"
+        port = f"-p {self.target.port} " if self.target.port else ""
+        return f"{port}{self.target.destination}"
 
-    def argv(self, script: str, *arguments: str) -> list[str]:
-        """The command line that runs a POSIX shell script on the board with `arguments` as $1, $2, ..."""
-        words = ["sh", "-c", script, "sh", *arguments]
-        return [
-            "ssh",
-            *self._options,
-            "-T",
-            *self._destination,
-            " ".join(shlex.quote(word) for word in words),
-        ]
+    def _known_as(self) -> str:
+        return f"'[{self.target.host}]:{self.target.port}'" if self.target.port else self.target.host
 
-    def run(
-        self,
-        script: str,
-        *arguments: str,
-        content: bytes = b"",
-        limit: int = 1 << 20,
-        what: str = "a command",
-    ) -> bytes:
-        """Output of a script. Raises DeployError when it fails, takes too long, or answers more than `limit` bytes."""
-        timeout_s = _COMMAND_TIMEOUT_S + max(len(content), limit if limit > 1 << 20 else 0) / _MIN_BYTES_PER_S
-        result = run_bounded(
-            self.argv(script, *arguments),
-            content=content,
-            limit=limit,
-            timeout_s=timeout_s,
-            interrupt=self._interrupt,
-        )
-        if result.problem:
-            raise DeployError(f"{self._target}: {what}: {result.problem}")
-        if result.code == _SSH_FAILED:
-            raise DeployError(f"{self._target}: the connection broke during {what}: {result.errors}; run this again")
-        if result.code != 0:
-            raise DeployError(
-                f"{self._target}: {what} failed on the board: {result.errors or f'exit code {result.code}'}"
+    def start(self, name: str, token: str) -> tuple[list[str], bytes]:
+        """A command line, and what goes to its input first, that run a program of `on_board/` with one argument."""
+        program = bare((Path(__file__).parent / "on_board" / f"{name}.py").read_bytes())
+        loader = _LOADER.format(old=_OLD_PYTHON, num_bytes=len(program), name=name)
+        words = ["sh", self.python, loader, token]
+        command = f"set -- {shlex.join(words[1:])}; {_START.format(no=_NO_PYTHON)}"
+        # Without its own connection a client fails at once: a new one might ask for a passphrase, or reach another.
+        options = [*self._options, "-o", "ControlMaster=no", "-o", "ProxyCommand=false"]
+        return ["ssh", *options, "-T", *self._destination, for_any_shell(command)], program
+
+    def why_ended(self, code: int, errors: str, what: str) -> DeployError:
+        """What the end of a program on the board means, in words."""
+        if code in (_NO_PYTHON, _OLD_PYTHON):
+            found = " (the one there is older)" if code == _OLD_PYTHON else ""
+            return DeployError(
+                f"{self.target}: no Python 3.6 or newer as {self.python!r} there{found}; install python3 or give "
+                "--python PATH"
             )
-        return result.output
+        if code == _BROKEN:
+            return DeployError(
+                f"{self.target}: the connection broke during {what}; what arrived is kept: run the same command again"
+            )
+        return DeployError(f"{self.target}: {what} failed on the board: {errors or f'exit code {code}'}")
 
-    def put(self, content: bytes, path: str, python: str, log: Callable[[str], None]) -> None:
-        """Bring a file to the board unless it is there already; it appears whole and checked, or not at all.
 
-        Raises DeployError when what arrived has another hash.
-        """
-        sha256 = hashlib.sha256(content).hexdigest()
-        if self.hash_of(path, python) == sha256:
-            return
-        log(f"copying {path.rpartition('/')[2]} ({len(content):,} bytes)")
-        part = f"{path}.{secrets.token_hex(6)}.part"  # two hosts may bring the same file at once
-        self.run('trap \'rm -f "$1"\' HUP INT TERM; cat > "$1"', part, content=content, what=f"copying {path}")
-        arrived = self.hash_of(part, python)
-        if arrived != sha256:
-            self.run('rm -f "$1"', part, what="removing a damaged copy")
-            raise DeployError(f"{self._target}: {path} arrived damaged (sha256 {arrived}); run this again")
-        self.run('mv -f "$1" "$2"', part, path, what=f"installing {path}")
+def for_any_shell(command: str) -> str:
+    """A command line that gives `command` to sh, whatever shell reads it: only plain characters, in single quotes.
 
-    def hash_of(self, path: str, python: str) -> str:
-        """sha256 of a file on the board, empty when it is not there."""
-        program = "import hashlib,sys; print(hashlib.sha256(open(sys.argv[1],'rb').read()).hexdigest())"
-        script = 'if [ -f "$1" ]; then "$2" -c "$3" "$1"; fi'
-        return printable(self.run(script, path, python, program, what="hashing a file", limit=4096)).strip()
+    Shells differ in what stands between quotes: csh has its `!` and no line ends there, fish its backslash. So all of
+    that travels as octal numbers, which printf of sh reads; a lone backslash and a zero mean themselves everywhere.
+    """
+    encoded = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in os.fsencode(command))
+    return f"""exec sh -c 'eval "$(printf %b "$0")"' '{encoded}'"""
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True

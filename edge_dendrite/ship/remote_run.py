@@ -1,121 +1,181 @@
-"""Running the agent on a board behind ssh."""
+"""A board behind ssh, for as long as it is needed: asked once what it is, then given bundles to measure."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
-import secrets
+import json
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from types import TracebackType
 
-from edge_bench import schema
-from edge_bench.bundle import Bundle, write_tar
+from edge_bench.bundle import Bundle
 from edge_dendrite.errors import DeployError
+from edge_dendrite.progress import Progress
 from edge_dendrite.ship.agent import agent_bytes
+from edge_dendrite.ship.ask import MAX_DIAGNOSIS_BYTES, BoardFacts, after_mark, new_token, parse_diagnosis
+from edge_dendrite.ship.board_files import BoardFiles
+from edge_dendrite.ship.bundle_files import agent_file, files_of
+from edge_dendrite.ship.keeper import Keeper
 from edge_dendrite.ship.options import RunOptions, SshOptions
-from edge_dendrite.ship.process import Result, run_logged
+from edge_dendrite.ship.plan import DeployPlan, check_fit, plan_copies
+from edge_dendrite.ship.process import Result, run_logged, without_prefix
 from edge_dendrite.ship.remote import SshConnection
 from edge_dendrite.ship.target import SshTarget
 
-_FOLDER_SCRIPT = """
-umask 077
-case $1 in
-    "") folder="${XDG_CACHE_HOME:-$HOME/.cache}/edge-dendrite" ;;
-    "~") folder=$HOME ;;
-    "~/"*) folder=$HOME/${1#??} ;;
-    *) folder=$1 ;;
-esac
-mkdir -p "$folder" && cd "$folder" && pwd
-"""
-_PYTHON_SCRIPT = 'command -v "$1" >/dev/null || exit 0; "$1" -c "import sys; print(sys.version_info[:2] >= (3, 6))"'
-# The agent notes its process number, so that an interrupted host can ask it to end and to write what it has. Each of
-# both sides writes first and looks then: however they meet, a run that shall end does not begin.
-_RUN_SCRIPT = 'echo $$ > "$1" && [ ! -e "$1.stop" ] && shift && exec "$@"'
-_STOP_SCRIPT = """
-: > "$1.stop"
-[ -f "$1" ] || exit 0
-number=$(cat "$1")
-kill -TERM "$number" 2>/dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$number" 2>/dev/null || break; sleep 1; done
-"""
+_DOCTOR_TIMEOUT_S = 600.0
+# Bundles that stay on a board for the next time.
+NUM_KEPT_BUNDLES = 10
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Files on the board. Agent and bundle are named by their content and stay there; the rest is of one run."""
+class RemoteBoard:
+    """A board that is connected, has the agent, and has said what it is; a context manager."""
 
-    agent: str
-    bundle: str
-    result: str
-    pid_file: str
+    def __init__(
+        self,
+        target: SshTarget,
+        ssh: SshOptions,
+        bundles: Sequence[Bundle],
+        log: Callable[[str], None],
+        progress: Progress,
+        clean: bool,
+        interrupt: threading.Event | None = None,
+    ) -> None:
+        self._target, self._ssh, self._bundles = target, ssh, bundles
+        self._log, self._progress, self._clean, self._interrupt = log, progress, clean, interrupt
+        self._token, self._num_runs = new_token(), 0
+        self._stack = contextlib.ExitStack()
 
-
-def run_there(
-    bundle: Bundle,
-    board: SshTarget,
-    options: RunOptions,
-    ssh: SshOptions,
-    keep: Callable[[bytes], None],
-    log: Callable[[str], None],
-    interrupt: threading.Event | None = None,
-) -> Result:
-    """Bring agent and bundle to the board, run, and hand the bytes of the measurement to `keep`.
-
-    After Ctrl-C the run there is ended first and what it has comes back before KeyboardInterrupt goes on. Raises
-    DeployError when the board does not answer, refuses, or answers more than a measurement can be.
-    """
-    agent, packed = agent_bytes(), io.BytesIO()
-    write_tar(bundle, packed)
-    agent_hash, token = hashlib.sha256(agent).hexdigest(), secrets.token_hex(6)
-    with SshConnection(board, ssh.ssh_config, may_ask=ssh.may_ask, interrupt=interrupt) as connection:
-        folder = _prepare(connection, board, ssh)
-        places = _Places(
-            agent=f"{folder}/edge-bench-{agent_hash[:16]}.pyz",
-            bundle=f"{folder}/bundle-{bundle.id[:16]}.tar",
-            result=f"{folder}/result-{token}.json",
-            pid_file=f"{folder}/run-{token}.pid",
-        )
-        # Both are hashed on the board before anything of them runs there.
-        connection.put(agent, places.agent, ssh.python, log)
-        connection.put(packed.getvalue(), places.bundle, ssh.python, log)
-        command = [ssh.python, places.agent, "run", places.bundle, "--output", places.result, *options.to_arguments()]
-        try:
-            result = run_logged(
-                connection.argv(_RUN_SCRIPT, places.pid_file, *command),
-                log,
-                stop=lambda: _stop(connection, places.pid_file),
-                interrupt=interrupt,
+    def __enter__(self) -> RemoteBoard:
+        with contextlib.ExitStack() as stack:
+            connection = SshConnection(
+                self._target,
+                self._ssh.python,
+                self._ssh.ssh_config,
+                may_ask=self._ssh.may_ask,
+                interrupt=self._interrupt,
             )
+            self._connection = stack.enter_context(connection)
+            self._files = stack.enter_context(BoardFiles(self._connection, self._token))
+            agent = agent_file(agent_bytes())
+            to_come = {file.sha256: file for bundle in self._bundles for file in files_of(bundle)}
+            self._files.open(self._ssh.remote_dir, [agent, *to_come.values()])
+            # Its hash is checked there before anything of it runs.
+            self._agent = self._files.bring_agent(agent, self._progress)
+            self._facts = self._ask()
+            self._log(f"{self._target}: {self._facts.line()}; folder {self._files.folder}")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with contextlib.suppress(DeployError, KeyboardInterrupt):
+                self._files.end(self._clean)
+        finally:
+            self._stack.close()
+
+    def __str__(self) -> str:
+        return str(self._target)
+
+    def _ask(self) -> BoardFacts:
+        result = self._run_agent(
+            ["doctor", "--json"],
+            max_output_bytes=MAX_DIAGNOSIS_BYTES,
+            timeout_s=_DOCTOR_TIMEOUT_S,
+            log=lambda line: None,
+        )
+        what = "asking the board what it is"
+        if result.problem:
+            raise DeployError(f"{self._target}: {what}: {result.problem}")
+        if result.code != 0:
+            raise self._connection.why_ended(result.code, result.errors, what)
+        return parse_diagnosis(after_mark(result.output, self._token, str(self._target)), str(self._target))
+
+    def plan(self, bundle: Bundle, options: RunOptions) -> DeployPlan:
+        """What measuring this bundle will do there. Raises DeployError when nothing there can load it."""
+        fit = check_fit(bundle, self._facts, str(self._target), options)
+        files = files_of(bundle)
+        seen = self._files.look(bundle.id, files)
+        return DeployPlan(
+            board=str(self._target),
+            facts=self._facts.line(),
+            folder=self._files.folder,
+            bundle=bundle.path,
+            bundle_id=bundle.id,
+            copies=plan_copies(files, seen.missing),
+            num_files=len(files),
+            builds_engine=fit.builds_engine,
+            runs_with=fit.runs_with,
+            notices=fit.notices,
+        )
+
+    def measure(self, bundle: Bundle, options: RunOptions, keeper: Keeper) -> Result:
+        """Bring a bundle, build its engine where there is TensorRT, run, and hand the measurement to `keeper`.
+
+        After Ctrl-C the run there is ended first and what it has comes back before KeyboardInterrupt goes on. Raises
+        DeployError when the board does not answer, refuses, or answers more than a measurement can be.
+        """
+        fit = check_fit(bundle, self._facts, str(self._target), options)
+        for notice in fit.notices:
+            self._log(notice)
+        seen = self._files.look(bundle.id, files_of(bundle))
+        self._files.bring(bundle.id, seen, NUM_KEPT_BUNDLES, self._progress)
+        path = self._files.bundle_path(bundle.id)
+        if fit.builds_engine:
+            self._build(path, keeper)
+        self._num_runs += 1
+        output = f"measurement-{self._num_runs}.json"  # what an earlier run wrote must not pass for that of this one
+        command = ["run", path, "--output", f"{self._files.run}/{output}", *options.to_arguments()]
+        try:
+            result = self._run_agent(command, log=self._log, alone=True)
         except KeyboardInterrupt:
             with contextlib.suppress(DeployError):
-                keep(_fetch(connection, places))
+                keeper.keep(self._files.fetch_measurement(output))
             raise
-        keep(_fetch(connection, places))
+        if result.problem:
+            raise DeployError(f"{self._target}: the run failed: {result.problem}")
+        if result.code == 255:
+            raise self._connection.why_ended(result.code, result.errors, "the run")
+        keeper.keep(self._files.fetch_measurement(output))
         return result
 
+    def _build(self, path: str, keeper: Keeper) -> None:
+        result = self._run_agent(["build", path], log=self._log, alone=True)
+        if result.code == 255:
+            raise self._connection.why_ended(result.code, result.errors, "building the engine")
+        if result.code != 0 or result.problem:
+            place = keeper.keep_build_log(self._files.fetch_build_log())
+            log = f" (its log: {place})" if place else ""
+            reason = result.problem or without_prefix(result.errors) or f"exit code {result.code}"
+            raise DeployError(
+                f"{self._target}: the engine could not be built there: {reason}{log}; --provider CPUExecutionProvider "
+                "measures with onnxruntime instead"
+            )
 
-def _prepare(connection: SshConnection, board: SshTarget, ssh: SshOptions) -> str:
-    answer = connection.run(_FOLDER_SCRIPT, ssh.remote_dir, what="making the folder", limit=4096)
-    folder = answer.decode("utf-8", "replace").rstrip("\n")
-    if not folder.startswith("/") or not folder.isprintable():
-        raise DeployError(f"{board}: the board names an impossible folder {folder!r}")
-    if connection.run(_PYTHON_SCRIPT, ssh.python, what="asking for Python", limit=4096).strip() != b"True":
-        raise DeployError(
-            f"{board}: no Python 3.6 or newer as {ssh.python!r} there; install python3 or give --python PATH"
+    def _run_agent(
+        self,
+        words: list[str],
+        *,
+        log: Callable[[str], None],
+        max_output_bytes: int = 0,
+        timeout_s: float | None = None,
+        alone: bool = False,
+    ) -> Result:
+        argv, program = self._connection.start("watch", self._token)
+        request = {
+            "argv": [self._ssh.python, self._agent, *words],
+            "folder": self._files.folder,
+            "run": self._files.run,
+            "own_cache": self._clean,
+            "output": max_output_bytes > 0,
+            "alone": alone,
+        }
+        return run_logged(
+            argv,
+            log,
+            request=program + json.dumps(request).encode("ascii") + b"\n",
+            max_output_bytes=max_output_bytes,
+            timeout_s=timeout_s,
+            interrupt=self._interrupt,
         )
-    return folder
-
-
-def _stop(connection: SshConnection, pid_file: str) -> None:
-    with contextlib.suppress(DeployError):
-        connection.run(_STOP_SCRIPT, pid_file, what="ending the run")
-
-
-def _fetch(connection: SshConnection, places: _Places) -> bytes:
-    """The bytes of the result, empty when there is none; it is removed there."""
-    script = 'if [ -f "$1" ]; then cat "$1"; fi'
-    content = connection.run(script, places.result, limit=schema.MAX_BYTES, what="fetching the measurement")
-    connection.run('rm -f "$1" "$2" "$2.stop"', places.result, places.pid_file, what="tidying up")
-    return content

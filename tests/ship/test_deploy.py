@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -20,11 +18,10 @@ from edge_bench.schema import read_measurement
 from edge_dendrite.errors import DeployError
 from edge_dendrite.ship.deploy import deploy, deploy_rounds
 from edge_dendrite.ship.options import RunOptions, SshOptions
-from parts import find_part
+from loopback_board import SECRET_DIR, Board, free_port
 
 # A busy machine must not turn these runs invalid: nothing here is about times.
 QUICK = RunOptions(num_runs=50, max_other_load=1000)
-SECRET_DIR = "odd folder; it's $HOME"
 
 
 def test_local(bundle13, tmp_path):
@@ -84,66 +81,27 @@ def test_bundles_of_one_name_are_refused(bundle13, tmp_path):
         deploy_rounds([bundle13.path, bundle13.path], "local", tmp_path)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+class Copied:
+    """Which files were copied, and how many bytes of each."""
+
+    def __init__(self):
+        self.num_bytes = {}
+
+    def __call__(self, what, done, total):
+        self.num_bytes.setdefault(what.removeprefix("copying "), [done, done])[1] = done
+
+    @property
+    def names(self):
+        return set(self.num_bytes)
 
 
-class Board:
-    """A real sshd for this user on loopback, with keys of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        for name in ("host_key", "user_key"):
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-        (folder / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile {folder}/sshd.pid\n"
-            f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nUseDNS no\n"
-            "PasswordAuthentication no\nPermitRootLogin yes\n"
-        )
-        host_key = (folder / "host_key.pub").read_text()
-        (folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {host_key}")
-        self.ssh_config = folder / "ssh_config"
-        self.ssh_config.write_text(
-            f"Host *\n  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n"
-            f"  UserKnownHostsFile {folder}/known_hosts\n  StrictHostKeyChecking yes\n  BatchMode yes\n"
-        )
-        self.target = f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        if os.getuid() == 0:
-            Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation wants it
-        with (self.folder / "sshd.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(find_part("sshd")), "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log
-            )
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.1)
-        raise AssertionError((self.folder / "sshd.log").read_text())
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._process = None
-
-    def options(self, **changes) -> SshOptions:
-        return SshOptions(self.ssh_config, changes.get("python", sys.executable), str(self.folder / SECRET_DIR))
+def files_of(bundle):
+    return {path.relative_to(bundle.path).as_posix() for path in Path(bundle.path).rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def board(tmp_path_factory):
-    made = Board(tmp_path_factory.mktemp("board"))
-    made.start()
-    yield made
-    made.stop()
+def same_content(one: Path, other: Path) -> bool:
+    names = [{path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (one, other)]
+    return names[0] == names[1] and all((one / name).read_bytes() == (other / name).read_bytes() for name in names[0])
 
 
 needs_sshd = pytest.mark.needs("sshd")
@@ -151,30 +109,45 @@ needs_sshd = pytest.mark.needs("sshd")
 
 @needs_sshd
 def test_over_ssh_into_a_folder_with_an_odd_name(board, bundle13, tmp_path):
-    lines = []
+    lines, copied = [], Copied()
     record = deploy(
-        bundle13.path, board.target, tmp_path / "m.json", options=QUICK, ssh=board.options(), log=lines.append
+        bundle13.path,
+        board.target,
+        tmp_path / "m.json",
+        options=QUICK,
+        ssh=board.options(),
+        log=lines.append,
+        progress=copied,
     )
     assert (record["status"], record["bundle"]["id"]) == ("complete", bundle13.id)
     there = board.folder / SECRET_DIR
     assert stat.S_IMODE(there.stat().st_mode) == 0o700
-    names = sorted(path.name.partition("-")[0] for path in there.iterdir())
-    assert names == ["bundle", "edge"], "results are fetched and removed, nothing half copied stays"
-    assert sum("copying" in line for line in lines) == 2
+    assert copied.names == {"edge-bench.pyz", *files_of(bundle13)}
+    assert any("onnxruntime" in line and "Python" in line for line in lines), "what the board is"
+    assert not list((there / "runs").iterdir()), "results are fetched and removed"
+    assert not list((there / "parts").iterdir()), "nothing half copied stays"
+    assert same_content(there / "bundles" / bundle13.id, Path(bundle13.path))
 
 
 @needs_sshd
 def test_what_is_there_already_is_not_sent_again_and_what_is_damaged_is(board, bundle13, tmp_path):
     def copies():
-        lines = []
-        deploy(bundle13.path, board.target, tmp_path / "m.json", options=QUICK, ssh=board.options(), log=lines.append)
-        return [line for line in lines if "copying" in line]
+        copied = Copied()
+        deploy(bundle13.path, board.target, tmp_path / "m.json", options=QUICK, ssh=board.options(), progress=copied)
+        return copied.names
 
     copies()
-    assert copies() == []
-    agent = next((board.folder / SECRET_DIR).glob("edge-bench-*.pyz"))
+    assert copies() == set()
+    there = board.folder / SECRET_DIR
+    agent = next(there.glob("edge-bench-*.pyz"))
+    agent.chmod(0o600)
     agent.write_text("print('not the agent')")
-    assert len(copies()) == 1
+    assert copies() == {"edge-bench.pyz"}
+    model = there / "bundles" / bundle13.id / "model.onnx"
+    model.chmod(0o600)
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    assert copies() == {"model.onnx"}
+    assert same_content(there / "bundles" / bundle13.id, Path(bundle13.path))
 
 
 @needs_sshd
@@ -223,7 +196,7 @@ class HostileBoard(Board):
         program = self.folder / "hostile-python"
         program.write_text(
             f"#!{sys.executable}\nimport sys, os\nargs = sys.argv[1:]\n"
-            f"if args[0] == '-c':\n    os.execv({sys.executable!r}, [{sys.executable!r}, *args])\n"
+            f"if args[0] == '-c' or args[1] != 'run':\n    os.execv({sys.executable!r}, [{sys.executable!r}, *args])\n"
             f"output = args[args.index('--output') + 1]\n{answer}\n"
         )
         program.chmod(0o755)
@@ -260,7 +233,7 @@ def listen_to_ctrl_c() -> None:
 def wait_for_the_latency_phase(folder: Path) -> None:
     """The agent writes its file when it begins; a little later it is in the middle of a long phase."""
     for _ in range(300):
-        if any(path.suffix == ".json" for path in folder.rglob("*.json")):
+        if any(folder.rglob("measurement*.json")):
             time.sleep(3.0)
             return
         time.sleep(0.1)
@@ -298,4 +271,4 @@ def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
     record = json.loads(next((tmp_path / "m").glob("*/digits-1.json")).read_text())
     assert record["status"] == "partial"
     assert len(record["latency"]["samples_s"]) > 10
-    assert not list((board.folder / SECRET_DIR).glob("result-*"))
+    assert not list((board.folder / SECRET_DIR / "runs").glob("*"))

@@ -364,6 +364,7 @@ def test_usage(bundle13, tmp_path, monkeypatch, words, message):
 
 
 @needs_sshd
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_a_board_that_does_not_end(boards, bundle13, tmp_path):
     stubborn = tmp_path / "stubborn-python"
     stubborn.write_text(

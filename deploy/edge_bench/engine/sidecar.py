@@ -124,12 +124,17 @@ def hash_file(path: str) -> Tuple[int, str]:
             num_bytes += len(data)
 
 
-def why_not_here(sidecar: Dict[str, Any], device: Optional[Dict[str, Any]], tensorrt_version: Optional[str]) -> str:
+def why_not_here(
+    sidecar: Dict[str, Any],
+    device: Optional[Dict[str, Any]],
+    tensorrt_version: Optional[str],
+    board_platform: Optional[str] = None,
+) -> str:
     """Why an engine cannot load on this device with this TensorRT, in words; "" when it can.
 
-    `device` is one of cuda.probe_driver's, or None where there is none.
+    `device` is one of cuda.probe_driver's, or None where there is none; a host asks for the platform of a board.
     """
-    here = this_platform()
+    here = board_platform or this_platform()
     built = "engine built with TensorRT %s for sm_%s" % (sidecar["tensorrt_version"], _sm(sidecar["gpu"]))
     remedy = "edge-bench will build it there"
     if sidecar["platform"] != here:

@@ -1,0 +1,16 @@
+"""Boards that the tests of shipping share."""
+
+from __future__ import annotations
+
+import pytest
+
+from loopback_board import Board
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """A real sshd on loopback; tests that use it are marked as needing it."""
+    made = Board(tmp_path_factory.mktemp("board"))
+    made.start()
+    yield made
+    made.stop()
