@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edge_bench.errors import EdgeBenchError
 from edge_bench.schema import read_measurement
-from edge_dendrite.errors import ConfigError, EdgeDendriteError
+from edge_dendrite.errors import ConfigError, DeployError, EdgeDendriteError
 from edge_dendrite.lock import locked
 from edge_dendrite.ship.agent import agent_bytes
 from edge_dendrite.ship.boards_file import FleetBoard
@@ -42,7 +42,7 @@ _LOOK_S = 0.1
 
 Log = Callable[[str, str], None]
 Progress = Callable[[BoardResult], None]
-Measure = Callable[[FleetBoard, threading.Event], list[Path]]
+Measure = Callable[[FleetBoard, threading.Event, Callable[[str], None]], list[Path]]
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,12 @@ def deploy_fleet(
     """
     if not boards or (jobs is not None and jobs < 1):
         raise ConfigError("a fleet needs at least one board, and at least one job")
+    for path in {Path(path) for board in boards for path in board.bundles or bundle_paths}:
+        if not path.exists():  # one line now, not one for each board
+            raise DeployError(f"bundle {path}: no such file or folder; give the folder or the .tar that `export` wrote")
     folder, common = Path(folder), options or RunOptions()
 
-    def measure(board: FleetBoard, interrupt: threading.Event) -> list[Path]:
+    def measure(board: FleetBoard, interrupt: threading.Event, say: Callable[[str], None]) -> list[Path]:
         return deploy_rounds(
             board.bundles or bundle_paths,
             board.target,
@@ -89,7 +92,7 @@ def deploy_fleet(
             again=again,
             options=_run_options(common, board),
             ssh=_ssh_options(board),
-            log=lambda line: log(board.name, line),
+            log=say,
             clean=clean,
             board_name=board.name,
             interrupt=interrupt,
@@ -151,7 +154,7 @@ class _Fleet:
             self._stopping.set()
             num_running = sum(result.state == RUNNING for result in self.results())
             words = f"interrupted: ending {num_running} runs and fetching what they have; Ctrl-C again leaves at once"
-            self._log("", words)
+            self._say("", words)
         for event in self._interrupts.values():
             event.set()
 
@@ -177,7 +180,7 @@ class _Fleet:
         before = _stamps(place)
         state, reason = MEASURED, ""
         try:
-            written = self._measure_board(board, self._interrupts[board.name])
+            written = self._measure_board(board, self._interrupts[board.name], lambda line: self._say(board.name, line))
             reason = _invalid_reasons(written)
             if reason:
                 state = INVALID
@@ -195,6 +198,12 @@ class _Fleet:
         if state in (FAILED, INTERRUPTED):
             written = [path for path, stamp in _stamps(place).items() if before.get(path) != stamp]
         return BoardResult(board.name, board.target, state, reason, tuple(written))
+
+    def _say(self, name: str, line: str) -> None:
+        try:
+            self._log(name, line)
+        except Exception as error:  # a terminal that went away: its boards are to be ended in order all the same
+            self._errors.append(error)
 
     def _set(self, result: BoardResult) -> None:
         with self._lock:

@@ -202,6 +202,15 @@ def test_an_error_while_progress_is_shown_ends_no_board(monkeypatch, tmp_path):
     assert sorted(done) == ["b0", "b1", "b2"]
 
 
+def test_a_log_that_cannot_be_written_ends_no_board(bundle13, tmp_path):
+    def gone(name, line):
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        deploy_fleet([bundle13.path], [HERE], tmp_path / "m", options=QUICK, log=gone)
+    assert [one.state for one in read_fleet(tmp_path / "m" / "fleet.json")] == ["measured"]
+
+
 def interrupt_us():
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -249,6 +258,8 @@ def test_a_folder_that_is_not_ours_is_left_alone(bundle13, tmp_path):
     assert (tmp_path / "fleet.json").read_text() == '{"schema": "of another program"}'
     with locked(tmp_path / "m"), pytest.raises(ModelError, match="another edge-dendrite works there"):
         deploy_fleet([bundle13.path], [HERE], tmp_path / "m", options=QUICK)
+    with pytest.raises(DeployError, match="bundle .*missing: no such file"):
+        deploy_fleet([tmp_path / "missing"], [HERE], tmp_path / "n")
     with pytest.raises(ConfigError, match="at least one board"):
         deploy_fleet([bundle13.path], [], tmp_path / "m")
 
