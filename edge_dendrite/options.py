@@ -91,7 +91,10 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="of weights and o
 SshConfigOption = Annotated[Path | None, typer.Option("--ssh-config", help="ssh_config file instead of your own")]
 PythonOption = Annotated[str, typer.Option("--python", help="Python 3.6 or newer on the board")]
 RemoteDirOption = Annotated[
-    str, typer.Option("--remote-dir", help="folder on the board  [default: ~/.cache/edge-dendrite]")
+    str,
+    typer.Option(
+        "--remote-dir", help="folder on the board  [default: ~/.cache/edge-dendrite, or the first that has room]"
+    ),
 ]
 BoardsOption = Annotated[
     Path | None, typer.Option("--boards", metavar="FILE", help="TOML file of boards: all of them, side by side")

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +28,16 @@ _MAX_LINE = 1500
 _AGENT_PROGRESS = re.compile(r"edge-bench: (?P<phase>[a-z ]+?) +(?P<percent>\d+) %$")
 
 
+class _DoneColumn(MofNCompleteColumn):
+    """So many of so many; of a file that is copied, in bytes."""
+
+    def render(self, task: Task) -> Text:
+        """The cell of a task."""
+        if not task.description.startswith("copying "):
+            return super().render(task)
+        return Text(f"{file_size(int(task.completed))} of {file_size(int(task.total or 0))}")
+
+
 class TerminalProgress:
     """Bars on a terminal; elsewhere a line when a piece of work begins. Implements edge_dendrite.progress.Progress."""
 
@@ -36,7 +46,7 @@ class TerminalProgress:
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            _DoneColumn(),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,

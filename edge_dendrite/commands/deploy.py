@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from edge_dendrite.options import (
     ThreadsOption,
 )
 from edge_dendrite.terminal import TerminalProgress
+
+if TYPE_CHECKING:
+    from edge_dendrite.ship.plan import DeployPlan
 
 
 def deploy(
@@ -57,6 +60,9 @@ def deploy(
     only: OnlyOption = None,
     jobs: JobsOption = None,
     report: FleetReportOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="ask the board and print what would be done; only the agent is copied")
+    ] = False,
     clean: Annotated[
         bool, typer.Option("--clean", help="leave nothing of this deploy on the board, unless others use it")
     ] = False,
@@ -66,13 +72,14 @@ def deploy(
     """Bring a bundle to a board, measure it there in the agent's own process, and fetch the measurement."""
     from edge_bench.render import render_measurement
     from edge_bench.schema import read_measurement
-    from edge_dendrite.ship.deploy import deploy_rounds
+    from edge_dendrite.ship.deploy import deploy_rounds, plan_rounds
     from edge_dendrite.ship.options import RunOptions, SshOptions
 
     options = RunOptions(duration, runs, threads, provider, max_other_load)
     if boards is not None:
         if target is not None:
             raise ConfigError(f"TARGET {target} and --boards {boards}: give one of them")
+        refuse_idle_flags({"--dry-run asks one board and goes with TARGET": dry_run})
         deploy_to_boards(
             context,
             [bundle, *(beside or [])],
@@ -94,6 +101,13 @@ def deploy(
     idle = {"--only": only, "--jobs": jobs, "--report": report}
     refuse_idle_flags({f"{flag} goes with --boards": value is not None for flag, value in idle.items()})
     paths, ssh = [bundle, *(beside or [])], SshOptions(ssh_config, python, remote_dir)
+    if dry_run:
+        with TerminalProgress() as progress:
+            plans, to_measure = plan_rounds(
+                paths, target, out, num_rounds=rounds, again=again, options=options, ssh=ssh, log=progress.agent_line
+            )
+        _print_plans(plans, to_measure, as_json)
+        return
     with TerminalProgress() as progress:
         files = deploy_rounds(
             paths,
@@ -117,3 +131,24 @@ def deploy(
         raise typer.Exit(EXIT_INVALID)
     if strict and any(measurement["warnings"] for measurement in measurements):
         raise typer.Exit(EXIT_WARNINGS)
+
+
+def _print_plans(plans: list[DeployPlan], to_measure: dict[Path, bool], as_json: bool) -> None:
+    """What a deploy would do, bundle by bundle, then measurement by measurement."""
+    if as_json:
+        runs = [{"file": str(path), "measure": is_new} for path, is_new in to_measure.items()]
+        typer.echo(json.dumps({"plans": [plan.to_dict() for plan in plans], "runs": runs}))
+        return
+    for plan in plans:
+        typer.echo(f"{plan.bundle} (id {plan.bundle_id[:16]}) to {plan.board}, {plan.folder}")
+        for notice in plan.notices:
+            typer.echo(f"  note   {notice}")
+        for copy in plan.copies:
+            typer.echo(f"  copy   {copy.name}, {copy.num_bytes - copy.num_there:,} bytes: {copy.why}")
+        if len(plan.copies) < plan.num_files:
+            typer.echo(f"  keep   {plan.num_files - len(plan.copies)} of {plan.num_files} files: there, hashes checked")
+        if plan.builds_engine:
+            typer.echo("  build  the engine, unless it was built there before")
+        typer.echo(f"  run    with {plan.runs_with}")
+    for path, is_new in to_measure.items():
+        typer.echo(f"{'write' if is_new else 'keep '}  {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -70,7 +71,8 @@ class BoardFiles:
         self._agent = agent.sha256
         request = {"do": "look_agent", "sha256": agent.sha256, "num_bytes": agent.num_bytes}
         if not self._flag(self._session.ask(request, "looking for the agent"), "is_there"):
-            self._put(agent, "agent", progress)
+            for num_bytes in self._put(agent, "agent"):
+                progress(f"copying the agent to {self._board}", num_bytes, agent.num_bytes)
         answer = self._session.ask(request, "checking the agent")
         if not self._flag(answer, "is_there"):
             raise self._nonsense("the agent that was just copied is not there")
@@ -94,15 +96,18 @@ class BoardFiles:
         """Copy what is missing, and install the bundle: whole and checked, or not at all."""
         if seen.installed:
             return
-        files, done = self._bundles[bundle_id], set()
-        for file in files:
-            if file.sha256 in seen.missing and file.sha256 not in done:
-                self._put(file, "object", progress)
-                done.add(file.sha256)
+        files = self._bundles[bundle_id]
+        missing = {file.sha256: file for file in files if file.sha256 in seen.missing}
+        done, total = 0, sum(file.num_bytes for file in missing.values())
+        for file in missing.values():
+            for num_bytes in self._put(file, "object"):
+                progress(f"copying to {self._board}", done + num_bytes, total)
+            done += file.num_bytes
         request = {"do": "install", "bundle": bundle_id, "files": self._rows(files), "keep": keep}
         self._session.ask(request, "installing the bundle", _HASHING_TIMEOUT_S)
 
-    def _put(self, file: ShippedFile, kind: str, progress: Progress) -> None:
+    def _put(self, file: ShippedFile, kind: str) -> Iterator[int]:
+        """Copy a file; yields how many bytes of it are there."""
         what = f"copying {file.name}"
         request = {"do": "put", "kind": kind, "sha256": file.sha256, "num_bytes": file.num_bytes}
         answer = self._session.ask(request, what, _HASHING_TIMEOUT_S)
@@ -114,11 +119,11 @@ class BoardFiles:
             start = 0
         self._session.send([b'{"from": %d}\n' % start], what)
         done = start
-        progress(what, done, file.num_bytes)
+        yield done
         for chunk in file.chunks(start):
             self._session.send([chunk], what)
             done += len(chunk)
-            progress(what, done, file.num_bytes)
+            yield done
         answer = self._session.answer(what, _HASHING_TIMEOUT_S)
         if not self._flag(answer, "done"):
             found = str(answer.get("sha256"))

@@ -20,6 +20,7 @@ from edge_dendrite.ship.options import RunOptions
 _LAST_OF_PYTHON36 = (1, 10)
 _ITS_OPSET, _ITS_IR = 15, 8
 LOADS = "it loads"
+_NUM_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -151,3 +152,11 @@ def plan_copies(files: list[ShippedFile], missing: dict[str, int]) -> tuple[File
             why = f"goes on after {num_there:,} bytes" if num_there else "not there"
             found.append(FileToCopy(file.name, file.num_bytes, num_there, why))
     return tuple(found)
+
+
+def describe_copies(copies: tuple[FileToCopy, ...]) -> str:
+    """What is copied, in a line."""
+    num_bytes = sum(copy.num_bytes - copy.num_there for copy in copies)
+    names = [copy.name + (f" ({copy.why})" if copy.num_there else "") for copy in copies[:_NUM_NAMED]]
+    others = f" and {len(copies) - _NUM_NAMED} more" if len(copies) > _NUM_NAMED else ""
+    return f"copying {num_bytes:,} bytes: {', '.join(names)}{others}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edge_dendrite.errors import DeployError
-from edge_dendrite.ship.agent import bare
+from edge_dendrite.ship.board_program import board_program
 from edge_dendrite.ship.process import last_line, printable, wait_for
 from edge_dendrite.ship.target import SshTarget
 
@@ -142,7 +142,7 @@ class SshConnection:
 
     def start(self, name: str, token: str) -> tuple[list[str], bytes]:
         """A command line, and what goes to its input first, that run a program of `on_board/` with one argument."""
-        program = bare((Path(__file__).parent / "on_board" / f"{name}.py").read_bytes())
+        program = board_program(name)
         loader = _LOADER.format(old=_OLD_PYTHON, num_bytes=len(program), name=name)
         words = ["sh", self.python, loader, token]
         command = f"set -- {shlex.join(words[1:])}; {_START.format(no=_NO_PYTHON)}"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from edge_bench.bundle import Bundle
@@ -17,7 +18,7 @@ from edge_dendrite.ship.board_files import BoardFiles
 from edge_dendrite.ship.bundle_files import agent_file, files_of
 from edge_dendrite.ship.keeper import Keeper
 from edge_dendrite.ship.options import RunOptions, SshOptions
-from edge_dendrite.ship.plan import DeployPlan, check_fit, plan_copies
+from edge_dendrite.ship.plan import DeployPlan, check_fit, describe_copies, plan_copies
 from edge_dendrite.ship.process import Result, run_logged, without_prefix
 from edge_dendrite.ship.remote import SshConnection
 from edge_dendrite.ship.target import SshTarget
@@ -46,7 +47,8 @@ class RemoteBoard:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> RemoteBoard:
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+            packed = pool.submit(agent_bytes)  # while ssh connects
             connection = SshConnection(
                 self._target,
                 self._ssh.python,
@@ -56,7 +58,7 @@ class RemoteBoard:
             )
             self._connection = stack.enter_context(connection)
             self._files = stack.enter_context(BoardFiles(self._connection, self._token))
-            agent = agent_file(agent_bytes())
+            agent = agent_file(packed.result())
             to_come = {file.sha256: file for bundle in self._bundles for file in files_of(bundle)}
             self._files.open(self._ssh.remote_dir, [agent, *to_come.values()])
             # Its hash is checked there before anything of it runs.
@@ -119,7 +121,11 @@ class RemoteBoard:
         fit = check_fit(bundle, self._facts, str(self._target), options)
         for notice in fit.notices:
             self._log(notice)
-        seen = self._files.look(bundle.id, files_of(bundle))
+        files = files_of(bundle)
+        seen = self._files.look(bundle.id, files)
+        copies = plan_copies(files, seen.missing)
+        if copies:
+            self._log(describe_copies(copies))
         self._files.bring(bundle.id, seen, NUM_KEPT_BUNDLES, self._progress)
         path = self._files.bundle_path(bundle.id)
         if fit.builds_engine:

@@ -359,6 +359,7 @@ def test_the_command_from_boards_to_table_report_and_exit_code(boards, bundle13,
     [
         (["local", "--boards", "boards.toml"], "give one of them"),
         ([], "where to"),
+        (["--boards", "boards.toml", "--dry-run"], "goes with TARGET; leave it out"),
         (["local", "--jobs", "2"], "--jobs goes with --boards"),
         (["local", "--only", "a"], "--only goes with --boards"),
         (["--boards", "boards.toml", "--only", "b"], "no board of this name; known: a"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from edge_dendrite.ship.options import SshOptions
@@ -35,7 +37,7 @@ class Board:
         (folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile {folder}/sshd.pid\n"
             f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nUseDNS no\n"
-            "PasswordAuthentication no\nPermitRootLogin yes\n"
+            "Subsystem sftp internal-sftp\nPasswordAuthentication no\nPermitRootLogin yes\n"
         )
         host_key = (folder / "host_key.pub").read_text()
         (folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {host_key}")
@@ -68,4 +70,15 @@ class Board:
             self._process = None
 
     def options(self, **changes) -> SshOptions:
-        return SshOptions(self.ssh_config, changes.get("python", sys.executable), str(self.folder / SECRET_DIR))
+        """How this board is reached; `python` and `remote_dir` can be others."""
+        remote_dir = changes.get("remote_dir", str(self.folder / SECRET_DIR))
+        return SshOptions(self.ssh_config, changes.get("python", sys.executable), remote_dir)
+
+    @contextlib.contextmanager
+    def known_as(self, port: int) -> Iterator[None]:
+        """Its host key is also known for another port, from which something forwards to it."""
+        known_hosts = self.folder / "known_hosts"
+        before = known_hosts.read_text()
+        known_hosts.write_text(before + before.replace(f":{self.port} ", f":{port} "))
+        yield
+        known_hosts.write_text(before)

@@ -1,0 +1,118 @@
+"""Whole bundles on a board: folders that appear by one rename, made of links to files that are kept by content."""
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from typing import Any, Dict, List
+
+from edge_dendrite.ship.on_board.files import Refused, hash_file, lock, remove_unused
+
+Files = List[List[Any]]  # of each name, sha256, size
+
+
+class Bundles:
+    """The folders of objects and of bundles. Bundles that this deploy uses are held, so that no other removes them."""
+
+    def __init__(self, folder: str, token: str):
+        self.folder, self.token = folder, token
+        self.held: Dict[str, int] = {}
+
+    def place(self, *parts: str) -> str:
+        return os.path.join(self.folder, *parts)
+
+    def is_whole(self, bundle: str, files: Files) -> bool:
+        """Whether a bundle is in place with these files and no others, each of its hash."""
+        folder = self.place("bundles", bundle)
+        if not os.path.isdir(folder) or os.path.islink(folder):
+            return False
+        found = set()
+        for parent, folders, names in os.walk(folder):
+            if any(os.path.islink(os.path.join(parent, name)) for name in folders):
+                return False
+            found |= {os.path.relpath(os.path.join(parent, name), folder) for name in names}
+        if found != {name for name, _, _ in files}:
+            return False
+        return all(hash_file(os.path.join(folder, name), size) == sha256 for name, sha256, size in files)
+
+    def use(self, bundle: str) -> None:
+        """Keep others from removing it; of those that stay it is the last that was used."""
+        self.hold(self.place("bundles", bundle))
+        os.utime(self.place("bundles", bundle))
+
+    def hold(self, path: str) -> None:
+        """Keep other deploys from removing a folder until this one ends."""
+        if path not in self.held:
+            descriptor = lock(path, fcntl.LOCK_SH)
+            if descriptor is None:
+                raise Refused("%s is being removed by another deploy; run this again" % path)
+            self.held[path] = descriptor
+
+    def install(self, bundle: str, files: Files, keep: int) -> None:
+        """Build the folder of the bundle beside its place, check all of it there, and rename it into place."""
+        final, made = self.place("bundles", bundle), self.place("bundles", ".new-" + self.token)
+        os.mkdir(made, 0o700)
+        try:
+            for name, sha256, size in files:
+                path = os.path.join(made, name)
+                os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+                self._link(self.place("objects", sha256), path)
+                if hash_file(path, size) != sha256:
+                    raise Refused("%s was damaged on the board while it was installed; run this again" % name)
+            self._put_in_place(made, final, bundle, files)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        self.use(bundle)
+        self._drop_old(keep)
+
+    @staticmethod
+    def _link(source: str, path: str) -> None:
+        try:
+            os.link(source, path)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
+                raise
+            shutil.copyfile(source, path)  # a file system without links
+
+    def _put_in_place(self, made: str, final: str, bundle: str, files: Files) -> None:
+        for _ in range(10):
+            try:
+                os.rename(made, final)
+                return
+            except OSError:
+                if self.is_whole(bundle, files):  # another deploy was faster
+                    return
+            old = self.place("bundles", ".old-%s-%d" % (self.token, time.time() * 1e6))
+            os.rename(final, old)  # damaged, or no folder at all
+            if os.path.isdir(old) and not os.path.islink(old):
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                os.unlink(old)
+        raise Refused("others keep writing %s; run this again" % final)
+
+    def _drop_old(self, keep: int) -> None:
+        """Of the bundles that no deploy uses now, those beyond the last `keep` go, and the objects only they had."""
+        names = [name for name in os.listdir(self.place("bundles")) if not name.startswith(".")]
+        names.sort(key=lambda name: os.lstat(self.place("bundles", name)).st_mtime, reverse=True)
+        for name in names[keep:]:
+            self.drop(name)
+
+    def drop(self, bundle: str) -> None:
+        """Remove a bundle that no deploy uses, and the objects that only it had."""
+        objects = {}
+        for parent, _, names in os.walk(self.place("bundles", bundle)):
+            for name in names:
+                status = os.lstat(os.path.join(parent, name))
+                objects[status.st_ino] = status
+        if remove_unused(self.place("bundles", bundle)):
+            for name in os.listdir(self.place("objects")):
+                path = self.place("objects", name)
+                if os.lstat(path).st_ino in objects and os.lstat(path).st_nlink == 1:
+                    os.unlink(path)
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        for descriptor in self.held.values():
+            os.close(descriptor)
+        self.held.clear()

@@ -1,0 +1,100 @@
+"""Files on a board as the programs here see them: hashes, locks, and names under any locale."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import time
+from typing import Any, Optional
+
+CHUNK = 1 << 18
+STALE_S = 7 * 86400.0
+PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a fifo must not keep us waiting, a link not lead us away
+
+
+class Refused(Exception):
+    """Cannot be done here; the message is for the user."""
+
+
+def native(text: str) -> str:
+    """A path as this Python has it: under a C locale Python 3.6 takes names for ASCII."""
+    return os.fsdecode(text.encode("utf-8"))
+
+
+def portable(path: str) -> str:
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("the name of the folder %r is not UTF-8; give another with --remote-dir" % path) from None
+
+
+def hash_file(path: str, limit: int) -> Optional[str]:
+    """sha256 of a plain file of at most so many bytes; None where there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | PLAIN)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            return None
+        return hash_stream(stream).hexdigest()
+
+
+def is_good(path: str, sha256: str, size: int) -> bool:
+    """Whether a whole file is there; one that is damaged goes."""
+    if not os.path.lexists(path):
+        return False
+    if hash_file(path, size) == sha256:
+        return True
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise Refused("%s is a folder; remove it" % path)
+    os.unlink(path)
+    return False
+
+
+def hash_stream(stream: Any) -> Any:
+    digest = hashlib.sha256()
+    for data in iter(lambda: stream.read(CHUNK), b""):
+        digest.update(data)
+    return digest
+
+
+def lock(path: str, how: int) -> Optional[int]:
+    """A descriptor that holds the lock of a file or folder; None when others hold it, or nothing is there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | PLAIN)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        return descriptor
+    except OSError:
+        os.close(descriptor)
+        return None
+
+
+def remove_unused(path: str) -> bool:
+    """Remove a folder, or a file, that nobody holds."""
+    held = lock(path, fcntl.LOCK_EX)
+    if held is None:
+        return False
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        os.unlink(path)
+    os.close(held)
+    return True
+
+
+def is_old(path: str) -> bool:
+    try:
+        return time.time() - os.lstat(path).st_mtime > STALE_S
+    except OSError:
+        return False
+
+
+def free_bytes(path: str) -> int:
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize
