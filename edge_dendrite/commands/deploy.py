@@ -79,6 +79,7 @@ def deploy(
     if boards is not None:
         if target is not None:
             raise ConfigError(f"TARGET {target} and --boards {boards}: give one of them")
+        refuse_idle_flags({"--dry-run asks one board and goes with TARGET": dry_run})
         deploy_to_boards(
             context,
             [bundle, *(beside or [])],

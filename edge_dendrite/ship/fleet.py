@@ -16,7 +16,7 @@ from typing import Any
 
 from edge_bench.errors import EdgeBenchError
 from edge_bench.schema import read_measurement
-from edge_dendrite.errors import ConfigError, EdgeDendriteError
+from edge_dendrite.errors import ConfigError, DeployError, EdgeDendriteError
 from edge_dendrite.lock import locked
 from edge_dendrite.ship.board_process import BoardProcess
 from edge_dendrite.ship.boards_file import FleetBoard
@@ -76,6 +76,9 @@ def deploy_fleet(
     """
     if not boards or (jobs is not None and jobs < 1):
         raise ConfigError("a fleet needs at least one board, and at least one job")
+    for path in {Path(path) for board in boards for path in board.bundles or bundle_paths}:
+        if not path.exists():  # one line now, not one for each board
+            raise DeployError(f"bundle {path}: no such file or folder; give the folder or the .tar that `export` wrote")
     folder = Path(folder)
     with locked(folder):
         file = FleetFile(folder / FLEET_FILE)
@@ -139,7 +142,7 @@ class _Fleet:
             self._stopping.set()
             num_running = sum(result.state == RUNNING for result in self.results())
             words = f"interrupted: ending {num_running} runs and fetching what they have; Ctrl-C again leaves at once"
-            self._log("", words)
+            self._say("", words)
         for process in self._processes.values():
             process.interrupt()
 
@@ -167,7 +170,7 @@ class _Fleet:
         before = _stamps(place)
         state, reason = MEASURED, ""
         try:
-            written = self._processes[board.name].measure(lambda line: self._log(board.name, line))
+            written = self._processes[board.name].measure(lambda line: self._say(board.name, line))
             reason = _invalid_reasons(written)
             if reason:
                 state = INVALID
@@ -183,6 +186,12 @@ class _Fleet:
         if state in (FAILED, INTERRUPTED):
             written = [path for path, stamp in _stamps(place).items() if before.get(path) != stamp]
         return BoardResult(board.name, board.target, state, reason, tuple(written))
+
+    def _say(self, name: str, line: str) -> None:
+        try:
+            self._log(name, line)
+        except Exception as error:  # a terminal that went away: its boards are to be ended in order all the same
+            self._errors.append(error)
 
     def _set(self, result: BoardResult) -> None:
         with self._lock:

@@ -3,9 +3,9 @@
     scripts/benchmarks/fleet_speed [--boards 8] [--rounds 3] [--wait 20]
 
 Each board is a real sshd on loopback with keys, port and folder of its own. Before it runs the agent it waits `--wait`
-seconds: a board's own work costs a host nothing, while here all of them share its processors. The host's work is done
-for real: connecting, copying agent and bundle, hashing, running, fetching, fleet.json. Each round measures one board,
-then all others, with empty folders there; medians over the rounds.
+seconds: a board's own work costs a host nothing, while here all of them share its processors. What the host does is
+done for real: connecting, copying agent and bundle, hashing, running, fetching, fleet.json. Each round measures one
+board, then all others, with empty folders there; medians over the rounds.
 Results: scripts/results/fleet.json, fleet.md.
 """
 

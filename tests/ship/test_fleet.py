@@ -208,6 +208,15 @@ def test_an_error_while_progress_is_shown_ends_no_board(monkeypatch, tmp_path):
     assert sorted(done) == ["b0", "b1", "b2"]
 
 
+def test_a_log_that_cannot_be_written_ends_no_board(bundle13, tmp_path):
+    def gone(name, line):
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        deploy_fleet([bundle13.path], [HERE], tmp_path / "m", options=QUICK, log=gone)
+    assert [one.state for one in read_fleet(tmp_path / "m" / "fleet.json")] == ["measured"]
+
+
 def interrupt_us():
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -255,6 +264,8 @@ def test_a_folder_that_is_not_ours_is_left_alone(bundle13, tmp_path):
     assert (tmp_path / "fleet.json").read_text() == '{"schema": "of another program"}'
     with locked(tmp_path / "m"), pytest.raises(ModelError, match="another edge-dendrite works there"):
         deploy_fleet([bundle13.path], [HERE], tmp_path / "m", options=QUICK)
+    with pytest.raises(DeployError, match="bundle .*missing: no such file"):
+        deploy_fleet([tmp_path / "missing"], [HERE], tmp_path / "n")
     with pytest.raises(ConfigError, match="at least one board"):
         deploy_fleet([bundle13.path], [], tmp_path / "m")
 
@@ -354,6 +365,7 @@ def test_the_command_from_boards_to_table_report_and_exit_code(boards, bundle13,
     [
         (["local", "--boards", "boards.toml"], "give one of them"),
         ([], "where to"),
+        (["--boards", "boards.toml", "--dry-run"], "goes with TARGET; leave it out"),
         (["local", "--jobs", "2"], "--jobs goes with --boards"),
         (["local", "--only", "a"], "--only goes with --boards"),
         (["--boards", "boards.toml", "--only", "b"], "no board of this name; known: a"),
@@ -370,6 +382,7 @@ def test_usage(bundle13, tmp_path, monkeypatch, words, message):
 
 
 @needs_sshd
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_a_board_that_does_not_end(boards, bundle13, tmp_path):
     stubborn = tmp_path / "stubborn-python"
     stubborn.write_text(
