@@ -14,6 +14,7 @@ import io
 import sys
 import tokenize
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import edge_bench
@@ -52,7 +53,7 @@ def bare(content: bytes) -> bytes:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip()
-    for node in ast.walk(ast.parse(content)):
+    for node in _statements(ast.parse(content)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) or ast.get_docstring(node) is None:
             continue
         text = node.body[0]
@@ -60,6 +61,14 @@ def bare(content: bytes) -> bytes:
         indent = "" if len(node.body) > 1 or isinstance(node, ast.Module) else " " * text.col_offset + "..."
         lines[text.lineno - 1 : text.end_lineno] = [indent] + [""] * (text.end_lineno - text.lineno)
     return ("\n".join(lines).rstrip() + "\n").encode()
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and all statements in it; expressions, which hold no docstrings, are most of a tree."""
+    yield node
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, name, ()):
+            yield from _statements(child)
 
 
 def build_agent(path: str | Path) -> str:

@@ -14,6 +14,7 @@ _MAX_LINE_BYTES = 4096
 # What an agent says in a day of building and measuring is far below.
 _MAX_LOG_BYTES = 16 << 20
 _NUM_KEPT_LINES = 50
+_MAX_MESSAGE = 1000
 _GRACE_S = 20.0
 
 
@@ -61,8 +62,8 @@ class LineReader:
         return self.last()
 
     def last(self) -> str:
-        """The last line so far that is not empty."""
-        return last_line("\n".join(self._kept))
+        """The last line so far that is not empty, cut to what fits into a message."""
+        return last_line("\n".join(self._kept))[:_MAX_MESSAGE]
 
     @property
     def problem(self) -> str:

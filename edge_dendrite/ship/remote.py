@@ -70,7 +70,7 @@ class SshConnection:
     def _connect(self) -> tuple[int, str]:
         # The master must not hold our pipes, so its messages go to a file. It keeps the terminal: ssh may have to
         # ask for a passphrase.
-        master = ["-o", "ControlMaster=yes", "-o", "ControlPersist=600", *self._destination, "true"]
+        master = ["-o", "ControlMaster=yes", "-o", "ControlPersist=30", *self._destination, "true"]
         with tempfile.TemporaryFile() as errors:
             try:
                 code = subprocess.call(

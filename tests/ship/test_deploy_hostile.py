@@ -57,9 +57,8 @@ def refusal(board, bundle, tmp_path, python: str) -> str:
 
 def answers(text: str) -> str:
     """A store that reads nothing and answers so, again and again."""
-    return (
-        f"sys.stdout.write('\\n' + (token + ' ' + {text!r} + '\\n') * 9); sys.stdout.flush(); time.sleep(0.2); exit()"
-    )
+    line = f"'\\n' + (token + ' ' + {text!r} + '\\n') * 9"
+    return f"sys.stdout.write({line}); sys.stdout.flush(); time.sleep(0.2); sys.exit()"
 
 
 @pytest.mark.parametrize(

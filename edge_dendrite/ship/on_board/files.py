@@ -29,17 +29,26 @@ def portable(path: str) -> str:
         raise Refused("the name of the folder %r is not UTF-8; give another with --remote-dir" % path) from None
 
 
-def hash_file(path: str, limit: int) -> Optional[str]:
-    """sha256 of a plain file of at most so many bytes; None where there is no such file."""
+def open_plain(path: str) -> Any:
+    """A stream of a plain file; None where there is none, or something else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | PLAIN)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            return None
-        return hash_stream(stream).hexdigest()
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    return None
+
+
+def hash_file(path: str, limit: int) -> Optional[str]:
+    """sha256 of a plain file of at most so many bytes; None where there is no such file."""
+    stream = open_plain(path)
+    if stream is None:
+        return None
+    with stream:
+        is_larger = os.fstat(stream.fileno()).st_size > limit
+        return None if is_larger else hash_stream(stream).hexdigest()
 
 
 def is_good(path: str, sha256: str, size: int) -> bool:

@@ -20,11 +20,11 @@ from edge_dendrite.ship.on_board.bundles import Bundles
 from edge_dendrite.ship.on_board.channel import Channel
 from edge_dendrite.ship.on_board.files import (
     CHUNK,
-    PLAIN,
     Refused,
     free_bytes,
     is_good,
     is_old,
+    open_plain,
     portable,
     remove_unused,
 )
@@ -116,16 +116,16 @@ class Store:
         path = os.path.join(self.run, request["name"])
         if request["name"] == BUILD_LOG:
             path = self._newest_log()
-        try:
-            descriptor = os.open(path, os.O_RDONLY | PLAIN)
-        except OSError:
+        stream = open_plain(path)
+        if stream is None:
             return {"num_bytes": 0}
-        with os.fdopen(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            num_bytes = min(status.st_size, request["limit"]) if stat.S_ISREG(status.st_mode) else 0
-            if request["name"] != BUILD_LOG and num_bytes < status.st_size:
-                num_bytes = 0
-            stream.seek(status.st_size - num_bytes)  # of a log the end
+        with stream:
+            size = os.fstat(stream.fileno()).st_size
+            num_bytes = min(size, request["limit"])
+            if request["name"] == BUILD_LOG:
+                stream.seek(size - num_bytes)  # of a log the end
+            elif num_bytes < size:
+                return {"num_bytes": 0}
             self.channel.answer({"num_bytes": num_bytes})
             while num_bytes:
                 data = stream.read(min(CHUNK, num_bytes)) or bytes(min(CHUNK, num_bytes))
