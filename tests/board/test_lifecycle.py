@@ -51,10 +51,10 @@ def traces(name: str) -> list[str]:
 
 
 def wait_until(condition) -> bool:
-    for _ in range(300):
+    for _ in range(3000):
         if condition():
             return True
-        time.sleep(0.1)
+        time.sleep(0.01)
     return False
 
 
@@ -79,7 +79,7 @@ def test_down_leaves_nothing(name):
     assert len(interfaces() - before) == 1
     assert virtual_board("ssh", name, "uname", "-m").stdout == "aarch64\n"
     assert virtual_board("down", name).returncode == 0
-    assert interfaces() == before
+    assert interfaces() <= before
     assert traces(name) == []
     again = virtual_board("ssh", name, "true")
     assert (again.returncode, "no board" in again.stderr) == (1, True)
@@ -116,35 +116,35 @@ def test_a_board_neither_sees_nor_writes_the_host(name):
     assert list(folder.glob(f"layer/**/{name}")) == []
 
 
-@pytest.mark.parametrize(
-    "number, seconds", [(signal.SIGKILL, 0.5), (signal.SIGKILL, 1.0), (signal.SIGINT, 0.3), (signal.SIGINT, 1.0)]
-)
-def test_a_killed_up_can_be_cleaned_or_repeated(name, seconds, number):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("noted", ["plan.json", "process.json"])
+def test_a_killed_up_can_be_cleaned_or_repeated(name, noted, number):
     before = interfaces()
     command = [PROGRAM, "up", "raspberry-pi-5", "--name", name]
     process = subprocess.Popen(command, start_new_session=True, preexec_fn=listen_to_ctrl_c)
-    time.sleep(seconds)
+    assert wait_until((default_cache() / "boards" / name / noted).exists)
     os.killpg(process.pid, number)
     process.wait(timeout=60)
     if number == signal.SIGINT and process.returncode != 0:
-        assert process.returncode in (130, -signal.SIGINT)
+        assert process.returncode == 130
         assert traces(name) == []
     bring_up(name)
     assert virtual_board("ssh", name, "true").returncode == 0
     assert virtual_board("down", name).returncode == 0
     assert traces(name) == []
-    assert interfaces() == before
+    assert interfaces() <= before
 
 
 def test_a_killed_supervisor_takes_its_board_with_it(name):
     before = interfaces()
     bring_up(name)
     os.kill(supervisor_of(name), signal.SIGKILL)
-    assert wait_until(lambda: processes_of(name) == [] and interfaces() == before)
+    assert wait_until(lambda: processes_of(name) == [])
     rows = {row["name"]: row["state"] for row in json.loads(virtual_board("list", "--json").stdout)}
     assert rows[name] == "dead"
     assert virtual_board("down", name).returncode == 0
     assert traces(name) == []
+    assert interfaces() <= before
 
 
 def test_a_number_that_is_another_process_by_now_is_not_killed(name):
