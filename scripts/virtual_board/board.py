@@ -23,7 +23,7 @@ from scripts.virtual_board.host import require_parts
 from scripts.virtual_board.layer import USER, write_layer
 from scripts.virtual_board.processes import is_running
 from scripts.virtual_board.profile import read_profile
-from scripts.virtual_board.supervisor import write_json
+from scripts.virtual_board.supervisor import unwire, write_json
 
 Log = Callable[[str], None]
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -200,10 +200,9 @@ def _clear(folder: Path) -> None:
         if not _came_true(lambda: not is_running(process), _END_LIMIT_S):
             os.kill(pid, signal.SIGKILL)
             _came_true(lambda: not is_running(process), _END_LIMIT_S)
-    interface = _read(folder / "plan.json").get("interface", "")
-    # The kernel removes it a moment after the last process of the board.
-    if interface and not _came_true(lambda: not (Path("/sys/class/net") / interface).exists(), 5.0):
-        subprocess.run(["ip", "link", "delete", str(interface)], capture_output=True, check=False)
+    interface = str(_read(folder / "plan.json").get("interface", ""))
+    if interface and not _came_true(lambda: unwire(interface), _END_LIMIT_S):
+        raise BoardError(f"the kernel still holds the network interface {interface}: run `down {folder.name}` again")
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         raise BoardError(f"{folder} could not be removed: look whether something still uses it")
@@ -214,5 +213,5 @@ def _came_true(condition: Callable[[], bool], limit_s: float) -> bool:
     while not condition():
         if time.monotonic() > end_s:
             return False
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True

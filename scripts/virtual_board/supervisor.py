@@ -39,6 +39,7 @@ _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-
 _NETWORK_LOCK = Path("/run/edge-dendrite-virtual-board.lock")
 _READY_LIMIT_S = 60.0
 _LOOK_S = 0.2
+_INTERFACES = Path("/sys/class/net")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -98,6 +99,7 @@ def _board(folder: Path, plan: dict[str, Any]) -> Iterator[tuple[subprocess.Pope
     try:
         yield child, address
     finally:
+        unwire(plan["interface"])
         _end(child)
 
 
@@ -118,6 +120,13 @@ def _wire(interface: str, host_address: str, pid: int) -> None:
         ended = subprocess.run(["ip", *words.split()], capture_output=True, text=True, check=False)
         if ended.returncode != 0:
             raise BoardError(f"ip {words}: {ended.stderr.strip()}")
+
+
+def unwire(interface: str) -> bool:
+    """Take a pair of interfaces away; whether it is gone. With the namespace it goes too, but when the kernel likes."""
+    if (_INTERFACES / interface).is_symlink():
+        subprocess.run(["ip", "link", "delete", interface], capture_output=True, check=False)
+    return not (_INTERFACES / interface).is_symlink()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
