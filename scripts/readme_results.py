@@ -175,6 +175,12 @@ def document(name: str) -> str:
     return (DOCUMENTS / f"{name}.md").read_text("utf-8")
 
 
+def without_heading(name: str) -> str:
+    """A table that a benchmark wrote, for a place that has a heading."""
+    _, _, rest = document(name).partition("\n")
+    return rest.strip() + "\n"
+
+
 def study(name: str) -> str:
     """What came out of a study of the benchmark runner, with its picture and where to find every row."""
     _, _, rest = document(name).partition("## What came out\n")
@@ -212,6 +218,7 @@ def all_sections() -> dict[str, str]:
         "gate-cifar10-jpeg": study("gate-cifar10-jpeg"),
         "grow-mnist-tenth": study("grow-mnist-tenth"),
         "grow-cifar10-jpeg": study("grow-cifar10-jpeg"),
+        "ship": document("deploying") + "\n" + without_heading("fleet"),
     }
 
 
