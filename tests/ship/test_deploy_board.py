@@ -58,7 +58,7 @@ class TalkingBoard(Board):
 
 
 @needs_sshd
-@pytest.mark.parametrize("shell", ["sh", TCSH])
+@pytest.mark.parametrize("shell", ["sh", pytest.param("tcsh", marks=[pytest.mark.needs("tcsh"), pytest.mark.slow])])
 def test_a_login_shell_that_talks(bundle13, tmp_path, shell):
     made = TalkingBoard(tmp_path)
     made.shell = shell

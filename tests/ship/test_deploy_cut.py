@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -166,15 +165,18 @@ def test_cut_anywhere_while_copying_and_again(board, proxy, tmp_path):
             num_cuts += 1
             if (folder / "bundles").exists():
                 assert not [path for path in (folder / "bundles").iterdir() if not path.name.startswith(".")]
-        cut_after = int(cut_after * 1.6)
-    assert num_cuts > 5
+        cut_after = int(cut_after * 2.2)
+    assert num_cuts > 4
     assert (folder / "bundles" / bundle_id / "model.onnx").read_bytes() == Path(file.path).read_bytes()
     with files_on(board, proxy.port, folder) as there:
         assert there.look(bundle_id, [file]).installed
         assert [path.name for path in (folder / "runs").iterdir()] == [there.run.rpartition("/")[2]], "no leftovers"
 
 
-@pytest.mark.parametrize("moment", ["folder ", "copying ", "edge-bench: load", "edge-bench: latency"])
+EARLIER = [pytest.param(one, marks=pytest.mark.slow) for one in ("folder ", "copying ", "edge-bench: load")]
+
+
+@pytest.mark.parametrize("moment", [*EARLIER, "edge-bench: latency"])
 def test_cut_in_every_phase_and_the_same_command_finishes(board, proxy, bundle13, tmp_path, moment):
     target = board.target.replace(str(board.port), str(proxy.port))
     ssh = board.options(remote_dir=str(tmp_path / "there"))
@@ -206,6 +208,7 @@ def agents_in(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_host_leaves_no_run_behind(board, bundle13, tmp_path):
     options = board.options(remote_dir=str(tmp_path / "there"))
     command = [sys.executable, "-m", "edge_dendrite", "deploy", bundle13.path, board.target, "--duration", "60"]
@@ -216,20 +219,7 @@ def test_a_killed_host_leaves_no_run_behind(board, bundle13, tmp_path):
     wait_until_long(lambda: list((tmp_path / "there").rglob("measurement-1.json")))
     os.killpg(host.pid, signal.SIGKILL)
     host.wait()
-    masters = [line for line in ssh_masters() if str(board.port) in line]
-    for line in masters:  # its connection outlives it for some minutes, without anybody behind it
-        os.kill(int(line.split()[0]), signal.SIGTERM)
     wait_until(lambda: not agents_in(tmp_path / "there"))
-
-
-def ssh_masters() -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = path.read_bytes().decode(errors="replace").split("\0")
-            if words[0].startswith("ssh: ") or words[0] == "ssh":
-                found.append(f"{path.parent.name} {shlex.join(words)}")
-    return found
 
 
 def wait_until_long(is_true) -> None:
