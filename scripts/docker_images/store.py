@@ -70,6 +70,8 @@ class Store:
         if self.work.exists():
             if shutil.which("buildah"):
                 self.buildah_code("rm", "--all")
+                # Images whose names went to newer ones.
+                self.buildah_code("rmi", "--prune")
             shutil.rmtree(self.work)
         self.work.mkdir()
 
