@@ -11,8 +11,8 @@ import ast
 import functools
 import hashlib
 import io
+import re
 import sys
-import tokenize
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +22,10 @@ from edge_bench.atomic import write_bytes
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _MAIN = b"import sys\n\nfrom edge_bench.cli import main\n\nsys.exit(main())\n"
+
+# Texts are matched only to pass over them. As Python before 3.12 reads them: no f-string holds its own quotes.
+_TEXT = r"""\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
+_TEXT_OR_COMMENT = re.compile(rf"(?P<text>{_TEXT})|[ \t]*\#[^\n]*", re.DOTALL)
 
 
 @functools.cache
@@ -45,14 +49,10 @@ def agent_bytes() -> bytes:
 def bare(content: bytes) -> bytes:
     """Python source without comments and docstrings; every statement keeps its line.
 
-    Places come from the parser and the tokenizer, so a `#` inside of a text stays. Where a docstring is all that a
-    block has, `...` takes its place.
+    Docstrings are found by the parser, comments by the form of texts: a `#` inside of one stays. Where a docstring is
+    all that a block has, `...` takes its place.
     """
-    lines = content.decode("utf-8").splitlines()
-    for token in tokenize.tokenize(io.BytesIO(content).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column].rstrip()
+    lines = _TEXT_OR_COMMENT.sub(_without_comment, content.decode("utf-8")).splitlines()
     for node in _statements(ast.parse(content)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) or ast.get_docstring(node) is None:
             continue
@@ -61,6 +61,10 @@ def bare(content: bytes) -> bytes:
         indent = "" if len(node.body) > 1 or isinstance(node, ast.Module) else " " * text.col_offset + "..."
         lines[text.lineno - 1 : text.end_lineno] = [indent] + [""] * (text.end_lineno - text.lineno)
     return ("\n".join(lines).rstrip() + "\n").encode()
+
+
+def _without_comment(found: re.Match[str]) -> str:
+    return found.group() if found.group("text") else ""
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -1,4 +1,4 @@
-"""What a board says of itself: the answer of `edge-bench doctor --json`, which is data until it was checked here."""
+"""What a board says of itself: the answer of `edge-bench doctor --runtimes`, data until it was checked here."""
 
 from __future__ import annotations
 

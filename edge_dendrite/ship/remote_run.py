@@ -73,7 +73,7 @@ class RemoteBoard:
 
     def _ask(self) -> BoardFacts:
         result = self._run_agent(
-            ["doctor", "--json"],
+            ["doctor", "--runtimes", "--json"],
             max_output_bytes=MAX_DIAGNOSIS_BYTES,
             timeout_s=_DOCTOR_TIMEOUT_S,
             log=lambda line: None,

@@ -7,9 +7,10 @@ import json
 
 import pytest
 
+from edge_bench.doctor.diagnose import diagnose_runtimes
 from edge_bench.engine import sidecar
 from edge_dendrite.errors import DeployError
-from edge_dendrite.ship.ask import BoardFacts, Runtime
+from edge_dendrite.ship.ask import BoardFacts, Runtime, parse_diagnosis
 from edge_dendrite.ship.bundle_files import ShippedFile
 from edge_dendrite.ship.options import RunOptions
 from edge_dendrite.ship.plan import check_fit, describe_copies, plan_copies
@@ -145,3 +146,10 @@ def test_equal_contents_are_copied_once_and_what_is_there_not_again():
     copies = plan_copies(files, {"a" * 64: 0, "b" * 64: 8})
     assert [(copy.name, copy.num_there) for copy in copies] == [("a", 0), ("b", 8)]
     assert describe_copies(copies) == "copying 22 bytes: a, b (goes on after 8 bytes)"
+
+
+def test_the_agent_says_what_decides_in_the_words_that_are_read_here():
+    facts = parse_diagnosis(json.dumps(diagnose_runtimes()).encode(), "board")
+    assert facts.onnxruntime.works
+    assert "CPUExecutionProvider" in facts.onnxruntime.providers
+    assert facts.memory_available_bytes

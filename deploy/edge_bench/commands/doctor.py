@@ -1,11 +1,12 @@
 """`edge-bench doctor`: what this board is and can do."""
 
 import argparse
+import json
 import sys
 from typing import Optional
 
 from edge_bench.commands import arguments, output
-from edge_bench.doctor.diagnose import diagnose
+from edge_bench.doctor.diagnose import diagnose, diagnose_runtimes
 from edge_bench.doctor.text import progress_line, render_diagnosis
 
 
@@ -17,11 +18,17 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
     )
     arguments.add_root(doctor)
     doctor.add_argument("--strict", action="store_true", help="exit with 3 when there are problems")
+    doctor.add_argument(
+        "--runtimes", action="store_true", help="only what decides whether a network loads here, as JSON: quicker"
+    )
     arguments.add_json(doctor)
     doctor.set_defaults(handler=_doctor)
 
 
 def _doctor(given: argparse.Namespace) -> int:
+    if given.runtimes:
+        output.print_text(json.dumps(diagnose_runtimes(), sort_keys=True))
+        return output.EXIT_DONE
     try:
         diagnosis = diagnose(given.root, _show_step)
     finally:

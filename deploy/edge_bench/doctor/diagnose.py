@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, Tuple
 
 from edge_bench import __version__, child
 from edge_bench.board.describe import describe_board
+from edge_bench.board.memory import system_memory
 from edge_bench.board.power_mode import power_modes
 from edge_bench.board.programs import find_program
 from edge_bench.board.state import missing_state, read_state
@@ -93,6 +94,26 @@ def diagnose(root: str = "/", on_step: Callable[[str], None] = lambda step: None
     }  # type: Dict[str, Any]
     diagnosis["problems"], diagnosis["notes"] = problems.find_problems(diagnosis, no_energy + missing_state(state))
     return diagnosis
+
+
+def diagnose_runtimes() -> Dict[str, Any]:
+    """Only what decides whether a network loads here, under the same keys: a host asks for it before it copies one."""
+    board = describe_board()
+    runtimes = []
+    for name, modules, purpose in _MODULES:
+        if name in problems.RUNS_NETWORKS:
+            row = probe_runtime(modules[0], purpose, problems.install_command(name, board))
+            runtimes.append(dict(row, name=name))
+    return {
+        "schema": "edge-dendrite.doctor",
+        "version": 1,
+        "agent": {"version": __version__},
+        "board": board,
+        "state": {"memory_available_bytes": system_memory("/").get("MemAvailable")},
+        "runtimes": runtimes,
+        "driver": probe_driver(),
+        "programs": [_trtexec()],
+    }
 
 
 def probe_runtime(module: str, purpose: str, install: str, others: Tuple[str, ...] = ()) -> Dict[str, Any]:
