@@ -137,8 +137,15 @@ def _measure(box: Inside) -> str:
 
 
 def _host_doctor(box: Inside) -> str:
-    answer = box.json("doctor", "--json")
-    return "" if isinstance(answer, dict) and answer else f"it said {answer!r}"
+    return missing_parts(box.json("doctor", "--json"))
+
+
+def missing_parts(parts: list[dict[str, Any]]) -> str:
+    """Of what edge-dendrite's doctor says: what it needs and lacks. ssh has to be there too, or nothing is shipped."""
+    if not parts:
+        return "it named no part"
+    needed = [part for part in parts if part["required"] or part["name"] == "ssh"]
+    return "; ".join(f"{part['name']}: {part['state']}" for part in needed if not part["works"])
 
 
 def _boards(box: Inside) -> str:

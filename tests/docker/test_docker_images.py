@@ -13,6 +13,7 @@ import pytest
 from parts import ROOT
 from scripts.docker_images import machine
 from scripts.docker_images.build import Built, stage_context
+from scripts.docker_images.checks import missing_parts
 from scripts.docker_images.compare import describe, what_differs
 from scripts.docker_images.errors import CannotRun, ImageError
 from scripts.docker_images.programs import check, last_lines, run
@@ -203,6 +204,18 @@ def test_the_result_says_what_failed_and_that_a_base_was_replaced():
     text = as_text([], [good, bad, sick])
     for part in ("same digest", "DIGESTS DIFFER", "/etc/date: content", "failed  healthcheck: ended with 1"):
         assert part in text
+
+
+def test_a_workstation_that_lacks_what_it_needs_is_found_out():
+    answer = [
+        {"name": "torch", "works": True, "required": True, "state": "2.13.0+cpu"},
+        {"name": "tensorrt", "works": False, "required": False, "state": "missing"},
+        {"name": "ssh", "works": True, "required": False, "state": "/usr/bin/ssh"},
+    ]
+    assert missing_parts(answer) == ""
+    answer[2]["works"] = answer[0]["works"] = False
+    assert missing_parts(answer) == "torch: 2.13.0+cpu; ssh: /usr/bin/ssh"
+    assert missing_parts([]) == "it named no part"
 
 
 def test_the_lists_of_wheels_follow_what_pyproject_asks_for():
