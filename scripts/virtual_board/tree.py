@@ -27,6 +27,8 @@ _PACKAGES = (
     "base-files,base-passwd,dash,bash,coreutils,sed,grep,mawk,findutils,procps,hostname,libc-bin,tar,gzip,mount,"
     "python3,libpython3-stdlib,openssh-server,openssh-client,openssh-sftp-server,libstdc++6,libgomp1"
 )
+# Twice what system and runtime take: they are made beside their place.
+_MIN_FREE_BYTES = 600 << 20
 _MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux2014", "manylinux_2_17")
 
@@ -75,6 +77,10 @@ def _kept(place: Path, make: Callable[[Path], None]) -> Path:
         if not place.exists():  # another run may have made it while we waited
             for left in place.parent.glob(f"{place.name}.*.part"):  # by a run that was killed
                 shutil.rmtree(left, ignore_errors=True)
+            free_bytes = shutil.disk_usage(place.parent).free
+            if free_bytes < _MIN_FREE_BYTES:
+                need = f"{_MIN_FREE_BYTES >> 20} MiB are needed once, {free_bytes >> 20} are free"
+                raise BoardError(f"{place.parent}: {need}; make room or give another --cache")
             # A name of its own: what a killed run has started may still be writing into its.
             part = place.with_name(f"{place.name}.{secrets.token_hex(4)}.part")
             try:
