@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -16,6 +17,7 @@ _MAX_LOG_BYTES = 16 << 20
 _NUM_KEPT_LINES = 50
 _MAX_MESSAGE = 1000
 _GRACE_S = 20.0
+_LOOK_S, _TAIL_S = 0.1, 2.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,16 @@ class LineReader:
         self._thread.start()
 
     def finish(self) -> str:
-        """Wait for the end of the stream; returns the last line."""
-        self._thread.join()
+        """Wait for the end of the stream; returns the last line.
+
+        Where the child has ended, not for long: ssh gives its streams to its master, which holds them for as long as
+        what it started on the board lives.
+        """
+        while self._thread.is_alive():
+            is_gone = self._child.poll() is not None
+            self._thread.join(_TAIL_S if is_gone else _LOOK_S)
+            if is_gone:
+                break
         return self.last()
 
     def last(self) -> str:
@@ -155,7 +165,17 @@ def _close_stdin(child: subprocess.Popen[bytes]) -> None:
 def _read(child: subprocess.Popen[bytes], limit: int) -> tuple[bytes, str]:
     if child.stdout is None:
         return b"", ""
-    output = child.stdout.read(limit + 1)
+    output = b""
+    while len(output) <= limit:
+        # As in LineReader.finish: the stream may stay open when the child is gone.
+        is_gone = child.poll() is not None
+        if select.select([child.stdout], [], [], _LOOK_S)[0]:
+            chunk = os.read(child.stdout.fileno(), 1 << 16)
+            output += chunk
+            if not chunk:
+                break
+        elif is_gone:
+            break
     if len(output) > limit:
         end_group(child)
         return b"", f"it answered more than {limit:,} bytes; not read further"

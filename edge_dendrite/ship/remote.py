@@ -81,6 +81,7 @@ class SshConnection:
                     timeout=None if self._may_ask else _LOGIN_TIMEOUT_S,
                 )
             except subprocess.TimeoutExpired:
+                self.__exit__(None, None, None)  # the master is in the background already
                 return _BROKEN, f"no login within {_LOGIN_TIMEOUT_S:.0f} s"
             errors.seek(0)
             return code, printable(errors.read(8192)).strip()
