@@ -56,7 +56,7 @@ class BoardProcess:
 
     def _understand(self, output: bytes, code: int, last: str) -> list[Path]:
         if code == 0 and output:
-            answer = json.loads(output)
+            answer = json.loads(output.splitlines()[-1])
             if "files" in answer:
                 return [Path(path) for path in answer["files"]]
             if "failed" in answer:
