@@ -8,7 +8,7 @@ unchanged  the same again: files and bytes that travel
 resume     200 MB, cut at about half: bytes that travel the second time
 
 Each part is a function of PARTS; it gets a board, a folder and the options, and gives its row.
-Results: scripts/results/deploying.json and .md, when all parts ran.
+Results: scripts/results/deploying.json and .md, when all parts ran. Exits with 1 when an aim is missed.
 """
 
 from __future__ import annotations
@@ -79,6 +79,21 @@ def main() -> None:
         write_bytes(str(RESULTS / "deploying.json"), canonical_json(result))
         write_bytes(str(RESULTS / "deploying.md"), _table(result).encode())
     print(_table(result))
+    missed = _missed(rows)
+    if missed:
+        raise SystemExit(f"not reached: {', '.join(missed)}")
+
+
+def _missed(rows: dict[str, Any]) -> list[str]:
+    """The aims that these rows do not reach."""
+    aims = {
+        "overhead below 2 s": "overhead" in rows and rows["overhead"]["overhead_s"] >= 2.0,
+        "no file sent again": "unchanged" in rows and rows["unchanged"]["again"]["num_files"] > 0,
+        # What ssh itself adds to every megabyte.
+        "nothing that arrived sent again": "resume" in rows
+        and rows["resume"]["num_bytes_too_many"] > rows["resume"]["num_bytes"] / 100,
+    }
+    return [name for name, is_missed in aims.items() if is_missed]
 
 
 def _overhead(board: Any, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
