@@ -5,9 +5,9 @@ import fcntl
 import os
 import shutil
 import time
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
-from edge_dendrite.ship.on_board.files import Refused, hash_file, lock, remove_unused
+from edge_dendrite.ship.on_board.files import PLAIN, Refused, hash_file, is_old, lock, remove_unused
 
 Files = List[List[Any]]  # of each name, sha256, size
 
@@ -18,6 +18,7 @@ class Bundles:
     def __init__(self, folder: str, token: str):
         self.folder, self.token = folder, token
         self.held: Dict[str, int] = {}
+        self.kept_objects: Optional[int] = None
 
     def place(self, *parts: str) -> str:
         return os.path.join(self.folder, *parts)
@@ -49,6 +50,17 @@ class Bundles:
                 raise Refused("%s is being removed by another deploy; run this again" % path)
             self.held[path] = descriptor
 
+    def keep_objects(self) -> None:
+        """Keep other deploys from removing objects, until `let_objects_go`; those that do so now are soon done."""
+        if self.kept_objects is None:
+            self.kept_objects = os.open(self.place("objects"), os.O_RDONLY | PLAIN)
+            fcntl.flock(self.kept_objects, fcntl.LOCK_SH)
+
+    def let_objects_go(self) -> None:
+        if self.kept_objects is not None:
+            os.close(self.kept_objects)
+            self.kept_objects = None
+
     def install(self, bundle: str, files: Files, keep: int) -> None:
         """Build the folder of the bundle beside its place, check all of it there, and rename it into place."""
         final, made = self.place("bundles", bundle), self.place("bundles", ".new-" + self.token)
@@ -64,6 +76,7 @@ class Bundles:
         finally:
             shutil.rmtree(made, ignore_errors=True)
         self.use(bundle)
+        self.let_objects_go()
         self._drop_old(keep)
 
     @staticmethod
@@ -106,13 +119,27 @@ class Bundles:
                 status = os.lstat(os.path.join(parent, name))
                 objects[status.st_ino] = status
         if remove_unused(self.place("bundles", bundle)):
-            for name in os.listdir(self.place("objects")):
-                path = self.place("objects", name)
-                if os.lstat(path).st_ino in objects and os.lstat(path).st_nlink == 1:
-                    os.unlink(path)
+            self._remove_objects(lambda path, status: status.st_ino in objects)
+
+    def remove_old_objects(self) -> None:
+        """Remove what no bundle has had for long."""
+        self._remove_objects(lambda path, status: is_old(path))
+
+    def _remove_objects(self, is_meant: Callable[[str, os.stat_result], bool]) -> None:
+        """Remove objects that no bundle has, unless another deploy counts on objects now: then a later one does it."""
+        held = lock(self.place("objects"), fcntl.LOCK_EX)
+        if held is None:
+            return
+        for name in os.listdir(self.place("objects")):
+            path = self.place("objects", name)
+            status = os.lstat(path)
+            if status.st_nlink == 1 and is_meant(path, status):
+                os.unlink(path)
+        os.close(held)
 
     def release(self) -> None:
         """Hold nothing any more."""
+        self.let_objects_go()
         for descriptor in self.held.values():
             os.close(descriptor)
         self.held.clear()

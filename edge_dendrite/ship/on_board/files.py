@@ -78,10 +78,13 @@ def lock(path: str, how: int) -> Optional[int]:
         return None
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-        return descriptor
+        # Whoever held it may have removed it, or put another in its place.
+        if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+            return descriptor
     except OSError:
-        os.close(descriptor)
-        return None
+        pass
+    os.close(descriptor)
+    return None
 
 
 def remove_unused(path: str) -> bool:

@@ -56,9 +56,9 @@ class Store:
             except FileExistsError:
                 if not stat.S_ISDIR(os.lstat(self.place(name)).st_mode):
                     raise Refused("%s is not a folder; remove it" % self.place(name)) from None
-        self._sweep()
         self.incoming = Incoming(self.place("parts"), self.channel)
         self.bundles = Bundles(self.folder, self.channel.token)
+        self._sweep()
         self.run = self.place("runs", self.channel.token)
         os.makedirs(os.path.join(self.run, "tmp"), 0o700)
         self.bundles.hold(self.run)
@@ -67,11 +67,10 @@ class Store:
     def _sweep(self) -> None:
         for name in os.listdir(self.place("runs")):
             remove_unused(self.place("runs", name))
-        for folder in ("parts", "objects"):
-            for name in os.listdir(self.place(folder)):
-                path = self.place(folder, name)
-                if is_old(path) and os.lstat(path).st_nlink == 1:
-                    os.unlink(path)
+        self.bundles.remove_old_objects()
+        for name in os.listdir(self.place("parts")):
+            if is_old(self.place("parts", name)):
+                remove_unused(self.place("parts", name))
         for name in os.listdir(self.place("bundles")):
             if name.startswith(".") and is_old(self.place("bundles", name)):
                 shutil.rmtree(self.place("bundles", name), ignore_errors=True)
@@ -85,6 +84,7 @@ class Store:
         if self.bundles.is_whole(request["bundle"], request["files"]):
             self.bundles.use(request["bundle"])
             return {"installed": True, "missing": [], "free_bytes": free_bytes(self.folder)}
+        self.bundles.keep_objects()  # what is found here has to be there still when it is installed
         missing: List[List[Any]] = []
         for sha256, size in {sha256: size for _, sha256, size in request["files"]}.items():
             if not is_good(self.place("objects", sha256), sha256, size):
