@@ -138,6 +138,7 @@ class RemoteBoard:
         return result
 
     def _build(self, path: str, keeper: Keeper) -> None:
+        self._files.begin_build()
         result = self._run_agent(["build", path], log=self._log, alone=True)
         if result.code == 255:
             raise self._connection.why_ended(result.code, result.errors, "building the engine")
