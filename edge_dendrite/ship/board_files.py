@@ -137,6 +137,10 @@ class BoardFiles:
         """The bytes of a measurement of this deploy, empty when there is none."""
         return self._fetch(name, schema.MAX_BYTES, "fetching the measurement")
 
+    def begin_build(self) -> None:
+        """Say that an engine is built next: what `fetch_build_log` fetches is of this build, or later."""
+        self._session.ask({"do": "begin_build"}, "building the engine")
+
     def fetch_build_log(self) -> bytes:
         """The end of the log of the engine's build, empty when there is none."""
         return self._fetch("build log", _MAX_LOG_BYTES, "fetching the log of the build")

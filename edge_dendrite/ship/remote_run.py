@@ -52,6 +52,7 @@ class RemoteBoard:
             agent = agent_file(packed.result())
             to_come = {file.sha256: file for bundle in self._bundles for file in files_of(bundle)}
             self._files.open(self._ssh.remote_dir, [agent, *to_come.values()])
+            stack.callback(self._tidy_up)  # also when what follows fails
             # Its hash is checked there before anything of it runs.
             self._agent = self._files.bring_agent(agent, self._progress)
             self._facts = self._ask()
@@ -62,11 +63,16 @@ class RemoteBoard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stack.close()
+
+    def _tidy_up(self) -> None:
         try:
-            with contextlib.suppress(DeployError, KeyboardInterrupt):
-                self._files.end(self._clean)
-        finally:
-            self._stack.close()
+            self._files.end(self._clean)
+        except DeployError as error:
+            left = "all of this deploy" if self._clean else "its temporary files"
+            self._log(f"{error}; {left} may be left in {self._files.folder}")
+        except KeyboardInterrupt:
+            self._log(f"{self._target}: not tidied up; the next deploy removes the temporary files there")
 
     def __str__(self) -> str:
         return str(self._target)
@@ -138,6 +144,7 @@ class RemoteBoard:
         return result
 
     def _build(self, path: str, keeper: Keeper) -> None:
+        self._files.begin_build()
         result = self._run_agent(["build", path], log=self._log, alone=True)
         if result.code == 255:
             raise self._connection.why_ended(result.code, result.errors, "building the engine")

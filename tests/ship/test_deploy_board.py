@@ -225,13 +225,46 @@ def test_a_shared_place_that_others_can_write_to_is_not_taken(tmp_path):
     taken = tmp_path / f"edge-dendrite-{os.getuid()}"
     taken.mkdir(mode=0o777)
     taken.chmod(0o777)
-    with pytest.raises(Refused, match="not a folder of this user alone"):
+    with pytest.raises(Refused, match="other users may write to the folder"):
         Places("", {})._claim(str(taken), True)
     taken.chmod(0o700)
     link = tmp_path / "link"
     link.symlink_to(taken)
-    with pytest.raises(Refused, match="not a folder of this user alone"):
+    with pytest.raises(Refused, match="not a folder"):
         Places("", {})._claim(str(link), True)
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o707])
+def test_a_folder_of_the_user_that_others_can_write_to_is_not_taken(tmp_path, mode):
+    asked = tmp_path / "there"
+    asked.mkdir()
+    asked.chmod(mode)
+    answers = ask_store([opening(str(asked))], dict(os.environ))
+    assert f"{asked}: other users may write to the folder" in answers[0]["error"]
+    assert list(asked.iterdir()) == []
+    cache = tmp_path / "edge-dendrite"
+    asked.rename(cache)
+    folder = ask_store([opening(), END], dict(os.environ, XDG_CACHE_HOME=str(tmp_path)))[0]["folder"]
+    assert folder == f"/var/tmp/edge-dendrite-{os.getuid()}"
+    cache.chmod(0o755)
+    assert ask_store([opening(str(cache)), END], dict(os.environ))[0]["folder"] == str(cache)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give folders away")
+def test_a_folder_of_another_user_is_not_taken(tmp_path):
+    asked = tmp_path / "there"
+    asked.mkdir(mode=0o755)
+    os.chown(asked, 65534, 65534)
+    answers = ask_store([opening(str(asked))], dict(os.environ))
+    assert "belongs to another user" in answers[0]["error"]
+
+
+def test_folders_that_were_made_and_refused_go_again(tmp_path):
+    answers = ask_store([opening(str(tmp_path / "a" / "b"), 1 << 60)], dict(os.environ))
+    assert "are to be copied" in answers[0]["error"]
+    assert list(tmp_path.iterdir()) == []
+    answers = ask_store([opening(str(tmp_path / "a" / "b"))], dict(os.environ))
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
 
 
 def test_what_runs_there_has_python36_syntax_and_library():

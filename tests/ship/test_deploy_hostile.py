@@ -140,3 +140,25 @@ def test_what_a_doctor_says_is_cut_and_printable():
     facts = parse_diagnosis(json.dumps(record).encode(), "board")
     assert facts.line().isprintable()
     assert len(facts.line()) < 1000
+
+
+def left_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file()] + [path.name for path in folder.glob("runs/*")]
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_board_that_cannot_say_what_it_is_keeps_nothing_of_the_deploy(board, bundle13, tmp_path, clean):
+    there = tmp_path / "there"
+    ssh = board.options(python=hostile_python(board.folder, doctor="sys.exit(1)"), remote_dir=str(there))
+    with pytest.raises(DeployError, match="asking the board what it is"):
+        deploy(bundle13.path, board.target, tmp_path / "m.json", ssh=ssh, clean=clean)
+    assert [name.partition("-")[0] for name in left_in(there)] == ([] if clean else ["edge"])
+
+
+def test_what_could_not_be_tidied_up_is_said(board, bundle13, tmp_path):
+    there, lines = tmp_path / "there", []
+    spoil = f"import shutil; shutil.rmtree({str(there / 'runs')!r}); open({str(there / 'runs')!r}, 'w')"
+    ssh = board.options(python=hostile_python(board.folder, doctor=f"{spoil}; sys.exit(1)"), remote_dir=str(there))
+    with pytest.raises(DeployError, match="asking the board what it is"):
+        deploy(bundle13.path, board.target, tmp_path / "m.json", ssh=ssh, log=lines.append, clean=True)
+    assert f"tidying up: {there / 'runs'}: Not a directory; all of this deploy may be left in {there}" in lines[-1]

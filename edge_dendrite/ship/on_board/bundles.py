@@ -5,9 +5,20 @@ import fcntl
 import os
 import shutil
 import time
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
-from edge_dendrite.ship.on_board.files import Refused, hash_file, lock, remove_unused
+from edge_dendrite.ship.on_board.files import (
+    OLD,
+    PLAIN,
+    Refused,
+    hash_file,
+    is_old,
+    lock,
+    names_in,
+    remove_unused,
+    status_of,
+    unlink,
+)
 
 Files = List[List[Any]]  # of each name, sha256, size
 
@@ -18,6 +29,7 @@ class Bundles:
     def __init__(self, folder: str, token: str):
         self.folder, self.token = folder, token
         self.held: Dict[str, int] = {}
+        self.kept_objects: Optional[int] = None
 
     def place(self, *parts: str) -> str:
         return os.path.join(self.folder, *parts)
@@ -36,6 +48,16 @@ class Bundles:
             return False
         return all(hash_file(os.path.join(folder, name), size) == sha256 for name, sha256, size in files)
 
+    def sweep(self) -> None:
+        """Remove what deploys that were cut off have left of bundles, and old objects that no bundle has."""
+        for name in names_in(self.place("bundles")):
+            path = self.place("bundles", name)
+            if name.startswith(OLD):
+                remove_unused(path)
+            elif name.startswith(".") and is_old(path):
+                shutil.rmtree(path, ignore_errors=True)
+        self._remove_objects(lambda path, status: is_old(path))
+
     def use(self, bundle: str) -> None:
         """Keep others from removing it; of those that stay it is the last that was used."""
         self.hold(self.place("bundles", bundle))
@@ -48,6 +70,17 @@ class Bundles:
             if descriptor is None:
                 raise Refused("%s is being removed by another deploy; run this again" % path)
             self.held[path] = descriptor
+
+    def keep_objects(self) -> None:
+        """Keep other deploys from removing objects, until `let_objects_go`; those that do so now are soon done."""
+        if self.kept_objects is None:
+            self.kept_objects = os.open(self.place("objects"), os.O_RDONLY | PLAIN)
+            fcntl.flock(self.kept_objects, fcntl.LOCK_SH)
+
+    def let_objects_go(self) -> None:
+        if self.kept_objects is not None:
+            os.close(self.kept_objects)
+            self.kept_objects = None
 
     def install(self, bundle: str, files: Files, keep: int) -> None:
         """Build the folder of the bundle beside its place, check all of it there, and rename it into place."""
@@ -64,6 +97,7 @@ class Bundles:
         finally:
             shutil.rmtree(made, ignore_errors=True)
         self.use(bundle)
+        self.let_objects_go()
         self._drop_old(keep)
 
     @staticmethod
@@ -80,39 +114,58 @@ class Bundles:
             try:
                 os.rename(made, final)
                 return
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
                 if self.is_whole(bundle, files):  # another deploy was faster
                     return
-            old = self.place("bundles", ".old-%s-%d" % (self.token, time.time() * 1e6))
-            os.rename(final, old)  # damaged, or no folder at all
+            old = self.place("bundles", "%s%s-%d" % (OLD, self.token, time.time() * 1e6))
+            try:
+                os.rename(final, old)  # damaged, or no folder at all
+            except FileNotFoundError:
+                continue  # another deploy removed it
             if os.path.isdir(old) and not os.path.islink(old):
                 shutil.rmtree(old, ignore_errors=True)
             else:
-                os.unlink(old)
+                unlink(old)
         raise Refused("others keep writing %s; run this again" % final)
 
     def _drop_old(self, keep: int) -> None:
         """Of the bundles that no deploy uses now, those beyond the last `keep` go, and the objects only they had."""
-        names = [name for name in os.listdir(self.place("bundles")) if not name.startswith(".")]
-        names.sort(key=lambda name: os.lstat(self.place("bundles", name)).st_mtime, reverse=True)
-        for name in names[keep:]:
+        found = []
+        for name in names_in(self.place("bundles")):
+            status = status_of(self.place("bundles", name))
+            if status is not None and not name.startswith("."):
+                found.append((status.st_mtime, name))
+        for _, name in sorted(found, reverse=True)[keep:]:
             self.drop(name)
 
     def drop(self, bundle: str) -> None:
         """Remove a bundle that no deploy uses, and the objects that only it had."""
-        objects = {}
+        objects = set()
         for parent, _, names in os.walk(self.place("bundles", bundle)):
             for name in names:
-                status = os.lstat(os.path.join(parent, name))
-                objects[status.st_ino] = status
+                status = status_of(os.path.join(parent, name))
+                if status is not None:
+                    objects.add(status.st_ino)
         if remove_unused(self.place("bundles", bundle)):
-            for name in os.listdir(self.place("objects")):
-                path = self.place("objects", name)
-                if os.lstat(path).st_ino in objects and os.lstat(path).st_nlink == 1:
-                    os.unlink(path)
+            self._remove_objects(lambda path, status: status.st_ino in objects)
+
+    def _remove_objects(self, is_meant: Callable[[str, os.stat_result], bool]) -> None:
+        """Remove objects that no bundle has, unless another deploy counts on objects now: then a later one does it."""
+        held = lock(self.place("objects"), fcntl.LOCK_EX)
+        if held is None:
+            return
+        for name in names_in(self.place("objects")):
+            path = self.place("objects", name)
+            status = status_of(path)
+            if status is not None and status.st_nlink == 1 and is_meant(path, status):
+                unlink(path)
+        os.close(held)
 
     def release(self) -> None:
         """Hold nothing any more."""
+        self.let_objects_go()
         for descriptor in self.held.values():
             os.close(descriptor)
         self.held.clear()

@@ -6,10 +6,11 @@ import os
 import shutil
 import stat
 import time
-from typing import Any, Optional
+from typing import Any, List, Optional
 
 CHUNK = 1 << 18
 STALE_S = 7 * 86400.0
+OLD = ".old-"  # names of folders that are being removed begin so
 PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a fifo must not keep us waiting, a link not lead us away
 
 
@@ -59,8 +60,32 @@ def is_good(path: str, sha256: str, size: int) -> bool:
         return True
     if os.path.isdir(path) and not os.path.islink(path):
         raise Refused("%s is a folder; remove it" % path)
-    os.unlink(path)
+    unlink(path)
     return False
+
+
+def names_in(folder: str) -> List[str]:
+    """What is in a folder; nothing where another deploy has just removed it."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def status_of(path: str) -> Optional[os.stat_result]:
+    """Of the name itself; None where another deploy has just removed it."""
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+
+
+def unlink(path: str) -> None:
+    """Remove a file that another deploy may remove too."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def hash_stream(stream: Any) -> Any:
@@ -78,21 +103,27 @@ def lock(path: str, how: int) -> Optional[int]:
         return None
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-        return descriptor
+        # Whoever held it may have removed it, or put another in its place.
+        if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+            return descriptor
     except OSError:
-        os.close(descriptor)
-        return None
+        pass
+    os.close(descriptor)
+    return None
 
 
 def remove_unused(path: str) -> bool:
-    """Remove a folder, or a file, that nobody holds."""
+    """Remove a folder, or a file, that nobody holds. A folder loses its name first: no half of one ever has it."""
     held = lock(path, fcntl.LOCK_EX)
     if held is None:
         return False
-    if os.path.isdir(path):
-        shutil.rmtree(path, ignore_errors=True)
+    if stat.S_ISDIR(os.fstat(held).st_mode):
+        parent = os.path.dirname(path)
+        old = os.path.join(parent, "%s%d-%d" % (OLD, os.getpid(), time.time() * 1e6))
+        os.rename(path, old)
+        shutil.rmtree(old, ignore_errors=True)
     else:
-        os.unlink(path)
+        unlink(path)
     os.close(held)
     return True
 

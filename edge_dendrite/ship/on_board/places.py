@@ -2,11 +2,32 @@
 
 import os
 import stat
-from typing import Dict, Iterator, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 from edge_dendrite.ship.on_board.files import Refused, free_bytes, native
 
 MARGIN_BYTES = 8 << 20  # for the agent, the measurement and temporary files
+
+
+def make_folders(path: str) -> List[str]:
+    """Make a folder and those above it, for this user alone; returns what was made, the innermost first."""
+    missing, parent = [], path
+    while not os.path.lexists(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    os.makedirs(path, 0o700, exist_ok=True)
+    return missing
+
+
+def check_owner(path: str, is_shared: bool) -> None:
+    """Refuse a folder in which others could replace the agent after its hash was checked."""
+    status = os.lstat(path) if is_shared else os.stat(path)  # where all may write, a link is anybody's
+    if not stat.S_ISDIR(status.st_mode):
+        raise Refused("it is there and not a folder")
+    if status.st_uid != os.getuid():
+        raise Refused("the folder belongs to another user, who could change what runs here; make one of your own")
+    if status.st_mode & (0o077 if is_shared else 0o022):
+        raise Refused("other users may write to the folder, and change what runs here; run chmod go-w on it")
 
 
 class Places:
@@ -43,15 +64,28 @@ class Places:
                 yield os.path.join(parent, "edge-dendrite-%d" % os.getuid()), True
 
     def _claim(self, path: str, is_shared: bool) -> str:
-        os.makedirs(path, 0o700, exist_ok=True)
-        status = os.lstat(path)
-        if is_shared and (status.st_uid != os.getuid() or status.st_mode & 0o077 or not stat.S_ISDIR(status.st_mode)):
-            raise Refused("it is there and not a folder of this user alone")
-        path = os.path.realpath(path)
+        made = make_folders(path)
+        try:
+            check_owner(path, is_shared)
+            path = os.path.realpath(path)
+            self._check_room(path)
+        except (OSError, Refused):
+            for folder in made:
+                try:
+                    os.rmdir(folder)
+                except OSError:  # another deploy uses it
+                    break
+            raise
+        return path
+
+    def _check_room(self, path: str) -> None:
         probe = os.path.join(path, ".probe-%d" % os.getpid())
-        with open(probe, "wb") as stream:
-            stream.write(b"x")
-        os.unlink(probe)
+        try:
+            with open(probe, "wb") as stream:
+                stream.write(b"x")
+        finally:
+            if os.path.lexists(probe):
+                os.unlink(probe)
         missing = sum(self._missing_bytes(path, sha256, size) for sha256, size in self.files.items())
         free = free_bytes(path)
         if missing and free < missing + MARGIN_BYTES:
@@ -59,7 +93,6 @@ class Places:
                 "%.1f MB are to be copied (and %d MB to run), %.1f MB are free"
                 % (missing / 1e6, MARGIN_BYTES / 1e6, free / 1e6)
             )
-        return path
 
     @staticmethod
     def _missing_bytes(path: str, sha256: str, size: int) -> int:

@@ -11,9 +11,9 @@ error is answered once and ends the program, as does the end of its input: what 
 """
 
 import os
-import shutil
 import stat
 import sys
+import time
 from typing import Any, Dict, List
 
 from edge_dendrite.ship.on_board.bundles import Bundles
@@ -21,12 +21,14 @@ from edge_dendrite.ship.on_board.channel import Channel
 from edge_dendrite.ship.on_board.files import (
     CHUNK,
     Refused,
-    free_bytes,
     is_good,
     is_old,
+    names_in,
     open_plain,
     portable,
     remove_unused,
+    status_of,
+    unlink,
 )
 from edge_dendrite.ship.on_board.incoming import Incoming
 from edge_dendrite.ship.on_board.places import Places
@@ -34,6 +36,7 @@ from edge_dendrite.ship.on_board.places import Places
 MAX_AGENTS = 3
 PARTS = ("objects", "parts", "bundles", "runs")
 BUILD_LOG = "build log"
+CLOCK_STEP_S = 2.0  # in which the coarsest file systems tell times
 
 
 class Store:
@@ -43,6 +46,7 @@ class Store:
         self.channel = channel
         self.folder = ""
         self.run = ""
+        self.build_began = 0.0
 
     def place(self, *parts: str) -> str:
         return os.path.join(self.folder, *parts)
@@ -56,40 +60,41 @@ class Store:
             except FileExistsError:
                 if not stat.S_ISDIR(os.lstat(self.place(name)).st_mode):
                     raise Refused("%s is not a folder; remove it" % self.place(name)) from None
-        self._sweep()
         self.incoming = Incoming(self.place("parts"), self.channel)
         self.bundles = Bundles(self.folder, self.channel.token)
+        self._sweep()
         self.run = self.place("runs", self.channel.token)
         os.makedirs(os.path.join(self.run, "tmp"), 0o700)
         self.bundles.hold(self.run)
-        return {"folder": portable(self.folder), "free_bytes": free_bytes(self.folder)}
+        return {"folder": portable(self.folder)}
 
     def _sweep(self) -> None:
-        for name in os.listdir(self.place("runs")):
+        for name in names_in(self.place("runs")):
             remove_unused(self.place("runs", name))
-        for folder in ("parts", "objects"):
-            for name in os.listdir(self.place(folder)):
-                path = self.place(folder, name)
-                if is_old(path) and os.lstat(path).st_nlink == 1:
-                    os.unlink(path)
-        for name in os.listdir(self.place("bundles")):
-            if name.startswith(".") and is_old(self.place("bundles", name)):
-                shutil.rmtree(self.place("bundles", name), ignore_errors=True)
-        agents = [self.place(name) for name in os.listdir(self.folder) if name.startswith("edge-bench-")]
-        for path in sorted(agents, key=lambda path: os.lstat(path).st_mtime)[:-MAX_AGENTS]:
+        self.bundles.sweep()
+        for name in names_in(self.place("parts")):
+            if is_old(self.place("parts", name)):
+                remove_unused(self.place("parts", name))
+        agents = []
+        for name in names_in(self.folder):
+            status = status_of(self.place(name))
+            if status is not None and name.startswith("edge-bench-"):
+                agents.append((status.st_mtime, self.place(name)))
+        for _, path in sorted(agents)[:-MAX_AGENTS]:
             if is_old(path):
-                os.unlink(path)
+                unlink(path)
 
     def look(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Which of these files are missing, and how much of each is there; everything that is there is hashed."""
         if self.bundles.is_whole(request["bundle"], request["files"]):
             self.bundles.use(request["bundle"])
-            return {"installed": True, "missing": [], "free_bytes": free_bytes(self.folder)}
+            return {"installed": True, "missing": []}
+        self.bundles.keep_objects()  # what is found here has to be there still when it is installed
         missing: List[List[Any]] = []
         for sha256, size in {sha256: size for _, sha256, size in request["files"]}.items():
             if not is_good(self.place("objects", sha256), sha256, size):
                 missing.append([sha256, self.incoming.num_bytes(sha256, size)])
-        return {"installed": False, "missing": missing, "free_bytes": free_bytes(self.folder)}
+        return {"installed": False, "missing": missing}
 
     def look_agent(self, request: Dict[str, Any]) -> Dict[str, Any]:
         path = self._final("agent", request["sha256"])
@@ -111,8 +116,13 @@ class Store:
         self.bundles.install(request["bundle"], request["files"], request["keep"])
         return {}
 
+    def begin_build(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """Note the time, which tells the log of the build that begins now from those of others."""
+        self.build_began = time.time()
+        return {}
+
     def fetch(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        """A file of this run, or the newest log of a build; its bytes follow the answer."""
+        """A file of this run, or the log of the build that began last; its bytes follow the answer."""
         path = os.path.join(self.run, request["name"])
         if request["name"] == BUILD_LOG:
             path = self._newest_log()
@@ -136,16 +146,16 @@ class Store:
     def _newest_log(self) -> str:
         caches = [os.path.join(self.run, "cache"), self.place("cache"), os.environ.get("XDG_CACHE_HOME", "")]
         caches.append(os.path.join(os.path.expanduser("~"), ".cache"))
-        for cache in caches:
+        for cache in filter(os.path.isabs, caches):
             folder = os.path.join(cache, "edge-bench", "engines", "logs")
             try:
                 paths = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".log")]
             except OSError:
                 continue
-            since = os.stat(os.path.join(self.run, "tmp")).st_ctime - 1.0
-            paths = [path for path in paths if os.lstat(path).st_mtime >= since]
-            if paths:
-                return max(paths, key=lambda path: os.lstat(path).st_mtime)
+            found = [(status.st_mtime, path) for path, status in zip(paths, map(status_of, paths)) if status]
+            found = [(mtime, path) for mtime, path in found if mtime >= self.build_began - CLOCK_STEP_S]
+            if found:
+                return max(found)[1]
         return ""
 
     def end(self, request: Dict[str, Any]) -> Dict[str, Any]:
@@ -157,17 +167,15 @@ class Store:
                 self.bundles.drop(bundle)
             for sha256 in request["parts"]:
                 remove_unused(self.place("parts", sha256))
-            if not os.listdir(self.place("runs")):  # nobody else is here
-                agent = self._final("agent", request["agent"])
-                if os.path.lexists(agent):
-                    os.unlink(agent)
+            if not names_in(self.place("runs")):  # nobody else is here
+                unlink(self._final("agent", request["agent"]))
             self._remove_empty()
         return {}
 
     def _remove_empty(self) -> None:
         lock_file = self.place("measuring.lock")
-        left = set(os.listdir(self.folder)) - {os.path.basename(lock_file)} - set(PARTS)
-        if left or any(os.listdir(self.place(name)) for name in PARTS):
+        left = set(names_in(self.folder)) - {os.path.basename(lock_file)} - set(PARTS)
+        if left or any(names_in(self.place(name)) for name in PARTS):
             return
         for remove, path in [(os.rmdir, self.place(name)) for name in PARTS] + [(os.unlink, lock_file)]:
             try:
@@ -191,6 +199,7 @@ def main(token: str) -> None:
         "look_agent": store.look_agent,
         "put": store.put,
         "install": store.install,
+        "begin_build": store.begin_build,
         "fetch": store.fetch,
         "end": store.end,
     }
