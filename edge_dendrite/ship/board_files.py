@@ -149,6 +149,10 @@ class BoardFiles:
         answer = self._session.ask({"do": "fetch", "name": name, "limit": limit}, what)
         return self._session.read(self._whole(answer.get("num_bytes"), limit), what)
 
+    def count(self, bundle_id: str, files: list[ShippedFile]) -> None:
+        """Take a bundle for one of this deploy, which `end` may remove, whether it was looked for or not."""
+        self._bundles.setdefault(bundle_id, files)
+
     def end(self, clean: bool) -> None:
         """Remove what is of this deploy alone; with `clean` also bundles and agent, unless others use them."""
         hashes = sorted({file.sha256 for files in self._bundles.values() for file in files} | {self._agent})

@@ -74,9 +74,9 @@ def deploy_rounds(
     """Measure several bundles in turns, forwards and backwards, so that a drift of the board meets all alike.
 
     Writes FOLDER/BOARD/NAME-ROUND.json, BOARD being `board_name` or else the target's own, NAME the bundle's file name.
-    A measurement that is there, valid, of the
-    same bundle and with the same options is kept unless `again`. The board is connected and asked once, and not at all
-    when nothing is to be measured. Raises DeployError as `deploy`, and when a file of that name is something else.
+    A measurement that is there, valid, of the same bundle and with the same options is kept unless `again`. The board
+    is connected and asked once, and not at all when nothing is to be measured and nothing to `clean`. Raises
+    DeployError as `deploy`, and when a file of that name is something else.
     """
     options = options or RunOptions()
     turns = _turns(bundle_paths, Path(folder) / (board_name or _name_of(target)), num_rounds)
@@ -91,6 +91,8 @@ def deploy_rounds(
             board = board or stack.enter_context(_open_board(target, bundles, ssh, log, progress, clean))
             log(f"measuring {turn.name}, round {turn.number} of {num_rounds}, on {name_of_board}")
             _measure(board, turn.bundle, turn.output, options)
+        if clean and board is None:  # all was measured before, and may still be there
+            stack.enter_context(_open_board(target, bundles, ssh, log, progress, clean))
     return [turn.output for turn in turns]
 
 

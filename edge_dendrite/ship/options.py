@@ -58,3 +58,8 @@ class SshOptions:
     ssh_config: Path | None = None
     python: str = "python3"
     remote_dir: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (("--python", self.python), ("--remote-dir", self.remote_dir)):
+            if not value.isprintable():  # line ends, what steers terminals, and what is no UTF-8
+                raise ConfigError(f"{name} {value!r}: has characters that cannot be printed; give another path")

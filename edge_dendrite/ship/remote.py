@@ -142,8 +142,11 @@ class SshConnection:
                 "--python PATH"
             )
         if code == _BROKEN:
+            # ssh says the same of a program that a signal ended there, so what it said last may tell.
+            said = f" (the last that came: {errors})" if errors else ""
             return DeployError(
-                f"{self.target}: the connection broke during {what}; what arrived is kept: run the same command again"
+                f"{self.target}: the connection broke, or {self.python} was killed there, during {what}{said}; what "
+                "arrived is kept: run the same command again"
             )
         return DeployError(f"{self.target}: {what} failed on the board: {errors or f'exit code {code}'}")
 

@@ -66,6 +66,8 @@ class RemoteBoard:
         self._stack.close()
 
     def _tidy_up(self) -> None:
+        for bundle in self._bundles if self._clean else ():
+            self._files.count(bundle.id, files_of(bundle))
         try:
             self._files.end(self._clean)
         except DeployError as error:

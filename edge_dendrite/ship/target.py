@@ -41,7 +41,7 @@ def parse_target(text: str) -> SshTarget | None:
     if text == "local":
         return None
     refusal = DeployError(f"target {text!r} is not known; give local, ssh://user@host:port or user@host")
-    if "://" not in text and "@" not in text:
+    if ("://" not in text and "@" not in text) or not text.isprintable():  # urlsplit leaves line ends out
         raise refusal
     try:
         parts = urlsplit(text if "://" in text else f"ssh://{text}")
@@ -56,6 +56,6 @@ def parse_target(text: str) -> SshTarget | None:
     host = text[text.lower().rindex(host) :][: len(host)]
     if not (_NAME.fullmatch(host) or (":" in host and _ADDRESS.fullmatch(host))):
         raise refusal
-    if user is not None and not _NAME.fullmatch(user):
+    if (user is not None and not _NAME.fullmatch(user)) or port == 0:
         raise refusal
     return SshTarget(host, user, port)

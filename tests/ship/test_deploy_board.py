@@ -16,7 +16,7 @@ import pytest
 from edge_bench.atomic import canonical_json
 from edge_bench.bundle import open_bundle
 from edge_bench.manifest import digest_line
-from edge_dendrite.errors import DeployError
+from edge_dendrite.errors import ConfigError, DeployError
 from edge_dendrite.progress import silent
 from edge_dendrite.ship.ask import new_token
 from edge_dendrite.ship.board_files import BoardFiles
@@ -134,6 +134,24 @@ def test_clean_leaves_nothing(board, bundle13, tmp_path):
     ssh = board.options(remote_dir=str(there))
     deploy_rounds([bundle13.path], board.target, tmp_path / "m", options=QUICK, ssh=ssh, clean=True)
     assert list(there.iterdir()) == []
+
+
+@needs_sshd
+def test_clean_also_when_all_was_measured_before(board, bundle13, tmp_path):
+    there = tmp_path / "there"
+    ssh = board.options(remote_dir=str(there))
+    deploy_rounds([bundle13.path], board.target, tmp_path / "m", options=QUICK, ssh=ssh)
+    assert list(there.glob("objects/*"))
+    said = []
+    deploy_rounds([bundle13.path], board.target, tmp_path / "m", options=QUICK, ssh=ssh, clean=True, log=said.append)
+    assert any(line.startswith("kept ") for line in said)
+    assert list(there.iterdir()) == []
+
+
+@pytest.mark.parametrize("changes", [{"remote_dir": "/a\nb"}, {"remote_dir": "/a\udcff"}, {"python": "p\x1b[2J"}])
+def test_paths_that_cannot_be_printed_are_refused_here(changes):
+    with pytest.raises(ConfigError, match="cannot be printed"):
+        SshOptions(**changes)
 
 
 @needs_sshd

@@ -39,6 +39,9 @@ def test_forms(text, target):
         "ssh://nano?x",
         "ssh://nano:99999",
         "ssh://nano:port",
+        "ssh://nano:0",
+        "me@nano\n",
+        "me@na\nno",
         "Local",
     ],
 )
