@@ -53,6 +53,7 @@ def deploy(
     when the bundle is damaged, the board does not answer or cannot load it, or the run fails there.
     """
     bundle = _open(bundle_path)
+    _check_place(Path(output), bundle)
     with _open_board(target, [bundle], ssh, log, progress, clean) as board:
         return _measure(board, bundle, Path(output), options or RunOptions())
 
@@ -88,6 +89,7 @@ def deploy_rounds(
             if not again and _is_done(turn, options):
                 log(f"kept {turn.output}: valid, of this bundle and these options")
                 continue
+            _check_place(turn.output, turn.bundle)
             board = board or stack.enter_context(_open_board(target, bundles, ssh, log, progress, clean))
             log(f"measuring {turn.name}, round {turn.number} of {num_rounds}, on {name_of_board}")
             _measure(board, turn.bundle, turn.output, options)
@@ -141,7 +143,6 @@ def _open_board(
 def _measure(
     board: RemoteBoard | LocalBoard, bundle: reader.Bundle, output: Path, options: RunOptions
 ) -> dict[str, Any]:
-    _check_place(output, bundle)
     keeper = Keeper(output, bundle.id, str(board))
     try:
         result = board.measure(bundle, options, keeper)
