@@ -100,6 +100,7 @@ def deploy(
         raise ConfigError("where to? give a TARGET (local, ssh://user@host:port or user@host), or --boards FILE")
     idle = {"--only": only, "--jobs": jobs, "--report": report}
     refuse_idle_flags({f"{flag} goes with --boards": value is not None for flag, value in idle.items()})
+    _refuse_idle(context, target, dry_run)
     paths, ssh = [bundle, *(beside or [])], SshOptions(ssh_config, python, remote_dir)
     if dry_run:
         with TerminalProgress() as progress:
@@ -131,6 +132,23 @@ def deploy(
         raise typer.Exit(EXIT_INVALID)
     if strict and any(measurement["warnings"] for measurement in measurements):
         raise typer.Exit(EXIT_WARNINGS)
+
+
+def _refuse_idle(context: typer.Context, target: str, dry_run: bool) -> None:
+    """Refuse flags that were given and do nothing: of measuring in a dry run, of a board behind ssh on this machine."""
+    from edge_dendrite.ship.target import parse_target
+
+    def is_given(name: str) -> bool:
+        source = context.get_parameter_source(name)
+        return source is not None and source.name != "DEFAULT"
+
+    if dry_run:
+        refuse_idle_flags({f"--{name} does nothing with --dry-run": is_given(name) for name in ("clean", "strict")})
+    if parse_target(target) is None:
+        names = ("python", "remote_dir", "ssh_config", "clean")
+        refuse_idle_flags(
+            {f"--{name.replace('_', '-')} goes with a board behind ssh": is_given(name) for name in names}
+        )
 
 
 def _print_plans(plans: list[DeployPlan], to_measure: dict[Path, bool], as_json: bool) -> None:

@@ -127,7 +127,8 @@ def test_a_connection_that_is_cut_and_the_same_command_again(boards, bundles, tm
     edge_dendrite(*words)
     record = read_measurements(tmp_path / "m")["small"]
     assert (record["status"], record["invalid"]) == ("complete", [])
-    assert ".part" not in board.ssh("find /home/bench -name '*.part*'").stdout
+    places = [f"/home/bench/.cache/edge-dendrite/{name}/" for name in ("parts", "runs")]
+    assert board.ssh(f"ls -A {' '.join(places)}").stdout.split() == [f"{place}:" for place in places]
 
 
 def wait_for_the_run(board) -> None:

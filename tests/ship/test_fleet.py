@@ -38,6 +38,11 @@ def boards(tmp_path):
         yield made
 
 
+def left_of_runs(folder):
+    """What deploys that have ended left in a board's folder, besides what they keep for the next time."""
+    return [path.name for kind in ("runs", "parts") for path in os.scandir(folder / kind)]
+
+
 def states(result):
     return {board.name: board.state for board in result.boards}
 
@@ -75,7 +80,7 @@ def test_eight_boards_of_which_five_cannot(boards, bundle13, tmp_path):
     for name, folder in zip(("one", "two", "three"), good, strict=True):
         record = read_measurement(str(tmp_path / "m" / name / "digits-1.json"))
         assert (record["status"], record["bundle"]["id"]) == ("complete", bundle13.id)
-        assert not list((folder / "work").rglob("result-*"))
+        assert left_of_runs(folder / "work") == []
         assert any(board == name and "measuring" in line for board, line in lines)
     assert read_fleet(tmp_path / "m" / "fleet.json") == tuple(
         type(board)(board.name, board.target, board.state, board.reason, board.files, round(board.duration_s, 3))
@@ -94,8 +99,7 @@ def test_two_boards_with_one_folder_do_not_meet(boards, bundle13, tmp_path):
     assert states(result) == {"left": "measured", "right": "measured"}, result
     runs = [read_measurement(str(tmp_path / "m" / name / "digits-1.json"))["run_id"] for name in ("left", "right")]
     assert runs[0] != runs[1]
-    left_there = sorted(path.name.partition("-")[0] for path in Path(shared).iterdir() if path.is_file())
-    assert not {"result", "run"} & set(left_there)
+    assert left_of_runs(Path(shared)) == []
 
 
 def test_what_is_done_is_kept_and_other_boards_stay_in_the_file(bundle13, tmp_path):
@@ -329,7 +333,7 @@ def test_ctrl_c_leaves_nothing_running_there_and_brings_all_back(boards, bundle1
         assert name in table
     assert [one.state for one in read_fleet(out / "fleet.json")] == ["interrupted"] * number
     assert running_under(tmp_path) == []
-    assert not [path for folder in folders for path in (folder / "work").rglob("result-*")]
+    assert [left_of_runs(folder / "work") for folder in folders] == [[]] * number
 
 
 @needs_sshd
@@ -368,6 +372,12 @@ def test_the_command_from_boards_to_table_report_and_exit_code(boards, bundle13,
         (["--boards", "boards.toml", "--dry-run"], "goes with TARGET; leave it out"),
         (["local", "--jobs", "2"], "--jobs goes with --boards"),
         (["local", "--only", "a"], "--only goes with --boards"),
+        (["local", "--dry-run", "--clean"], "--clean does nothing with --dry-run; leave it out"),
+        (["local", "--dry-run", "--strict"], "--strict does nothing with --dry-run"),
+        (["local", "--python", "python3"], "--python goes with a board behind ssh"),
+        (["local", "--remote-dir", "x"], "--remote-dir goes with a board behind ssh"),
+        (["local", "--ssh-config", "x"], "--ssh-config goes with a board behind ssh"),
+        (["local", "--clean"], "--clean goes with a board behind ssh"),
         (["--boards", "boards.toml", "--only", "b"], "no board of this name; known: a"),
         (["--boards", "boards.toml", "--report", "r.pdf"], "r.pdf: a report ends in"),
         (["--boards", "missing.toml"], "missing.toml: No such file"),
