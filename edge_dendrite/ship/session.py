@@ -98,10 +98,8 @@ class BoardSession:
             if not line.startswith(self._mark):
                 num_noise += len(line)
                 if num_noise > _MAX_NOISE_BYTES:
-                    raise self._ended(
-                        what,
-                        f"more than {_MAX_NOISE_BYTES:,} bytes came before an answer; if a login script there prints that, mend it",
-                    )
+                    reason = f"more than {_MAX_NOISE_BYTES:,} bytes came before an answer"
+                    raise self._ended(what, f"{reason}; if a login script there prints that, mend it")
                 continue
             answer = self._parse(line[len(self._mark) :], what)
             if "waiting" in answer:
