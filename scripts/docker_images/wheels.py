@@ -100,9 +100,13 @@ def _download(store: Store, folder: Path, machine: str, arguments: tuple[str, ..
 
 
 def _dependencies() -> tuple[str, ...]:
-    """The names in pyproject.toml; Python 3.10 cannot read TOML, and a list of texts is written as in Python."""
+    """The names in pyproject.toml; Python 3.10 cannot read TOML, and a list of texts is written as in Python.
+
+    The images have Python 3.11, so what only older ones need (the one kind of condition there) is left out.
+    """
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     found = re.search(r"^dependencies = (\[.*?^\])", text, re.MULTILINE | re.DOTALL)
     assert found is not None
-    names = [re.match(r"[\w.-]+", one) for one in ast.literal_eval(found.group(1))]
+    asked = [one for one in ast.literal_eval(found.group(1)) if "python_version <" not in one]
+    names = [re.match(r"[\w.-]+", one) for one in asked]
     return tuple(name.group() for name in names if name is not None)

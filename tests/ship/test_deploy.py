@@ -183,9 +183,10 @@ def listen_to_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def wait_for_the_latency_phase(folder: Path) -> None:
+def wait_for_the_latency_phase(process: subprocess.Popen[str], folder: Path) -> None:
     """The agent writes its file when it begins; a little later it is in the middle of a long phase."""
     for _ in range(300):
+        assert process.poll() is None, process.communicate()[1]
         if any(folder.rglob("measurement*.json")):
             time.sleep(3.0)
             return
@@ -197,15 +198,10 @@ def wait_for_the_latency_phase(folder: Path) -> None:
 @pytest.mark.parametrize("where", ["local", "ssh"])
 def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
     target = "local" if where == "local" else board.target
-    options = board.options()
-    arguments = [
-        "--ssh-config",
-        str(options.ssh_config),
-        "--python",
-        options.python,
-        "--remote-dir",
-        options.remote_dir,
-    ]
+    options, arguments = board.options(), []
+    if where == "ssh":
+        arguments += ["--ssh-config", str(options.ssh_config), "--python", options.python]
+        arguments += ["--remote-dir", options.remote_dir]
     process = subprocess.Popen(
         [sys.executable, "-m", "edge_dendrite", "deploy", str(bundle13.path), target, "--out", str(tmp_path / "m"),
          "--duration", "30", *arguments],
@@ -215,7 +211,7 @@ def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
         env={**os.environ, "TMPDIR": str(tmp_path)},
         preexec_fn=listen_to_ctrl_c,
     )  # fmt: skip
-    wait_for_the_latency_phase(tmp_path if where == "local" else board.folder / SECRET_DIR)
+    wait_for_the_latency_phase(process, tmp_path if where == "local" else board.folder / SECRET_DIR)
     process.send_signal(signal.SIGINT)
     _, seen = process.communicate(timeout=60)
     assert process.returncode == 130, seen

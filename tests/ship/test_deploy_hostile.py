@@ -74,7 +74,7 @@ def answers(text: str) -> str:
         (answers('{"error": "\\u001b]0;owned\\u0007 no\\nway"}'), r"\?\]0;owned\? no way"),
         (answers('{"folder": "/tmp"}'), "is_there is missing"),
         ("[sys.stdout.write('x' * 65536) for _ in iter(int, 1)]", "answered more than|talks without being asked"),
-        ("[sys.stdout.write('no token\\n' * 999) for _ in iter(int, 1)]", "no answer|talks without being asked"),
+        ("[sys.stdout.write('no token\\n' * 999) for _ in iter(int, 1)]", "before an answer|talks without being asked"),
         ("[sys.stderr.write('x' * 65536) for _ in range(1000)]; sys.exit(7)", "not read further"),
         ("sys.exit(97)", "no Python 3.6 or newer"),
         ("sys.exit(98)", "the one there is older"),
