@@ -110,6 +110,10 @@ def test_no_torch_and_no_onnx_is_loaded(statement):
     assert not modules_after(statement) & {"torch", "onnx", "onnxruntime"}
 
 
+def test_a_command_line_that_draws_nothing_loads_nothing_to_draw_with():
+    assert not modules_after("import edge_dendrite.cli, edge_dendrite.ship.deploy") & {"matplotlib", "jinja2"}
+
+
 def test_public_names_all_exist():
     import edge_dendrite as ed
 

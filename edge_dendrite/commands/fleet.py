@@ -12,7 +12,6 @@ import typer
 
 from edge_dendrite.commands.fleet_progress import FleetProgress
 from edge_dendrite.commands.guard import EXIT_FAILED, EXIT_INVALID, EXIT_WARNINGS
-from edge_dendrite.report.files import check_ending, write_reports
 from edge_dendrite.ship.boards_file import BoardSettings, read_boards
 from edge_dendrite.ship.fleet_file import FAILED, INTERRUPTED, INVALID, KEPT, MEASURED, NOT_STARTED, BoardResult
 from edge_dendrite.ship.options import RunOptions
@@ -44,8 +43,7 @@ def deploy_to_boards(
 
     file = read_boards(boards_path)
     boards = file.choose(only, _given_settings(context))
-    for path in reports:
-        check_ending(path)  # it shows before minutes of measuring
+    _check_reports(reports)
     with FleetProgress([board.name for board in boards]) as progress:
         try:
             deploy_fleet(
@@ -129,9 +127,19 @@ def _rows(result: BoardResult) -> list[list[str]]:
     return rows
 
 
+def _check_reports(paths: Sequence[Path]) -> None:
+    """A wrong ending shows before minutes of measuring."""
+    if paths:  # drawing takes its time to import
+        from edge_dendrite.report.files import check_ending
+
+        for path in paths:
+            check_ending(path)
+
+
 def _write_reports(results: Sequence[BoardResult], paths: Sequence[Path]) -> None:
     """Of all boards that have measurements, whatever became of the others."""
     from edge_dendrite.report.boards import build_boards_report
+    from edge_dendrite.report.files import write_reports
 
     groups = {result.name: [one for _, one in _measurements(result)] for result in results if result.files}
     if not paths:
