@@ -33,6 +33,7 @@ class Shown:
 
         def own_terminal():
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background would hand down "ignore"
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.child = agent.start(
