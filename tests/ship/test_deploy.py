@@ -18,7 +18,8 @@ from edge_bench.schema import read_measurement
 from edge_dendrite.errors import DeployError
 from edge_dendrite.ship.deploy import deploy, deploy_rounds
 from edge_dendrite.ship.options import RunOptions, SshOptions
-from loopback_board import SECRET_DIR, free_port
+from loopback_board import SECRET_DIR
+from loopback_sshd import free_port
 
 # A busy machine must not turn these runs invalid: nothing here is about times.
 QUICK = RunOptions(num_runs=50, max_other_load=1000)

@@ -14,10 +14,13 @@ class CutProxy:
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._is_closing = False
         self.num_up = 0
         self.cut_after: int | None = None
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
 
     def reset(self, cut_after: int | None = None) -> None:
         """Count from 0; cut everything when so many bytes went to the board."""
@@ -25,22 +28,40 @@ class CutProxy:
 
     def cut(self) -> None:
         """End all connections, as a cable that is pulled and noticed."""
-        for one in self._open:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            for one in self._open:
+                end(one)
 
     def close(self) -> None:
-        self.cut()
-        self._listener.close()
+        """End all, and wait until nothing is open any more."""
+        with self._lock:
+            self._is_closing = True
+        end(self._listener)
+        self._accepting.join()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        passing = []
+        with self._listener, contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                board = socket.create_connection(("127.0.0.1", self._to))
-                self._open += [client, board]
-                threading.Thread(target=self._pass, args=(client, board, True), daemon=True).start()
-                threading.Thread(target=self._pass, args=(board, client, False), daemon=True).start()
+                passing.append(threading.Thread(target=self._connect, args=(client,)))
+                passing[-1].start()
+        self.cut()
+        for one in passing:
+            one.join()
+
+    def _connect(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._to)) as board:
+            with self._lock:
+                if self._is_closing:
+                    return
+                self._open |= {client, board}
+            up = threading.Thread(target=self._pass, args=(client, board, True))
+            up.start()
+            self._pass(board, client, False)
+            up.join()
+            with self._lock:
+                self._open -= {client, board}
 
     def _pass(self, source: socket.socket, target: socket.socket, is_up: bool) -> None:
         with contextlib.suppress(OSError):
@@ -50,9 +71,14 @@ class CutProxy:
                         target.sendall(data[: self.cut_after - self.num_up])
                         self.num_up = self.cut_after
                         self.cut()
-                        return
+                        break
                     self.num_up += len(data)
                 target.sendall(data)
-        for one in (source, target):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        end(source)
+        end(target)
+
+
+def end(one: socket.socket) -> None:
+    """Also wakes what waits for it, which close() alone does not."""
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)

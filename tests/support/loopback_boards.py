@@ -7,12 +7,10 @@ import os
 import shlex
 import signal
 import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-from parts import find_part
+from loopback_sshd import LoopbackSshd, free_port, make_key, write_client_config
 
 
 class LoopbackBoards:
@@ -20,25 +18,21 @@ class LoopbackBoards:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._running: list[LoopbackSshd] = []
         self._silent: list[socket.socket] = []
         self._entries: list[str] = []
         self.toml = folder / "boards.toml"
         self._known_hosts = folder / "known_hosts"
         self._known_hosts.touch()
-        make_key(folder / "user_key")
-        (folder / "ssh_config").write_text(
-            f'Host *\n  IdentityFile "{folder}/user_key"\n  IdentitiesOnly yes\n'
-            f'  UserKnownHostsFile "{folder}/known_hosts"\n  StrictHostKeyChecking yes\n'
-        )
+        self._user_key = make_key(folder / "user_key")
+        write_client_config(folder)
 
     def __enter__(self) -> LoopbackBoards:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.terminate()
-            process.wait()
+        for sshd in self._running:
+            sshd.stop()
         for listener in self._silent:
             listener.close()
         for number in running_under(self.folder):
@@ -56,30 +50,15 @@ class LoopbackBoards:
         more: str = "",
     ) -> Path:
         """A board that answers; its folder."""
-        folder, port = self.folder / name, free_port()
+        folder = self.folder / name
         folder.mkdir()
-        make_key(folder / "host_key")
-        shown = "host_key"
-        if not known_key:
-            make_key(folder / "former_host_key")
-            shown = "former_host_key"
+        sshd = LoopbackSshd(folder, self._user_key if accepts_key else "", forced)
+        former = "" if known_key else make_key(folder / "former_host_key")
         with self._known_hosts.open("a") as stream:
-            stream.write(f"[127.0.0.1]:{port} {(folder / f'{shown}.pub').read_text()}")
-        key = (self.folder / "user_key.pub").read_text() if accepts_key else ""
-        (folder / "authorized_keys").write_text(key)
-        (folder / "sshd_config").write_text(
-            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\n"
-            f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nUseDNS no\n"
-            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-            + (f"ForceCommand {forced}\n" if forced else "")
-        )
-        if os.getuid() == 0:
-            Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation wants it
-        with (folder / "sshd.log").open("wb") as log:
-            command = [str(find_part("sshd")), "-D", "-e", "-f", str(folder / "sshd_config")]
-            self._processes.append(subprocess.Popen(command, stderr=log))
-        wait_for_port(port, folder / "sshd.log")
-        self._write(name, port, python, remote_dir or str(folder / "work"), more)
+            stream.write(sshd.known_host(former))
+        self._running.append(sshd)
+        sshd.start()
+        self._write(name, sshd.port, python, remote_dir or str(folder / "work"), more)
         return folder
 
     def add_down(self, name: str) -> None:
@@ -98,26 +77,6 @@ class LoopbackBoards:
             f"ssh_config = 'ssh_config'\nremote_dir = '{remote_dir}'\n{more}\n"
         )
         self.toml.write_text("\n".join(self._entries))
-
-
-def make_key(path: Path) -> None:
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for_port(port: int, log: Path) -> None:
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
 
 
 def running_under(folder: Path) -> list[int]:
