@@ -89,7 +89,7 @@ def test_onnx_stays_in_export_and_heavy_runtimes_stay_out(path):
 
 @pytest.mark.parametrize(
     "path",
-    [*TORCH_FREE, *sorted((HOST / "ship").glob("*.py")), *sorted((HOST / "report").glob("*.py"))],
+    [*TORCH_FREE, *sorted((HOST / "ship").rglob("*.py")), *sorted((HOST / "report").rglob("*.py"))],
     ids=lambda path: str(path.relative_to(HOST)),
 )
 def test_what_works_without_torch_does_not_name_it(path):

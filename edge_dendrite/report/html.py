@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from edge_dendrite.report.boards import COLUMNS as BOARD_COLUMNS
 from edge_dendrite.report.boards import BoardsReport
-from edge_dendrite.report.draw import role_colour
+from edge_dendrite.report.charts.draw import role_colour
 from edge_dendrite.report.format import percent, plural, seconds, typographic
 from edge_dendrite.report.notices import Notice
 from edge_dendrite.report.pictures import draw_pictures

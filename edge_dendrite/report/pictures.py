@@ -5,18 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report import network_picture, plots
-from edge_dendrite.report.draw import MAX_DRAWN
+from edge_dendrite.report.charts import network_picture
+from edge_dendrite.report.charts.accuracy import accuracy_against_size
+from edge_dendrite.report.charts.draw import MAX_DRAWN
+from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
+from edge_dendrite.report.charts.relative import relative_sizes
+from edge_dendrite.report.charts.training import training_curves
 from edge_dendrite.report.rows import Report, Row
 from edge_dendrite.roles import BASELINE, COMPRESSED
 
 _MAX_NETWORK_PICTURES = 3
+NETWORKS, LATENCY, POWER, TRAINING = "Networks", "Latency", "Power and heat", "Training"
+GROUPS = (NETWORKS, LATENCY, POWER, TRAINING)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG with its heading and caption; a wide one takes the whole width of the page."""
+    """An SVG with its heading and caption; a wide one takes the whole width of the page.
 
+    group: what it is about, one of GROUPS; the page shows a group at a time.
+    """
+
+    group: str
     title: str
     caption: str
     svg: str
@@ -37,7 +47,7 @@ def _networks(report: Report) -> list[Picture]:
         svg = network_picture.network_picture(baseline, row, f"network{index}") if baseline else None
         if svg and baseline:
             title = "Before and after" if len(compressed) == 1 else f"Before and after: {row.name}"
-            pictures.append(Picture(title, _network_caption(baseline, row), svg, wide=True))
+            pictures.append(Picture(NETWORKS, title, _network_caption(baseline, row), svg, wide=True))
     return pictures
 
 
@@ -60,42 +70,42 @@ def _network_caption(baseline: Row, row: Row) -> str:
 
 
 def _accuracy(report: Report) -> Picture | None:
-    svg = plots.accuracy_against_size(report.rows)
+    svg = accuracy_against_size(report.rows)
     caption = (
         "Bars are 95 % Wilson intervals. Networks of the same size stand side by side; read sizes from the table."
         + _not_all(report)
     )
-    return Picture("Accuracy against size", caption, svg) if svg else None
+    return Picture(NETWORKS, "Accuracy against size", caption, svg) if svg else None
 
 
 def _latency(report: Report) -> Picture | None:
-    svg = plots.latency_ecdf(report.rows)
+    svg = latency_ecdf(report.rows)
     if svg is None or report.condition is None:
         return None
     caption = f"All samples of the valid runs, pooled. Measured on {report.condition.sentence()}."
     slowest = max(row.latency.max_s for row in report.rows if row.latency)
-    end = plots.ecdf_limits([row for row in report.rows if row.latency][:MAX_DRAWN])[1]
+    end = ecdf_limits([row for row in report.rows if row.latency][:MAX_DRAWN])[1]
     if slowest > end:
         caption += f" The axis ends at {fmt.seconds(end)}; the slowest samples lie beyond it and are named above."
-    return Picture("Latency distribution", caption + _not_all(report), svg)
+    return Picture(LATENCY, "Latency distribution", caption + _not_all(report), svg)
 
 
 def _relative(report: Report) -> Picture | None:
-    svg = plots.relative_sizes(report.rows)
+    svg = relative_sizes(report.rows)
     if svg is None:
         return None
     caption = "The vertical line is the baseline. Shorter is smaller or faster."
     if report.condition is not None:
         caption += f" Latency: median over the rounds of the ratio of run medians, on {report.condition.sentence()}."
-    return Picture("Relative to the baseline", caption + _not_all(report), svg)
+    return Picture(NETWORKS, "Relative to the baseline", caption + _not_all(report), svg)
 
 
 def _training(report: Report) -> Picture | None:
-    svg = plots.training_curves(report.history)
+    svg = training_curves(report.history)
     caption = (
         "Each stage starts at its own first epoch. Losses of distillation and of plain training are not on one scale."
     )
-    return Picture("Training", caption, svg) if svg else None
+    return Picture(TRAINING, "Training", caption, svg) if svg else None
 
 
 def _not_all(report: Report) -> str:

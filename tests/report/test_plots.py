@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_dendrite.report import network_picture, plots
-from edge_dendrite.report import svg as svg_module
-from edge_dendrite.report.draw import log_ticks, marks_for
-from edge_dendrite.report.labels import Box, place_labels
+from edge_dendrite.report import pictures
+from edge_dendrite.report.charts import network_picture
+from edge_dendrite.report.charts import svg as svg_module
+from edge_dendrite.report.charts.accuracy import accuracy_against_size
+from edge_dendrite.report.charts.draw import log_ticks, marks_for
+from edge_dendrite.report.charts.labels import Box, place_labels
+from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
+from edge_dendrite.report.charts.relative import relative_sizes
+from edge_dendrite.report.charts.training import thin
 from edge_dendrite.report.pictures import draw_pictures
 from edge_dendrite.report.pool import Layer
 from edge_dendrite.report.rows import build_report
@@ -60,7 +65,7 @@ def test_ids_are_unique_over_all_pictures_and_all_references_resolve(report):
 
 
 def test_colours_outside_of_a_page_are_those_of_the_page_in_light(report):
-    css = (Path(plots.__file__).parent / "templates" / "report.css").read_text("utf-8")
+    css = (Path(pictures.__file__).parent / "templates" / "report.css").read_text("utf-8")
     light = dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]{6})", css.partition("@media")[0]))
     for name, colour in set(re.findall(r"var\(--([a-z0-9]+), (#[0-9a-f]{6})\)", str(svg_module._VARIABLES))):
         assert light[name] == colour
@@ -83,13 +88,13 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(report):
 
 
 def test_accuracy_names_every_network(report):
-    svg = plots.accuracy_against_size(report.rows)
+    svg = accuracy_against_size(report.rows)
     assert svg is not None
     assert {row.name for row in report.rows} <= set(texts_of(svg))
 
 
 def test_bars_say_where_latency_shows_no_difference(report):
-    svg = plots.relative_sizes(report.rows)
+    svg = relative_sizes(report.rows)
     assert svg is not None
     assert any("no difference shown" in text for text in texts_of(svg))
     assert "19.9\u00a0%" in texts_of(svg)
@@ -107,18 +112,18 @@ def test_one_outlier_does_not_squeeze_the_latencies(bundle, measurement):
     run = measurement(bundle("a", "baseline", (4, 4, 4, 10), 9, 10), 20e-6, num=2000)
     run["latency"]["samples_s"][7] = 0.5
     report = build_report([run], title="t")
-    _, high = plots.ecdf_limits(report.rows)
+    _, high = ecdf_limits(report.rows)
     assert high < 60e-6
     (caption,) = [picture.caption for picture in draw_pictures(report) if picture.title == "Latency distribution"]
     assert "the slowest samples lie beyond it" in caption
-    svg = plots.latency_ecdf(report.rows)
+    svg = latency_ecdf(report.rows)
     assert svg is not None
     assert any("max 500\u00a0ms" in text for text in texts_of(svg))
 
 
 def test_long_histories_are_thinned_to_their_last_epoch():
     epochs = build_history(2000)
-    kept = plots.thin(epochs)
+    kept = thin(epochs)
     assert len(kept) <= 301
     assert kept[-1] is epochs[-1]
 

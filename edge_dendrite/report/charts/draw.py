@@ -10,15 +10,18 @@ from typing import Any, Literal
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from edge_dendrite.report.charts.labels import CHAR_WIDTH, text_width
+from edge_dendrite.report.charts.svg import INK, MUTED, SERIES, SURFACE
 from edge_dendrite.report.format import squeeze
-from edge_dendrite.report.labels import CHAR_WIDTH, text_width
 from edge_dendrite.report.rows import Row
-from edge_dendrite.report.svg import INK, MUTED, SERIES, SURFACE
 from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
 
 # More networks than this cannot be told apart in one picture.
 MAX_DRAWN = 12
 LEGEND_PITCH = 21.0
+# Of a chart on half of the page, in pixels: its width, and the frame of its axes.
+WIDTH = 480.0
+LEFT, RIGHT = 64.0, WIDTH - 16
 _ROLE_COLOURS = {BASELINE: 0, COMPRESSED: 1, DENSE_LONGER: 2, FROM_SCRATCH: 3}
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.8)), (0, (6, 2, 1.5, 2)))
@@ -66,6 +69,11 @@ def plot_axes(figure: Any, left: float, top: float, right: float, bottom: float)
     """Axes whose frame has these edges, in pixels from the upper left corner of the figure."""
     width, height = (72 * size for size in figure.get_size_inches())
     return figure.add_axes((left / width, 1 - bottom / height, (right - left) / width, (bottom - top) / height))
+
+
+def chart_height(num_legend: int) -> float:
+    """Pixels of a chart with that many lines of legend above it."""
+    return 8 + LEGEND_PITCH * num_legend + 34 + 270 + 46
 
 
 def draw_legend(

@@ -18,10 +18,10 @@ from matplotlib.path import Path
 
 from edge_bench.stats import median
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.draw import canvas
+from edge_dendrite.report.charts.draw import canvas
+from edge_dendrite.report.charts.svg import INK, MUTED, SERIES, new_figure, style, to_svg
 from edge_dendrite.report.pool import Layer
 from edge_dendrite.report.rows import Row
-from edge_dendrite.report.svg import INK, MUTED, SERIES, new_figure, style, to_svg
 
 MAX_LAYERS = 24
 _WIDTH, _GUTTER, _MARGIN = 540.0, 152.0, 6.0
