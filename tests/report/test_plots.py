@@ -6,13 +6,14 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from edge_dendrite.report import pictures
 from edge_dendrite.report.charts import network_picture
 from edge_dendrite.report.charts import svg as svg_module
 from edge_dendrite.report.charts.accuracy import accuracy_against_size
-from edge_dendrite.report.charts.draw import log_ticks, marks_for
+from edge_dendrite.report.charts.draw import canvas, log_ticks, marks_for
 from edge_dendrite.report.charts.labels import Box, place_labels
 from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
 from edge_dendrite.report.charts.relative import relative_sizes
@@ -219,3 +220,15 @@ class TestNetworkPicture:
         svg = network_picture.network_picture(rows[0], rows[1])
         assert svg is not None
         assert len(svg) < 400_000
+
+
+def test_an_artist_carries_its_tooltip_into_the_page():
+    with matplotlib.rc_context(svg_module.style()):
+        figure = svg_module.new_figure(100, 100)
+        page = canvas(figure, 100, 100)
+        (line,) = page.plot([0, 50], [0, 50])
+        line.set_gid(svg_module.tip('a <b> & "c"'))
+        svg = svg_module.to_svg(figure, prefix="p", title="t")
+    marked = [element for element in ElementTree.fromstring(svg).iter() if element.get("data-tip")]
+    assert [element.get("data-tip") for element in marked] == ['a <b> & "c"']
+    assert all(element.get("id") is None for element in marked)

@@ -34,6 +34,7 @@ _VARIABLES = {
     SERIES[5]: "var(--s5, #806600)",
 }
 _STAND_IN = re.compile("|".join(_VARIABLES))
+_TIP = "tip:"
 _FONT = re.compile(r"font: ?((?:[a-z]+ |\d+ )*)([\d.]+px) [^;]*")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _FONT_STACK = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -79,6 +80,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def tip(text: str) -> str:
+    """For `artist.set_gid`: the finished element carries this text as `data-tip`, which the page shows beside it."""
+    return _TIP + text
+
+
 def to_svg(figure: Figure, *, prefix: str, title: str) -> str:
     """The figure as one <svg> element: the same drawing gives the same bytes, and every id starts with `prefix`."""
     buffer = io.BytesIO()
@@ -110,6 +116,8 @@ def _tidy(root: ElementTree.Element, prefix: str) -> None:
         for child in list(parent):
             if child.tag in (f"{_SVG}style", f"{_SVG}metadata"):
                 parent.remove(child)
+        if parent.get("id", "").startswith(_TIP):
+            parent.set("data-tip", parent.attrib["id"][len(_TIP) :])
         if parent.get("id") not in used:
             parent.attrib.pop("id", None)
         else:
