@@ -17,7 +17,11 @@ def mapping(source: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def number(source: Mapping[str, Any], key: str) -> float | None:
     """The finite number under `key`, else None."""
-    value = source.get(key)
+    return finite(source.get(key))
+
+
+def finite(value: object) -> float | None:
+    """The value as a float where it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     # A whole number may be too large for a float; JSON does not limit it.
@@ -40,3 +44,9 @@ def texts(source: Mapping[str, Any], key: str, limit: int = 200) -> tuple[str, .
     """The cleaned texts in the list under `key`."""
     value = source.get(key)
     return tuple(clean_text(item, limit) for item in value) if isinstance(value, list) else ()
+
+
+def series(source: Mapping[str, Any], key: str) -> list[float | None]:
+    """The list under `key`, with None for what is no finite number; empty where there is no list."""
+    value = source.get(key)
+    return [finite(item) for item in value] if isinstance(value, list) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edge_dendrite.report import fields, pool
@@ -12,6 +12,7 @@ from edge_dendrite.report.method import describe_method
 from edge_dendrite.report.notices import Notice, collect_notices
 from edge_dendrite.report.pool import Accuracy, Energy, Latency, Layer
 from edge_dendrite.report.runs import Condition, Measurement, Run, examine_runs
+from edge_dendrite.report.series import Traces, build_traces
 from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROLS
 
 SCHEMA = "edge-dendrite.report"
@@ -37,6 +38,7 @@ class Row:
     peak_memory_bytes: int | None
     energy: Energy | None
     missing: Mapping[str, str] = field(default_factory=dict)
+    traces: Traces = field(default_factory=Traces, repr=False)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, SI units in the key names; raw samples stay in the measurement files."""
-        return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
+        plain = asdict(replace(self, rows=tuple(replace(row, traces=Traces()) for row in self.rows)))
+        for entry, row in zip(plain["rows"], self.rows, strict=True):
+            entry["traces"] = row.traces.to_dict()
+        return {"schema": SCHEMA, "version": VERSION, **plain}
 
 
 def build_report(
@@ -134,6 +139,7 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
         peak_memory_bytes=pool.peak_memory(valid, missing),
         energy=pool.pool_energy(valid, missing),
         missing=missing,
+        traces=build_traces(examined),
         **sizes,
     )
 

@@ -1,0 +1,33 @@
+"""Ticks on a linear axis, with their unit and as many decimals as tell them apart."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from matplotlib.ticker import FixedFormatter, FixedLocator
+
+from edge_dendrite.report.format import typographic
+
+_FACTORS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+
+def linear_axis(axis: Any, low: float, high: float, unit: str, factor: float | None = None, count: int = 3) -> None:
+    """About `count` labelled ticks; `factor`: what a value of one unit is on the axis, known for units of time."""
+    scale = _FACTORS[unit] if factor is None else factor
+    ticks, decimals = linear_ticks(low / scale, high / scale, count)
+    axis.set_major_locator(FixedLocator([tick * scale for tick in ticks]))
+    axis.set_major_formatter(FixedFormatter([typographic(f"{tick:,.{decimals}f} {unit}") for tick in ticks]))
+
+
+def linear_ticks(low: float, high: float, count: int = 3) -> tuple[list[float], int]:
+    """(round numbers in the range, decimals that they need): at least two, at most twice `count`."""
+    if not low < high:
+        return [low], 1
+    power = math.floor(math.log10((high - low) / count))
+    for step in (factor * 10.0**exponent for exponent in (power + 1, power) for factor in (5.0, 2.0, 1.0)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first + 1 >= count:
+            break
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [round(place * step, decimals + 2) for place in range(first, last + 1)], decimals
