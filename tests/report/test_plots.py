@@ -231,4 +231,7 @@ def test_an_artist_carries_its_tooltip_into_the_page():
         svg = svg_module.to_svg(figure, prefix="p", title="t")
     marked = [element for element in ElementTree.fromstring(svg).iter() if element.get("data-tip")]
     assert [element.get("data-tip") for element in marked] == ['a <b> & "c"']
+    # Where no script shows it, the browser does; and it is not hidden from who hears the page.
+    assert [(element.get("role"), element[0].text) for element in marked] == [("img", 'a <b> & "c"')]
+    assert ElementTree.fromstring(svg).get("role") == "group"
     assert all(element.get("id") is None for element in marked)
