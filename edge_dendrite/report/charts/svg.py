@@ -61,6 +61,8 @@ _STYLE = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "xtick.major.size": 0.0,
+    # Far enough below the lowest label of the other axis.
+    "xtick.major.pad": 7.0,
     "ytick.major.size": 0.0,
     "xtick.minor.size": 0.0,
     "ytick.minor.size": 0.0,

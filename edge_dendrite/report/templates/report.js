@@ -26,7 +26,7 @@
     const tabs = panels.map((panel) => {
       const name = panel.querySelector("h3").textContent;
       const tab = make("button", { type: "button", role: "tab", id: `${panel.id}-tab`, "aria-controls": panel.id }, name);
-      tab.append(make("span", { class: "count" }, panel.querySelectorAll("figure").length));
+      tab.append(" ", make("span", { class: "count" }, panel.querySelectorAll("figure").length));
       list.append(tab);
       return tab;
     });
@@ -158,7 +158,18 @@
     if (event.target.matches(`${MARK}:focus-visible`)) show(event.target);
   });
   addEventListener("focusout", hide);
-  addEventListener("scroll", () => shown && (point ? hide() : place()), { capture: true, passive: true });
+  const isUnderPointer = () => {
+    const under = document.elementFromPoint(point.x, point.y);
+    return under && under.closest(MARK) === shown;
+  };
+  addEventListener(
+    "scroll",
+    () => {
+      if (shown && point && !isUnderPointer()) hide();
+      else if (shown) place();
+    },
+    { capture: true, passive: true },
+  );
   addEventListener("resize", hide);
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") hide();
