@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 
 import pytest
 
+from browsing import complaints, missing_program, open_page, set_media, set_script, set_width, start_browser
 from edge_dendrite.report.boards import build_boards_report
 from edge_dendrite.report.html import render_boards_html, render_html
 from edge_dendrite.report.rows import build_report
@@ -15,33 +15,15 @@ from full_study import make_full_study, make_history
 
 pytestmark = pytest.mark.needs("chromium")
 
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 HOSTILE_NAME = 'kws-dense <script>document.title = "taken over"</script>'
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra: dev)")
-    from selenium.webdriver.chrome.service import Service
-
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("chromium or chromedriver is not on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(driver))
+    pytest.importorskip("selenium", reason="selenium is not installed (extra: dev)")
+    if missing_program():
+        pytest.skip(missing_program())
+    started = start_browser(tmp_path_factory.mktemp("chromium"))
     yield started
     started.quit()
 
@@ -68,30 +50,6 @@ def page(browser, pages):
     set_media(browser)
     set_width(browser, 1280)
     return pages["report"]
-
-
-def set_width(browser, width):
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def set_media(browser, theme="light", motion="reduce", media=""):
-    """Without motion the page scrolls at once, so that what comes next is where it was seen."""
-    features = [
-        {"name": "prefers-color-scheme", "value": theme},
-        {"name": "prefers-reduced-motion", "value": motion},
-    ]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-
-
-def set_script(browser, *, enabled):
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not enabled})
-
-
-def open_page(browser, address):
-    """Always a new load, also where only the hash differs."""
-    browser.get("about:blank")
-    browser.get(address)
 
 
 def press(browser, *keys):
@@ -123,10 +81,6 @@ def tip_text(browser):
     assert box["right"] <= size[0]
     assert box["bottom"] <= size[1]
     return tip.get_attribute("textContent")
-
-
-def complaints(browser):
-    return [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
 def selected(browser):

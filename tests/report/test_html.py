@@ -12,9 +12,11 @@ import pytest
 
 from edge_dendrite.report.html import render_html
 from edge_dendrite.report.markdown import render_markdown
-from edge_dendrite.report.pictures import draw_pictures
+from edge_dendrite.report.page_pictures import fit_pictures, group_pictures, place_pictures
+from edge_dendrite.report.pictures import Picture, draw_pictures
 from edge_dendrite.report.rows import build_report
 from edge_dendrite.report.table import build_table
+from full_study import make_full_study, make_history
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; --x: red } * { }</style>", "{{ 7*7 }}"]
 MATH = "$\\frac{1}{0}$ \u4f60\u597d \U0001f9e0 \x00\x1b[31m\ud800"
@@ -188,15 +190,29 @@ def test_the_same_input_gives_the_same_bytes(study, history):
     assert pages[0] == render_html(build_report(study[::-1], title="t", history=history))
 
 
-def test_large_studies_stay_under_two_megabytes(study, history):
-    for run in study[:12]:
-        run["latency"]["samples_s"] = [sample + 1e-9 * n for n in range(100) for sample in run["latency"]["samples_s"]]
-        run["latency"]["samples_s"] = run["latency"]["samples_s"][:100_000]
-        assert len(run["latency"]["samples_s"]) == 100_000
-    report = build_report(study[:12], title="t", history=history)
+def test_four_networks_in_five_runs_of_100_000_samples_stay_under_two_megabytes():
+    study = make_full_study(5, 100_000)
+    assert sum(len(run["latency"]["samples_s"]) for run in study) == 2_000_000
+    report = build_report(study, title="t", history=make_history())
     assert report.rows[0].latency is not None
-    assert report.rows[0].latency.num_samples == 300_000
+    assert report.rows[0].latency.num_samples == 500_000
     assert len(render_html(report).encode()) < 2_000_000
+
+
+def test_pictures_that_a_page_cannot_hold_are_left_out_and_counted(study):
+    drawn = [Picture("Latency", f"{index}", "c", "<svg>" + "x" * 400_000 + "</svg>") for index in range(5)]
+    small = Picture("Power and heat", "small", "c", "<svg></svg>")
+    fitting = fit_pictures([*drawn, small])
+    assert [picture.title for picture in fitting] == ["0", "1", "2", "small"]
+
+
+def test_pictures_stand_in_pairs_and_groups_in_their_order():
+    half, wide = (Picture("Latency", "h", "c", "<svg></svg>", wide=one) for one in (False, True))
+    assert [one.place for one in place_pictures([half, half, half, wide, half])] == ["", "", "alone", "wide", "alone"]
+    other = [Picture(name, "p", "c", "<svg></svg>") for name in ("Of somebody else", "Training", "Latency")]
+    groups = group_pictures(other)
+    assert [group.name for group in groups] == ["Latency", "Training", "Of somebody else"]
+    assert groups[2].anchor == "pictures-of-somebody-else"
 
 
 def test_many_networks_with_long_texts_stay_under_two_megabytes(bundle, measurement):
