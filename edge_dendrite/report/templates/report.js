@@ -50,7 +50,8 @@
     panels.forEach((panel, index) => {
       panel.setAttribute("role", "tabpanel");
       panel.setAttribute("aria-labelledby", tabs[index].id);
-      panel.tabIndex = 0;
+      // A stop of its own only where nothing inside is one.
+      if (!panel.querySelector("[data-tip]")) panel.tabIndex = 0;
       panel.addEventListener("beforematch", () => select(index));
       openers.set(panel, () => select(index));
       tabs[index].addEventListener("click", () => choose(index));
@@ -187,7 +188,10 @@
   const inView = new IntersectionObserver(
     (entries) => {
       for (const entry of entries.filter((one) => one.isIntersecting)) {
-        links.forEach((link, id) => (id === entry.target.id ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
+        links.forEach((link) => link.removeAttribute("aria-current"));
+        const link = links.get(entry.target.id);
+        link.setAttribute("aria-current", "true");
+        link.closest("ul").scrollLeft = link.parentElement.offsetLeft - 60;
       }
     },
     { rootMargin: "-15% 0px -80% 0px" },
