@@ -85,7 +85,12 @@ def _accuracy(report: Report) -> Picture | None:
 
 
 def _latency(report: Report) -> Picture | None:
-    svg = latency_ecdf(report.rows)
+    return latency_picture(report, "latency")
+
+
+def latency_picture(report: Report, prefix: str) -> Picture | None:
+    """How latencies are distributed, a line per network; a page of several boards has one of each."""
+    svg = latency_ecdf(report.rows, prefix)
     if svg is None or report.condition is None:
         return None
     caption = f"All samples of the valid runs, pooled. Measured on {report.condition.sentence()}."

@@ -46,7 +46,8 @@ def test_all_five_pictures_are_drawn_and_well_formed(report):
     for picture in pictures:
         root = ElementTree.fromstring(picture.svg)
         assert root.tag == f"{SVG}svg"
-        assert root.get("role") == "img"
+        has_tips = root.find(".//*[@data-tip]") is not None
+        assert root.get("role") == ("group" if has_tips else "img")
         assert root.get("aria-label") == root.findtext(f"{SVG}title") != ""
 
 
@@ -231,4 +232,7 @@ def test_an_artist_carries_its_tooltip_into_the_page():
         svg = svg_module.to_svg(figure, prefix="p", title="t")
     marked = [element for element in ElementTree.fromstring(svg).iter() if element.get("data-tip")]
     assert [element.get("data-tip") for element in marked] == ['a <b> & "c"']
+    # Where no script shows it, the browser does; and it is not hidden from who hears the page.
+    assert [(element.get("role"), element[0].text) for element in marked] == [("img", 'a <b> & "c"')]
+    assert ElementTree.fromstring(svg).get("role") == "group"
     assert all(element.get("id") is None for element in marked)

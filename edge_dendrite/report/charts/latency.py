@@ -21,7 +21,7 @@ from edge_dendrite.report.charts.draw import (
     marks_for,
     plot_axes,
 )
-from edge_dendrite.report.charts.svg import MUTED, new_figure, style, to_svg
+from edge_dendrite.report.charts.svg import MUTED, SURFACE, new_figure, style, tip, to_svg
 from edge_dendrite.report.rows import Row
 
 
@@ -54,6 +54,15 @@ def _draw_steps(axes: Any, row: Row, mark: Mark) -> None:
     assert row.latency is not None
     shares, times = zip(*row.latency.ecdf, strict=True)
     axes.step([times[0], *times], [0, *shares], where="post", color=mark.colour, linestyle=mark.dash, linewidth=1.8)
+    known = ((0.5, row.latency.median_s), (0.9, row.latency.p90_s), (0.99, row.latency.p99_s))
+    for share, value_s in known:
+        if value_s is None:
+            continue
+        (point,) = axes.plot(
+            value_s, share, "o", markersize=7, color=mark.colour, markeredgecolor=SURFACE, markeredgewidth=1.2
+        )
+        words = f"{row.name}: {100 * share:.0f} % of inferences took at most {fmt.seconds(value_s)}"
+        point.set_gid(tip(fmt.typographic(words)))
 
 
 def _latency_words(row: Row) -> str:

@@ -18,12 +18,14 @@ from edge_dendrite.report.charts.draw import (
     marks_for,
 )
 from edge_dendrite.report.charts.labels import text_width
-from edge_dendrite.report.charts.svg import INK, MUTED, new_figure, style, to_svg
+from edge_dendrite.report.charts.svg import INK, MUTED, new_figure, style, tip, to_svg
 from edge_dendrite.report.compare import compare_latency
 from edge_dendrite.report.rows import Row
 from edge_dendrite.roles import BASELINE
 
 _BAR, _GROUP_HEAD = 17.0, 28.0
+# As they stand in a sentence.
+_WORDS = {"Parameters": "parameters", "Median latency": "median latency"}
 # (metric, [(row, share of the baseline's, label)]).
 Group = tuple[str, list[tuple[Row, float, str]]]
 
@@ -56,7 +58,8 @@ def _draw_bars(page: Any, top: float, groups: Sequence[Group], marks: dict[str, 
         y += _GROUP_HEAD - 4
         for row, share, label in bars:
             mark = marks[row.id]
-            page.barh(y + _BAR / 2, scale * share, _BAR - 4, left=12, color=mark.colour, alpha=mark.opacity)
+            (bar,) = page.barh(y + _BAR / 2, scale * share, _BAR - 4, left=12, color=mark.colour, alpha=mark.opacity)
+            bar.set_gid(tip(fmt.typographic(f"{row.name}: {label} of the baseline's {_WORDS.get(name, name)}")))
             page.text(18 + scale * share, y + _BAR / 2, fmt.typographic(label), va="center", color=INK)
             y += _BAR
         y += 4

@@ -63,6 +63,8 @@ _STYLE = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "xtick.major.size": 0.0,
+    # Far enough below the lowest label of the other axis.
+    "xtick.major.pad": 7.0,
     "ytick.major.size": 0.0,
     "xtick.minor.size": 0.0,
     "ytick.minor.size": 0.0,
@@ -97,10 +99,12 @@ def to_svg(figure: Figure, *, prefix: str, title: str) -> str:
         figure.savefig(buffer, format="svg", metadata=nothing)
     root = ElementTree.fromstring(buffer.getvalue())
     _tidy(root, prefix)
+    # An image hides from screen readers what it is made of; one that has tooltips is a group of images.
+    has_tips = any("data-tip" in element.attrib for element in root.iter())
     root.attrib = {
         "xmlns": "http://www.w3.org/2000/svg",
         "viewBox": root.attrib["viewBox"],
-        "role": "img",
+        "role": "group" if has_tips else "img",
         "aria-label": title,
         "stroke-linejoin": "round",
     }
@@ -119,7 +123,7 @@ def _tidy(root: ElementTree.Element, prefix: str) -> None:
             if child.tag in (f"{_SVG}style", f"{_SVG}metadata"):
                 parent.remove(child)
         if parent.get("id", "").startswith(_TIP):
-            parent.set("data-tip", parent.attrib["id"][len(_TIP) :])
+            _add_tip(parent, parent.attrib["id"][len(_TIP) :])
         if parent.get("id") not in used:
             parent.attrib.pop("id", None)
         else:
@@ -134,6 +138,15 @@ def _tidy(root: ElementTree.Element, prefix: str) -> None:
         if parent.tag == "text":
             halo = f"paint-order: stroke; stroke: {_VARIABLES[SURFACE]}; stroke-width: 3px"
             parent.set("style", f"{parent.get('style', '')}; {halo}".lstrip("; "))
+
+
+def _add_tip(element: ElementTree.Element, text: str) -> None:
+    """What the page's script shows, and beside it what a browser shows and reads by itself."""
+    element.set("data-tip", text)
+    element.set("role", "img")
+    title = ElementTree.Element("title")
+    title.text = text
+    element.insert(0, title)
 
 
 def _references(element: ElementTree.Element) -> list[str]:

@@ -19,7 +19,7 @@ from edge_dendrite.report.charts.draw import (
     plot_axes,
     role_colour,
 )
-from edge_dendrite.report.charts.svg import MUTED, SERIES, new_figure, style, to_svg
+from edge_dendrite.report.charts.svg import MUTED, SERIES, new_figure, style, tip, to_svg
 from edge_dendrite.report.rows import Epoch
 
 
@@ -44,10 +44,11 @@ def training_curves(history: Sequence[Epoch], prefix: str = "training") -> str |
             epochs = thin(stage_epochs)
             mark = Mark(SERIES[_stage_colour(stage)], "o", "-")
             xs = [epoch.epoch for epoch in epochs]
-            for axes, key in ((upper, "val_metric"), (lower, "train_loss")):
+            for axes, key, what in ((upper, "val_metric", "validation metric"), (lower, "train_loss", "training loss")):
                 ys = [getattr(epoch, key) for epoch in epochs]
                 shape = {"marker": "o", "markersize": 4} if len(xs) < 2 else {}
-                axes.plot(xs, ys, color=mark.colour, linewidth=1.8, zorder=3 + index, **shape)
+                (line,) = axes.plot(xs, ys, color=mark.colour, linewidth=1.8, zorder=3 + index, **shape)
+                line.set_gid(tip(f"{stage}: {what} {ys[-1]:.4g} after epoch {xs[-1]}"))
             entries.append((mark, stage, f"{fmt.plural(len(stage_epochs), 'epoch')}, last {epochs[-1].val_metric:.4g}"))
         draw_legend(page, 8, entries, "line")
         for axes in (upper, lower):
