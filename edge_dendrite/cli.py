@@ -16,6 +16,7 @@ import typer
 
 from edge_dendrite import __version__
 from edge_dendrite.commands.boards import boards
+from edge_dendrite.commands.compare import compare
 from edge_dendrite.commands.compress import compress
 from edge_dendrite.commands.demo import demo
 from edge_dendrite.commands.deploy import deploy
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (demo, compress, export, verify, deploy, report, boards, doctor):
+for _command in (demo, compress, export, verify, deploy, report, compare, boards, doctor):
     app.command()(guarded(_command))
 
 

@@ -75,6 +75,8 @@ def test_host_uses_only_the_shared_parts_of_the_agent(path):
         shared |= {"edge_bench.engine", "edge_bench.engine.recipe", "edge_bench.engine.sidecar"}
     if path == HOST / "ship" / "plan.py":  # where an engine loads, and what a recipe needs, is said in one way
         shared |= {"edge_bench.engine", "edge_bench.engine.recipe", "edge_bench.engine.sidecar"}
+    if path.is_relative_to(HOST / "report" / "comparison"):  # one comparison, and one JUnit writer, for both programs
+        shared |= {"edge_bench.verdict", "edge_bench.verdict.figures", "edge_bench.verdict.junit"}
     used = {name for name in imports_of(path) if name.partition(".")[0] == "edge_bench"}
     assert used <= shared
 
@@ -102,6 +104,7 @@ def test_what_works_without_torch_does_not_name_it(path):
         "import edge_dendrite",
         "import edge_dendrite; edge_dendrite.deploy",
         "import edge_dendrite; edge_dendrite.build_report",
+        "import edge_dendrite; edge_dendrite.compare",
         "import edge_dendrite; edge_dendrite.Bundle.verify",
         "import edge_dendrite.cli, edge_dendrite.boards, edge_dendrite.ship.doctor, edge_dendrite.report.files",
     ],

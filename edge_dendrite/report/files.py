@@ -28,14 +28,8 @@ def read_measurements(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     """
     loose: list[dict[str, Any]] = []
     boards: dict[str, list[dict[str, Any]]] = {}
-    for path in paths:
-        files = _files(path) if path.is_dir() else [path]
-        inner = [] if files else [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _files(folder)]
-        if not files and not inner:
-            raise DataError(f"{path}: no measurement (*.json) in this folder; make one with `edge-dendrite deploy`")
-        loose += map(_read, files)
-        for folder in inner:
-            boards.setdefault(folder.name, []).extend(map(_read, _files(folder)))
+    for board, path in find_files(paths):
+        (loose if board is None else boards.setdefault(board, [])).append(_read(path))
     by_board: dict[str, list[dict[str, Any]]] = {}
     for measurement in loose:
         by_board.setdefault(read_condition(measurement).where(), []).append(measurement)
@@ -44,6 +38,22 @@ def read_measurements(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     for name, found in by_board.items():
         boards.setdefault(name, []).extend(found)
     return boards
+
+
+def find_files(paths: Sequence[Path]) -> list[tuple[str | None, Path]]:
+    """The files of measurements, each with the board that its folder names; None for one that names none.
+
+    Raises DataError for a folder without one.
+    """
+    found: list[tuple[str | None, Path]] = []
+    for path in paths:
+        files = _files(path) if path.is_dir() else [path]
+        inner = [] if files else [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _files(folder)]
+        if not files and not inner:
+            raise DataError(f"{path}: no measurement (*.json) in this folder; make one with `edge-dendrite deploy`")
+        found += [(None, file) for file in files]
+        found += [(folder.name, file) for folder in inner for file in _files(folder)]
+    return found
 
 
 def _files(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ _DIGIT_THEN_UNIT = re.compile(
     r"(?<=\d) (?=(?:%|[n\N{MICRO SIGN}m]?s|[\N{MICRO SIGN}m]?J|m?W|[kMG]?B|C|[kMG]|points)(?![A-Za-z]))"
 )
 _MICRO = re.compile(r"(?<=\d )u(?=[sJ](?![A-Za-z]))")
-_MINUS = re.compile(r"(?<![^\s(])-(?=\d)")
+_MINUS = re.compile(r"(?<![^\s(\[])-(?=\d)")
 
 
 def clean_text(value: object, limit: int = 200) -> str:

@@ -84,7 +84,8 @@ class Comparison(NamedTuple):
     """Side b against side a: b - a and b / a, each with its interval; the ratio only where all is positive.
 
     `covers_runs`: both sides have several runs, so the intervals cover what differs from run to run. Otherwise they
-    cover what varies within a run and nothing else.
+    cover what varies within a run and nothing else. `freedom`: Student's degrees of freedom, for whoever asks the same
+    of another confidence.
     """
 
     a: float
@@ -94,6 +95,7 @@ class Comparison(NamedTuple):
     ratio: Optional[float]
     ratio_interval: Optional[Interval]
     covers_runs: bool
+    freedom: float
 
     @property
     def sign(self) -> int:
@@ -119,7 +121,8 @@ def compare_sides(a: Sequence[Run], b: Sequence[Run], confidence: float = CONFID
     difference = value_b - value_a
     differences = [second - first for first, second in zip(drawn_a, drawn_b)]
     variance = _variance(differences)
-    reach = student_quantile((1.0 + confidence) / 2.0, _freedom(a, b, variance))
+    freedom = _freedom(a, b, variance)
+    reach = student_quantile((1.0 + confidence) / 2.0, freedom)
     error = reach * math.sqrt(variance)
     ratio: Optional[float] = None
     ratio_interval: Optional[Interval] = None
@@ -136,6 +139,7 @@ def compare_sides(a: Sequence[Run], b: Sequence[Run], confidence: float = CONFID
         ratio,
         ratio_interval,
         min(len(a), len(b)) > 1,
+        freedom,
     )
 
 

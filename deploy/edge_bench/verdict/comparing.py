@@ -195,12 +195,13 @@ def _row(
         ratio_low=interval.low,
         ratio_high=interval.high,
         covers_runs=found.covers_runs,
+        freedom=found.freedom,
     )
     return row
 
 
 def _empty(label: str, unit: str, verdict: str) -> Dict[str, Any]:
     row = {"label": label, "unit": unit, "verdict": verdict, "reason": "", "covers_runs": False}  # type: Dict[str, Any]
-    keys = ("a", "b", "difference", "difference_low", "difference_high", "ratio", "ratio_low", "ratio_high")
+    keys = ("a", "b", "difference", "difference_low", "difference_high", "ratio", "ratio_low", "ratio_high", "freedom")
     row.update(dict.fromkeys(keys))
     return row
