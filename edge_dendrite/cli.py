@@ -23,6 +23,7 @@ from edge_dendrite.commands.deploy import deploy
 from edge_dendrite.commands.doctor import doctor
 from edge_dendrite.commands.export import export
 from edge_dendrite.commands.guard import EXIT_FAILED, EXIT_INTERRUPTED, guarded
+from edge_dendrite.commands.history import app as history
 from edge_dendrite.commands.report import report
 from edge_dendrite.commands.verify import verify
 from edge_dendrite.terminal import say
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 for _command in (demo, compress, export, verify, deploy, report, compare, boards, doctor):
     app.command()(guarded(_command))
+app.add_typer(history, name="history")
 
 
 def run() -> None:

@@ -91,7 +91,7 @@ def test_onnx_stays_in_export_and_heavy_runtimes_stay_out(path):
 
 @pytest.mark.parametrize(
     "path",
-    [*TORCH_FREE, *sorted((HOST / "ship").rglob("*.py")), *sorted((HOST / "report").rglob("*.py"))],
+    [*TORCH_FREE, *(path for room in ("ship", "report", "history") for path in sorted((HOST / room).rglob("*.py")))],
     ids=lambda path: str(path.relative_to(HOST)),
 )
 def test_what_works_without_torch_does_not_name_it(path):
@@ -107,6 +107,7 @@ def test_what_works_without_torch_does_not_name_it(path):
         "import edge_dendrite; edge_dendrite.compare",
         "import edge_dendrite; edge_dendrite.Bundle.verify",
         "import edge_dendrite.cli, edge_dendrite.boards, edge_dendrite.ship.doctor, edge_dendrite.report.files",
+        "import edge_dendrite.history.gather, edge_dendrite.history.page, edge_dendrite.history.export",
     ],
 )
 def test_no_torch_and_no_onnx_is_loaded(statement):
@@ -156,7 +157,7 @@ def test_agent_has_python36_syntax_and_library():
 
 
 def test_the_floors_only_look_down():
-    floors = ["models", "data", "train", "compress", "export", "ship", "report"]
+    floors = ["models", "data", "train", "compress", "export", "ship", "report", "history"]
     for path in HOST.rglob("*.py"):
         room = path.relative_to(HOST).parts[0]
         if room in floors:

@@ -34,6 +34,7 @@ _VARIABLES = {
     SERIES[5]: "var(--s5, #806600)",
 }
 _STAND_IN = re.compile("|".join(_VARIABLES))
+_VARIABLE = re.compile(r"var\(--[a-z0-9]+, (#[0-9a-f]{6})\)")
 _TIP = "tip:"
 _FONT = re.compile(r"font: ?((?:[a-z]+ |\d+ )*)([\d.]+px) [^;]*")
 # Matplotlib writes six decimals of a pixel; two are more than a screen shows, and half of the bytes.
@@ -82,6 +83,17 @@ def new_figure(width: float, height: float) -> Figure:
     FigureCanvasSVG(figure)
     figure.patch.set_visible(False)
     return figure
+
+
+def plain_colour(stand_in: str) -> str:
+    """What a stand-in is outside of a page; any other colour is itself."""
+    variable = _VARIABLES.get(stand_in)
+    return variable.partition(", ")[2].rstrip(")") if variable else stand_in
+
+
+def plain(svg: str) -> str:
+    """The same SVG with the colours of a light page, for programs that know no CSS variables."""
+    return _VARIABLE.sub(lambda match: match[1], svg)
 
 
 def tip(text: str) -> str:

@@ -1,0 +1,80 @@
+"""Measurement files into a history, many of them; one that is bad does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_bench.errors import EdgeBenchError
+from edge_bench.schema import read_measurement
+from edge_dendrite.history.store import Added, History, RefusedError
+from edge_dendrite.progress import Progress, silent
+from edge_dendrite.ship.fleet_file import FLEET_FILE
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file, and what its board is called where the folder says so."""
+
+    path: Path
+    board_name: str = ""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What became of each file; error says why one was not taken."""
+
+    path: Path
+    added: Added | None
+    error: str = ""
+
+
+def find_files(paths: Sequence[Path]) -> list[Found]:
+    """The files behind FILE and DIR, as `report` reads them, by name: all .json of a folder; where it has none, those
+    of its folders, which are called as the boards. What is not there is among them, and fails when it is read.
+    """
+    found: list[Found] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(Found(path))
+            continue
+        files = _files(path)
+        found += map(Found, files)
+        if not files:
+            inner = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
+            found += [Found(file, folder.name) for folder in inner for file in _files(folder)]
+    return list({one.path: one for one in found}.values())
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if path.name != FLEET_FILE)
+
+
+def add_files(
+    history: History,
+    files: Sequence[Found],
+    *,
+    board_name: str | None = None,
+    tags: Iterable[str] = (),
+    progress: Progress = silent,
+) -> list[Gathered]:
+    """Add each file in a transaction of its own: what was done before an interrupt, or a full disk, is kept.
+
+    board_name: of all of them, instead of their folders'. Raises DataError when the history itself fails.
+    """
+    gathered, words = [], tuple(tags)
+    for number, one in enumerate(files):
+        progress("adding measurements", number, len(files))
+        name = one.board_name if board_name is None else board_name
+        try:
+            measurement = read_measurement(str(one.path))
+        except EdgeBenchError as error:
+            gathered.append(Gathered(one.path, None, str(error)))
+            continue
+        try:
+            gathered.append(Gathered(one.path, history.add(measurement, board_name=name, tags=words)))
+        except RefusedError as error:
+            gathered.append(Gathered(one.path, None, f"measurement {one.path}: {error}"))
+    progress("adding measurements", len(files), len(files))
+    return gathered
