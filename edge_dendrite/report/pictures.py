@@ -9,6 +9,7 @@ from edge_dendrite.report.charts import network_picture
 from edge_dendrite.report.charts.accuracy import accuracy_against_size
 from edge_dendrite.report.charts.draw import MAX_DRAWN
 from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
+from edge_dendrite.report.charts.layer_time import layer_times, layers_caption, profiled_rows
 from edge_dendrite.report.charts.relative import relative_sizes
 from edge_dendrite.report.charts.training import training_curves
 from edge_dendrite.report.rows import Report, Row
@@ -35,7 +36,14 @@ class Picture:
 
 def draw_pictures(report: Report) -> tuple[Picture, ...]:
     """All pictures that the report's data allow; one whose data are missing is left out."""
-    drawn = [*_networks(report), _accuracy(report), _latency(report), _relative(report), _training(report)]
+    drawn = [
+        *_networks(report),
+        _accuracy(report),
+        _latency(report),
+        _layers(report),
+        _relative(report),
+        _training(report),
+    ]
     return tuple(picture for picture in drawn if picture is not None)
 
 
@@ -88,6 +96,13 @@ def _latency(report: Report) -> Picture | None:
     if slowest > end:
         caption += f" The axis ends at {fmt.seconds(end)}; the slowest samples lie beyond it and are named above."
     return Picture(LATENCY, "Latency distribution", caption + _not_all(report), svg)
+
+
+def _layers(report: Report) -> Picture | None:
+    svg = layer_times(report.rows)
+    if svg is None or report.condition is None:
+        return None
+    return Picture(LATENCY, "Time per layer", layers_caption(profiled_rows(report.rows), report.condition), svg)
 
 
 def _relative(report: Report) -> Picture | None:
