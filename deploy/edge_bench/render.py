@@ -157,26 +157,26 @@ _SHOWN_LAYERS = 10
 
 
 def _layer_rows(layers: Dict[str, Any]) -> List[Any]:
-    """The slowest; what is left, and what no layer accounts for."""
-    known = [entry for entry in layers["entries"] if entry["time_s"] is not None]
+    """The slowest, by the nodes of the ONNX file where they are known; what is left, and what is in no layer."""
+    known = [entry for entry in layers["entries"] if entry.get("time_s") is not None]
     slowest = sorted(known, key=lambda entry: -entry["time_s"])[:_SHOWN_LAYERS]
     words = "%s of the layers in an inference, of %d profiled" % (
         format_seconds(layers["sum_s"]),
         layers["num_inferences"],
     )
     rows = [("layers", words), ("", _unattributed(layers))]
-    if layers["latency_ratio_while_profiling"] is not None:
+    if layers.get("latency_ratio_while_profiling") is not None:
         rows.append(("", "profiled inferences took %.3g times as long" % layers["latency_ratio_while_profiling"]))
     for entry in slowest:
-        share = 100 * (entry["share"] or 0.0)
-        time = format_seconds(entry["time_s"])
-        rows.append(("", "%8s %5.1f %%  %s" % (time, share, layer_name(entry["name"], entry["nodes"], entry["kind"]))))
+        share = 100 * (entry.get("share") or 0.0)
+        name = (" + ".join(entry["nodes"]) or entry["name"]) + (" (%s)" % entry["kind"] if entry.get("kind") else "")
+        rows.append(("", "%8s %5.1f %%  %s" % (format_seconds(entry["time_s"]), share, name)))
     left = sum(entry["time_s"] for entry in known) - sum(entry["time_s"] for entry in slowest)
     if len(known) > len(slowest):
         rows.append(("", "%8s in %d other layers" % (format_seconds(left), len(known) - len(slowest))))
     num_short = len(layers["entries"]) - len(known)
     if num_short:
-        step = layers["resolution_s"]
+        step = layers.get("resolution_s")
         limit = "less than %s each, the step of the clock" % format_seconds(step) if step else "no time that was told"
         rows.append(("", "%d layer(s) took %s" % (num_short, limit)))
     return rows
@@ -185,13 +185,10 @@ def _layer_rows(layers: Dict[str, Any]) -> List[Any]:
 def _unattributed(layers: Dict[str, Any]) -> str:
     share, whole = layers["unattributed_share"], layers["compared_with"]
     if share < 0:
-        return "%.3g %% more than the %s: profiling made them slower, short ones most" % (-100 * share, whole)
+        own_s = (layers["sum_s"] - layers["compared_s"]) / max(1, len(layers["entries"]) + layers["num_left_out"])
+        words = "%.3g %% more than the %s: each layer looks longer than it is, by %s or more on average"
+        return words % (-100 * share, whole, format_seconds(own_s))
     return "%.3g %% of the %s is in no layer" % (100 * share, whole)
-
-
-def layer_name(name: str, nodes: List[str], kind: Optional[str]) -> str:
-    """A layer by the nodes of the ONNX file that it computes, where they are known, else by the runtime's name."""
-    return (" + ".join(nodes) or name) + (" (%s)" % kind if kind else "")
 
 
 def _missing_lines(entries: List[Dict[str, str]]) -> List[str]:

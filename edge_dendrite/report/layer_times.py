@@ -37,7 +37,7 @@ class LayerTimes:
 
     compared_with says what compared_s is: the figure of the same runs, not profiled, that sum_s is held against.
     unattributed_share: what of it is in no layer; negative where the profiled layers take longer than all of it.
-    latency_ratio: so many times longer a profiled inference took, where that is known.
+    latency_ratio: so many times longer a profiled inference took, where that is known. num_parts: that were timed.
     """
 
     layers: tuple[LayerTime, ...]
@@ -48,10 +48,19 @@ class LayerTimes:
     compared_with: str
     unattributed_share: float
     latency_ratio: float | None
+    num_parts: int
     num_short: int
     resolution_s: float | None
     num_left_out: int
     sources: tuple[str, ...]
+
+    @property
+    def excess_s(self) -> float:
+        """So much longer than it is does a part look, on average and at least; 0 where that does not show.
+
+        All parts together cannot take longer than the inference that they are parts of.
+        """
+        return max(0.0, (self.sum_s - self.compared_s) / max(1, self.num_parts))
 
 
 def pool_layer_times(valid: Examined, layers: Sequence[Layer]) -> LayerTimes | None:
@@ -63,7 +72,9 @@ def pool_layer_times(valid: Examined, layers: Sequence[Layer]) -> LayerTimes | N
     names = {layer.name for layer in layers}
     found: dict[str, LayerTime] = {}
     num_short = 0
-    for key, times_s in _times_by_part(records).items():
+    parts_found = _times_by_part(records)
+    num_left_out = max(fields.whole(record, "num_left_out") or 0 for record in records)
+    for key, times_s in parts_found.items():
         time_s = median(times_s + [0.0] * (len(records) - len(times_s)))
         if time_s <= 0:
             num_short += 1
@@ -87,9 +98,10 @@ def pool_layer_times(valid: Examined, layers: Sequence[Layer]) -> LayerTimes | N
         compared_with=fields.text(records[0], "compared_with") or "median latency",
         unattributed_share=_median_of(records, "unattributed_share") or 0.0,
         latency_ratio=_median_of(records, "latency_ratio_while_profiling"),
+        num_parts=len(parts_found) + num_left_out,
         num_short=num_short,
         resolution_s=fields.number(records[0], "resolution_s"),
-        num_left_out=max(fields.whole(record, "num_left_out") or 0 for record in records),
+        num_left_out=num_left_out,
         sources=tuple(dict.fromkeys(fields.text(record, "source") or "unknown" for record in records)),
     )
 

@@ -1,8 +1,8 @@
 """onnxruntime's profile (`enable_profiling`): a session of its own, and the file that it writes, read line by line.
 
 The file is a JSON list with an event a line, the same from 1.10 to 1.31: those of category "Node" whose names end in
-`_kernel_time` are a node's computing, "model_run" ends an inference. Durations are whole microseconds, cut. Names are
-written as they stand in the model, unescaped, so a line that is no JSON is passed over and counted.
+`_kernel_time` are a node's computing, "model_run" ends an inference. Durations are whole microseconds, cut. Old ones
+write names as they stand in the model, unescaped: such a line is no JSON, and is passed over and counted.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from edge_bench.engine.onnx_origin import find_origins
 from edge_bench.errors import BackendError
 
 STEP_S = 1e-6
-# A line is about 700 bytes. Of a network of many nodes fewer inferences are profiled, and of loops hardly any: how
+# A line is about 700 bytes. Of a network of many nodes fewer inferences are profiled, and of loops a few: how
 # often their bodies run shows only afterwards, and all of it is in memory until then.
-_MAX_EVENTS, _MAX_LOOPED_RUNS = 20000, 2
+_MAX_EVENTS, _MAX_LOOPED_RUNS = 20000, 10
 _MAX_BYTES, _MAX_LINE = 64 << 20, 1 << 16
 _SUFFIX = b"_kernel_time"
 _LOOPS = ("Loop", "Scan", "SequenceMap")
@@ -71,12 +71,13 @@ def read_inferences(stream: BinaryIO) -> Tuple[List[List[Tuple[_Key, float]]], i
     """
     inferences, current = [], []  # type: List[List[Tuple[_Key, float]]], List[Dict[str, Any]]
     num_unread = num_bytes = 0
-    line = b""
+    last = b""
     while num_bytes <= _MAX_BYTES:
         line = stream.readline(_MAX_LINE)
         num_bytes += len(line)
-        if not line or line.strip() == b"]":
+        if not line:
             break
+        last = line.strip()
         is_node, is_run = _SUFFIX in line, b'"model_run"' in line
         if not is_node and not is_run:
             continue
@@ -88,7 +89,7 @@ def read_inferences(stream: BinaryIO) -> Tuple[List[List[Tuple[_Key, float]]], i
         elif event["name"] == "model_run":
             inferences.append(_own_times(current))
             current = []
-    if line.strip() != b"]" and num_bytes <= _MAX_BYTES:
+    if last != b"]" and num_bytes <= _MAX_BYTES:
         raise BackendError("onnxruntime's profile was cut short")
     return inferences, num_unread
 

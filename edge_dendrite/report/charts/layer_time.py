@@ -141,5 +141,8 @@ def layers_caption(rows: Sequence[Row], condition: Condition) -> str:
 def _account(name: str, times: LayerTimes) -> str:
     share, whole = times.unattributed_share, f"the {times.compared_with} ({fmt.seconds(times.compared_s)})"
     if share < 0:
-        return f"{name}: its profiled layers take {fmt.percent(-share)} more than {whole}; short ones look too long."
+        return (
+            f"{name}: the layers take {fmt.percent(-share)} more than {whole}, so each part looks longer than it is, "
+            f"by {fmt.tick_seconds(times.excess_s)} or more on average."
+        )
     return f"{name}: {fmt.percent(share)} of {whole} is in no layer."
