@@ -20,7 +20,9 @@ from edge_dendrite.roles import BASELINE, COMPRESSED
 MAX_LAYERS = 20
 # Side by side more bars per layer than these are no longer read as one layer.
 _MAX_NETWORKS = 3
-_BAR, _GAP, _NAMES = 13.0, 9.0, 148.0
+_BAR, _GAP, _NAMES = 13.0, 9.0, 170.0
+# Of a clock that steps by more than this share of the longest bar a step shows.
+_COARSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,10 @@ def layers_caption(rows: Sequence[Row], condition: Condition) -> str:
     )
     text += " ".join(_account(name, times) for name, times in profiled)
     num_short = sum(times.num_short + times.num_left_out for _, times in profiled)
+    steps = [times.resolution_s for _, times in profiled if times.resolution_s]
+    longest = max(layer.time_s for _, times in profiled for layer in times.layers)
+    if steps and max(steps) > _COARSE * longest:
+        text += f" The profiler's clock steps by {fmt.tick_seconds(max(steps))}: a difference of a step says nothing."
     if num_short:
         text += f" Not drawn: {fmt.plural(num_short, 'part')} too short for the profiler's clock."
     return f"{text} Measured on {condition.sentence()}."
