@@ -113,6 +113,9 @@ DurationOption = Annotated[float, typer.Option("--duration", help="latency phase
 OtherLoadOption = Annotated[
     float, typer.Option("--max-other-load", help="share of processor time that others may use", min=0.001)
 ]
+LayersOption = Annotated[
+    bool, typer.Option("--layers", help="in the end profile how long each layer takes; changes no other figure")
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads", min=1)]
 InputsOption = Annotated[
     Path | None,

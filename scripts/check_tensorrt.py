@@ -49,6 +49,8 @@ RESULTS = {"ITensor.dtype": "DataType"}
 OTHERS = {
     *("os", "sys", "atomic", "functools", "onnx_nodes", "stream", "notes", "kind", "_DTYPES", "errors", "msg"),
     *("direction", "self.version", "self.inputs", "self.outputs", "self.names", "self.errors", "self.execute"),
+    # Of the profiler: what our own class keeps, and what becomes of it.
+    *("profiler", "self.profiler", "self.reported", "inferences", "times", "name", "seen", "found"),
     *("self.by_name", "self.why", "self.add", "self.set_shape", "self.batch_limits"),
     *("self.describe_by_name", "self.describe_by_index"),
 }

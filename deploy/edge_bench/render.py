@@ -45,6 +45,8 @@ def render_measurement(record: Dict[str, Any]) -> str:
     rows.extend(_memory_rows(record.get("memory", {})))
     if "energy" in record:
         rows.extend(_energy_rows(record["energy"], (backend or {}).get("batch") or 1))
+    if "layers" in record:
+        rows.extend(_layer_rows(record["layers"]))
     lines = ["%-12s %s" % row for row in rows]
     lines.extend("INVALID      %s" % reason for reason in record["invalid"])
     lines.extend("warning      %s; %s" % (entry["message"], entry["fix"]) for entry in record["warnings"])
@@ -149,6 +151,44 @@ def _energy_text(energy: Dict[str, Any], kind: str) -> str:
 def _no_interval(energy: Dict[str, Any]) -> str:
     lacks = energy.get("interval_lacks")
     return " (no interval: %s not known)" % ", ".join(lacks) if lacks else " (no interval)"
+
+
+_SHOWN_LAYERS = 10
+
+
+def _layer_rows(layers: Dict[str, Any]) -> List[Any]:
+    """The slowest, by the nodes of the ONNX file where they are known; what is left, and what is in no layer."""
+    known = [entry for entry in layers["entries"] if entry.get("time_s") is not None]
+    slowest = sorted(known, key=lambda entry: -entry["time_s"])[:_SHOWN_LAYERS]
+    words = "%s of the layers in an inference, of %d profiled" % (
+        format_seconds(layers["sum_s"]),
+        layers["num_inferences"],
+    )
+    rows = [("layers", words), ("", _unattributed(layers))]
+    if layers.get("latency_ratio_while_profiling") is not None:
+        rows.append(("", "profiled inferences took %.3g times as long" % layers["latency_ratio_while_profiling"]))
+    for entry in slowest:
+        share = 100 * (entry.get("share") or 0.0)
+        name = (" + ".join(entry["nodes"]) or entry["name"]) + (" (%s)" % entry["kind"] if entry.get("kind") else "")
+        rows.append(("", "%8s %5.1f %%  %s" % (format_seconds(entry["time_s"]), share, name)))
+    left = sum(entry["time_s"] for entry in known) - sum(entry["time_s"] for entry in slowest)
+    if len(known) > len(slowest):
+        rows.append(("", "%8s in %d other layers" % (format_seconds(left), len(known) - len(slowest))))
+    num_short = len(layers["entries"]) - len(known)
+    if num_short:
+        step = layers.get("resolution_s")
+        limit = "less than %s each, the step of the clock" % format_seconds(step) if step else "no time that was told"
+        rows.append(("", "%d layer(s) took %s" % (num_short, limit)))
+    return rows
+
+
+def _unattributed(layers: Dict[str, Any]) -> str:
+    share, whole = layers["unattributed_share"], layers["compared_with"]
+    if share < 0:
+        own_s = (layers["sum_s"] - layers["compared_s"]) / max(1, len(layers["entries"]) + layers["num_left_out"])
+        words = "%.3g %% more than the %s: each layer looks longer than it is, by %s or more on average"
+        return words % (-100 * share, whole, format_seconds(own_s))
+    return "%.3g %% of the %s is in no layer" % (100 * share, whole)
 
 
 def _missing_lines(entries: List[Dict[str, str]]) -> List[str]:

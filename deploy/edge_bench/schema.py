@@ -30,6 +30,14 @@ watch                what was seen beside the energy phase, or beside a few seco
 energy               rails, scope, idle_power_w, gross_energy_j, net_energy_j (per inference; of a batch each counts),
                      gross_interval_j, net_interval_j ([low, high], about 95 %), num_inferences, ...: power/energy.py;
                      latency_ratio_while_sampling, other_load and idle_other_load: as in the latency phase
+layers               with --layers, profiled after all else (measure/layers.py): source, note, num_inferences, sum_s (of
+                     the medians of all layers), compared_s and compared_with (the median that they are compared with),
+                     unattributed_share (of it: 1 - sum_s / compared_s; below 0 where profiling made the layers slower
+                     than the whole is without), latency_ratio_while_profiling (null where it is not known),
+                     resolution_s (the step of the profiler's clock, or null), num_left_out (the fastest layers beyond
+                     MAX_LAYERS, which are in sum_s), entries in the order of running: name (the runtime's), kind (its
+                     operator, or null), provider (or null), nodes (of the ONNX file that it computes, as far as names
+                     tell), time_s (median per inference; null: shorter than resolution_s), share (of sum_s)
 state_before/after   the board's state: power mode, clocks, governors, temperatures, throttling
 warnings             code, message, fix
 unavailable          what, reason, fix
@@ -50,6 +58,8 @@ STATUSES = ("complete", "partial", "failed")
 MAX_BYTES = 256 << 20
 # So many samples fit into a file of MAX_BYTES.
 MAX_SAMPLES = 5000000
+# Of a network that has more the slowest are kept.
+MAX_LAYERS = 2000
 # Beside a measurement whose run was killed: its samples (measure/journal.py).
 JOURNAL_SUFFIX = ".samples"
 _RUN_ID_BYTES = 32
@@ -193,6 +203,14 @@ def _dict_of(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(is_right, value.values()))
 
 
+def _is_layers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_LAYERS and all(map(_is_layer, value))
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, dict) and not _part_problem("", value, _LAYER)
+
+
 def _is_interval(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
@@ -210,6 +228,14 @@ _SUMMARY = dict(
     p99_s=_or_none(_is_number),
     p99_9_s=_or_none(_is_number),
 )
+_LAYER = {
+    "name": _is_text,
+    "kind": _or_none(_is_text),
+    "provider": _or_none(_is_text),
+    "nodes": _list_of(_is_text),
+    "time_s": _or_none(_is_duration),
+    "share": _or_none(_is_number),
+}
 # What the parts hold that their readers rely on; a part may be absent.
 _PARTS = {
     "board": {"model": _or_none(_is_text), "cpu": _or_none(_is_text)},
@@ -271,6 +297,19 @@ _PARTS = {
         "latency_ratio_while_sampling": _or_none(_is_number),
         "other_load": _or_none(_is_number),
         "idle_other_load": _or_none(_is_number),
+    },
+    "layers": {
+        "source": _is_text,
+        "note": _is_text,
+        "num_inferences": _is_count,
+        "sum_s": _is_number,
+        "compared_s": _is_duration,
+        "compared_with": _is_text,
+        "unattributed_share": _is_number,
+        "latency_ratio_while_profiling": _or_none(_is_number),
+        "resolution_s": _or_none(_is_duration),
+        "num_left_out": _is_count,
+        "entries": _is_layers,
     },
     "state_before": _STATE,
     "state_after": _STATE,

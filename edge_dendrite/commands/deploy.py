@@ -18,6 +18,7 @@ from edge_dendrite.options import (
     FleetReportOption,
     JobsOption,
     JsonOption,
+    LayersOption,
     OnlyOption,
     OtherLoadOption,
     PythonOption,
@@ -53,6 +54,7 @@ def deploy(
         str | None, typer.Option("--provider", help="onnxruntime provider  [default: the board's]")
     ] = None,
     max_other_load: OtherLoadOption = 0.5,
+    layers: LayersOption = False,
     ssh_config: SshConfigOption = None,
     python: PythonOption = "python3",
     remote_dir: RemoteDirOption = "",
@@ -75,7 +77,7 @@ def deploy(
     from edge_dendrite.ship.deploy import deploy_rounds, plan_rounds
     from edge_dendrite.ship.options import RunOptions, SshOptions
 
-    options = RunOptions(duration, runs, threads, provider, max_other_load)
+    options = RunOptions(duration, runs, threads, provider, max_other_load, layers)
     if boards is not None:
         if target is not None:
             raise ConfigError(f"TARGET {target} and --boards {boards}: give one of them")

@@ -11,6 +11,7 @@ from edge_dendrite.report.charts.accuracy import accuracy_against_size
 from edge_dendrite.report.charts.draw import MAX_DRAWN
 from edge_dendrite.report.charts.histogram import latency_ridges
 from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
+from edge_dendrite.report.charts.layer_time import layer_times, layers_caption, profiled_rows
 from edge_dendrite.report.charts.over_time import drawn_over_time, latency_over_time, watched
 from edge_dendrite.report.charts.power import drawn_power, power_traces
 from edge_dendrite.report.charts.relative import relative_sizes
@@ -40,8 +41,8 @@ class Picture:
 
 def draw_pictures(report: Report) -> tuple[Picture, ...]:
     """All pictures that the report's data allow; one whose data are missing is left out."""
-    drawn = [*_networks(report), _accuracy(report), _latency(report), _ridges(report), _over_time(report)]
-    drawn += [_power(report), _relative(report), _training(report)]
+    drawn = [*_networks(report), _accuracy(report), _latency(report), _ridges(report), _layers(report)]
+    drawn += [_over_time(report), _power(report), _relative(report), _training(report)]
     return tuple(picture for picture in drawn if picture is not None)
 
 
@@ -175,6 +176,13 @@ def _dropped(drawn: Sequence[Row]) -> str:
     reasons = list(dict.fromkeys(reason for row in drawn for run in row.traces.runs for reason in run.dropped))
     more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     return f" Not drawn: {'; '.join(reasons[:3])}{more}." if reasons else ""
+
+
+def _layers(report: Report) -> Picture | None:
+    svg = layer_times(report.rows)
+    if svg is None or report.condition is None:
+        return None
+    return Picture(LATENCY, "Time per layer", layers_caption(profiled_rows(report.rows), report.condition), svg)
 
 
 def _relative(report: Report) -> Picture | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_dendrite.report import fields, pool
 from edge_dendrite.report.format import clean_text
+from edge_dendrite.report.layer_times import LayerTimes, pool_layer_times
 from edge_dendrite.report.method import describe_method
 from edge_dendrite.report.notices import Notice, collect_notices
 from edge_dendrite.report.pool import Accuracy, Energy, Latency, Layer
@@ -39,6 +40,7 @@ class Row:
     energy: Energy | None
     missing: Mapping[str, str] = field(default_factory=dict)
     traces: Traces = field(default_factory=Traces, repr=False)
+    layer_times: LayerTimes | None = None
 
 
 @dataclass(frozen=True)
@@ -128,18 +130,20 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
     accuracy = pool.read_accuracy(fields.mapping(bundle, "accuracy"))
     if accuracy is None:
         missing["accuracy"] = "the bundle holds no accuracy: it was exported without test data"
+    layers = pool.read_layers(bundle["stats"].get("layers"))
     return Row(
         id=run.bundle_id,
         name=run.name,
         role=run.role,
         precision=fields.text(bundle["model"], "precision"),
-        layers=pool.read_layers(bundle["stats"].get("layers")),
+        layers=layers,
         accuracy=accuracy,
         latency=pool.pool_latency(valid, missing),
         peak_memory_bytes=pool.peak_memory(valid, missing),
         energy=pool.pool_energy(valid, missing),
         missing=missing,
         traces=build_traces(examined),
+        layer_times=pool_layer_times(valid, layers),
         **sizes,
     )
 

@@ -18,7 +18,7 @@ class RunOptions:
 
     duration_s: length of the latency phase; num_runs: exactly so many timed runs instead. provider: None takes the one
     that the board's onnxruntime prefers. max_other_load: share of all processor time, 0 to 1, that other programs may
-    use before the run is invalid.
+    use before the run is invalid. layers: in the end, profile how long each layer takes.
     """
 
     duration_s: float = 3.0
@@ -26,6 +26,7 @@ class RunOptions:
     num_threads: int = 1
     provider: str | None = None
     max_other_load: float = 0.5
+    layers: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.duration_s < math.inf or not 0 < self.max_other_load < math.inf:
@@ -43,11 +44,14 @@ class RunOptions:
             "--provider": self.provider,
             "--max-other-load": self.max_other_load,
         }
-        return [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+        words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+        return [*words, "--layers"] if self.layers else words
 
     def match(self, settings: Mapping[str, Any]) -> bool:
         """Whether a measurement with these settings was made as asked for here."""
         ignored = () if self.num_runs is None else ("duration_s",)
+        if not self.layers:
+            ignored = (*ignored, "layers")  # profiled after all else, it changes nothing of a measurement
         return all(settings.get(key) == value for key, value in asdict(self).items() if key not in ignored)
 
 

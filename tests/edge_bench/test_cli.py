@@ -142,6 +142,29 @@ def test_a_signal_in_the_middle_leaves_a_valid_partial_file(maker, agent, number
     assert shown.code == 4 and "partial, started" in shown.out
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_signal_while_layers_are_profiled_costs_the_layers_only(agent, number):
+    """A batch of 200 takes longer than the signal; of what SIGKILL leaves, /tmp is the system's to clear."""
+    scratch = agent.path("scratch")
+    os.mkdir(scratch)
+    model = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "layers.onnx")
+    words = ["--layers", "--batch", "200", "--runs", "10", "--power", "none", "--max-other-load", "1000"]
+    child = agent.start("run", model, *words, environment={"TMPDIR": scratch})
+    for line in iter(child.stderr.readline, b""):
+        if b"layers" in line:
+            break
+    child.send_signal(number)
+    done = agent.finish(child)
+    record = load(agent.path("measurement.json"))
+    assert record["status"] == "complete" and "layers" not in record and len(record["latency"]["samples_s"]) == 10
+    assert [entry["reason"] for entry in record["unavailable"] if entry["what"] == "layers"] == [
+        "the run ended while they were profiled; all else was measured before"
+    ]
+    if number != signal.SIGKILL:
+        assert done.code == 130 and "interrupted while the layers were profiled" in done.err
+        assert "Traceback" not in done.err and os.listdir(scratch) == []
+
+
 def test_a_kill_leaves_a_valid_partial_file(maker, agent):
     """No handler runs then: what the last phase saved is there, whole."""
     child = agent.start("run", maker.folder(), *LONG)
@@ -487,7 +510,7 @@ def test_flags_that_contradict_each_other_are_refused(in_process, arguments, wor
 
 
 @pytest.mark.parametrize(
-    "flag", ["--backend onnxruntime", "--provider X", "--threads 2", "--buffers ctypes", "--batch 2"]
+    "flag", ["--backend onnxruntime", "--provider X", "--threads 2", "--buffers ctypes", "--batch 2", "--layers"]
 )
 def test_a_command_has_no_runtime_of_ours(in_process, flag):
     code, _out, err = in_process("run", "--cmd", "true", *flag.split())

@@ -37,6 +37,10 @@ def test_a_measurement_shows_its_figures_with_their_state(measurement):
         "12 mJ (11 to 13) gross, per inference",
         "2 W idle, 6 W under load",
         "module input (ina3221, POM_5V_IN)",
+        "25 % of the median latency is in no layer",
+        "profiled inferences took 1.5 times as long",
+        "1.5 ms 100.0 %  /conv1/Conv + /Relu (Conv)",
+        "1 layer(s) took less than 1 us each, the step of the clock",
         "busy; end it",
         "not measured fan: none; buy one",
     ):
@@ -53,7 +57,7 @@ def test_invalid_runs_are_marked_where_the_eye_goes_first(measurement):
 @pytest.mark.parametrize("status", ["partial", "failed"])
 def test_an_unfinished_run_says_so_and_shows_no_figure_that_it_has_not(measurement, status):
     measurement["status"] = status
-    for part in ("latency", "energy", "memory", "backend", "board", "check"):
+    for part in ("latency", "energy", "memory", "layers", "backend", "board", "check"):
         del measurement[part]
     text = render.render_measurement(measurement)
     assert "%s, started" % status in text

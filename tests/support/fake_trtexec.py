@@ -2,7 +2,8 @@
 """Behaves as trtexec does where the agent asks it: --help with its banner, a build, an error that names a node, a run.
 
 FAKE_TRTEXEC: 8.2 or 10.3, the release that it is; FAKE_TRTEXEC_MODE: fails, hangs, empty, no-inputs (a release without
---loadInputs), crashes. A run computes as the fake of TensorRT does, and writes the times of queries a millisecond
+--loadInputs), no-profile (one without --exportProfile, as none is), broken-profile, crashes. A run computes as the fake
+of TensorRT does, and writes the times of queries a millisecond
 apart; the first ones are slower. 8.2 writes endToEndMs and the warm-up too, 10.3 neither (NVIDIA/TensorRT,
 samples/common/sampleReporting.cpp).
 """
@@ -17,13 +18,14 @@ RELEASES = {
     "8.2": (
         "8201",
         "onnx saveEngine workspace timingCacheFile fp16 int8 noTF32 buildOnly minShapes optShapes maxShapes "
-        "loadEngine exportTimes exportOutput iterations duration warmUp shapes loadInputs",
+        "loadEngine exportTimes exportOutput iterations duration warmUp shapes loadInputs exportProfile "
+        "separateProfileRun",
     ),
     "10.3": (
         "100300",
         "onnx saveEngine memPoolSize timingCacheFile fp16 int8 stronglyTyped noTF32 skipInference versionCompatible "
         "minShapes optShapes maxShapes loadEngine exportTimes exportOutput iterations duration warmUp shapes "
-        "loadInputs",
+        "loadInputs exportProfile separateProfileRun",
     ),
 }
 
@@ -33,6 +35,8 @@ def main():
     mode = os.environ.get("FAKE_TRTEXEC_MODE", "")
     if mode == "no-inputs":
         flags = flags.replace("loadInputs", "")
+    if mode == "no-profile":
+        flags = flags.replace("exportProfile", "")
     print("&&&& RUNNING TensorRT.trtexec [TensorRT v%s] # %s" % (number, " ".join(sys.argv)), flush=True)
     if "--help" in sys.argv:
         print("=== Build Options ===")
@@ -99,6 +103,10 @@ def run(options, number):
         with open(options["exportTimes"], "w") as stream:
             # Written by hand there too, a query at a time.
             stream.write("[\n  " + "\n, ".join(json.dumps(query) for query in queries) + "\n]\n")
+    if "exportProfile" in options:
+        with open(options["exportProfile"], "w") as stream:
+            layers = profile(int(options.get("iterations", 10)), number)
+            stream.write("[{" if os.environ.get("FAKE_TRTEXEC_MODE") == "broken-profile" else json.dumps(layers))
     if "exportOutput" in options:
         found = []
         for place, (name, _, shape) in enumerate(plan.get("outputs", [["output", "FLOAT", [1, 4]]])):
@@ -117,6 +125,17 @@ def product(shape, batch):
     for one in shape:
         size *= batch[0] if one == -1 else one
     return size
+
+
+def profile(count, number):
+    """As --exportProfile writes it, with medians in newer releases."""
+    layers = [{"count": count}]
+    for name, average in (("/conv1/Conv + /Relu", 0.5), ("/fc/Gemm", 0.125)):
+        layer = {"name": name, "timeMs": count * average, "averageMs": average, "percentage": 160 * average}
+        if number != "8201":
+            layer["medianMs"] = 0.9 * average
+        layers.append(layer)
+    return layers
 
 
 def times(count, number, warmup_ms):

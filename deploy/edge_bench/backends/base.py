@@ -13,7 +13,9 @@ import itertools
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+from edge_bench.backends.profile import Profile
 from edge_bench.backends.tensors import check_names
+from edge_bench.errors import BackendError
 
 HOST_CLOCK = "host clock"
 # Inferences between two looks at the deadline of a slice: for at most about ten milliseconds.
@@ -108,6 +110,13 @@ class Backend:
     def memory(self) -> Dict[str, int]:
         """Named figures in bytes that only this backend knows, such as `engine_scratch_bytes`; none by default."""
         return {}
+
+    def profile_layers(self, read_model: Callable[[], bytes]) -> Profile:
+        """The times of the network's layers, with the inputs as they are set. `read_model` gives the file's bytes.
+
+        The last call before `close`: what held the network may be gone. Raises BackendError where it cannot be told.
+        """
+        raise BackendError("%s has no profiler of layers that is known here" % self.name)
 
     def close(self) -> None:
         """Give back what the device holds. Called once, also after an error."""

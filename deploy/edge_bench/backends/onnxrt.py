@@ -5,9 +5,10 @@ import os
 import platform
 import signal
 import sys
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from edge_bench.backends.base import Backend
+from edge_bench.backends.profile import Profile
 from edge_bench.backends.tensors import num_bytes, tile
 from edge_bench.errors import BackendError
 
@@ -69,18 +70,8 @@ class OnnxRuntimeBackend(Backend):
             raise BackendError(
                 "this onnxruntime has no %s; it has %s" % (provider, ", ".join(available) or "no provider")
             )
-        try:
-            options = runtime.SessionOptions()
-            options.intra_op_num_threads = num_threads
-            options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            self._session = runtime.InferenceSession(
-                model, sess_options=options, providers=[provider] if provider else available
-            )
-        except Exception as error:  # onnxruntime raises a dozen own classes without a common base
-            raise BackendError(
-                "onnxruntime %s cannot load the model with %d thread(s): %s" % (runtime.__version__, num_threads, error)
-            ) from error
+        self._asked = [provider] if provider else available
+        self._session = _open_session(runtime, model, num_threads, self._asked)
         self.version = runtime.__version__  # type: str
         self.providers = [name for name in self._session.get_providers() if name not in _REMOTE]
         self.num_threads = num_threads
@@ -123,6 +114,43 @@ class OnnxRuntimeBackend(Backend):
 
     def read_outputs(self) -> List[Sequence[float]]:
         return [result.ravel().tolist() for result in self._results]
+
+    def profile_layers(self, read_model: Callable[[], bytes]) -> Profile:
+        from edge_bench.backends.onnxrt_profile import profile_session
+
+        # Two sessions of one network side by side may be more than a small board can hold.
+        self._session = None
+        self._results = []
+        model, runtime, num_threads = read_model(), import_runtime(), self.num_threads or 1
+        try:
+            return profile_session(
+                model,
+                lambda prefix: _open_session(runtime, model, num_threads, self._asked, prefix),
+                lambda session: session.run(self._names, self._feed),
+            )
+        except (BackendError, MemoryError):
+            raise
+        except Exception as error:  # as in `infer`
+            raise BackendError("onnxruntime %s failed to profile the model: %s" % (self.version, error)) from error
+
+
+def _open_session(
+    runtime: Any, model: bytes, num_threads: int, providers: List[str], profile_prefix: Optional[str] = None
+) -> Any:
+    """A session; with a prefix of files it profiles into one of them from its start on. Raises BackendError."""
+    try:
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        if profile_prefix is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile_prefix
+        return runtime.InferenceSession(model, sess_options=options, providers=providers)
+    except Exception as error:  # onnxruntime raises a dozen own classes without a common base
+        raise BackendError(
+            "onnxruntime %s cannot load the model with %d thread(s): %s" % (runtime.__version__, num_threads, error)
+        ) from error
 
 
 def _has_any_batch(shape: List[int]) -> bool:

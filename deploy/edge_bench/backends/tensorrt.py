@@ -9,10 +9,10 @@ stream, and fakes of TensorRT 8.2, 8.6 and 10.3.
 
 import ctypes
 import hashlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from edge_bench import child
-from edge_bench.backends import tensors
+from edge_bench.backends import profile, tensors
 from edge_bench.backends.base import Backend
 from edge_bench.backends.tensorrt_engine import LoadedEngine
 from edge_bench.cuda.api import CTYPES, CudaApi, Held, open_api
@@ -142,6 +142,17 @@ class TensorRtBackend(Backend):
         return [
             tensors.to_numbers(ctypes.string_at(one.host, one.num_bytes), one.tensor["dtype"]) for one in self._outputs
         ]
+
+    def profile_layers(self, read_model: Callable[[], bytes]) -> profile.Profile:
+        """With the inputs that the latest `infer` left on the device."""
+        assert self._api is not None and self._engine is not None
+        self._api.synchronize_stream(self._stream)
+        return self._engine.profile([buffer.device for buffer in self._in_engine_order()])
+
+    def _in_engine_order(self) -> List[_Buffer]:
+        assert self._engine is not None
+        by_name = {buffer.tensor["name"]: buffer for buffer in self._inputs + self._outputs}
+        return [by_name[name] for name in self._engine.names]
 
     def memory(self) -> Dict[str, int]:
         """cuda_used_bytes: what the device's free memory fell by since before the engine was loaded, whoever took it

@@ -14,10 +14,10 @@ import os
 import shutil
 import tempfile
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from edge_bench import atomic, child
-from edge_bench.backends import tensors
+from edge_bench.backends import profile, tensors
 from edge_bench.backends.base import Backend
 from edge_bench.engine import trtexec
 from edge_bench.engine.trtexec import SAFE_NAME, Trtexec
@@ -140,6 +140,33 @@ class TrtexecBackend(Backend):
             "compute_s": times["compute"]["samples_s"],
             "num_warmup_cut": times["num_warmup_cut"],
         }
+
+    def profile_layers(self, read_model: Callable[[], bytes]) -> profile.Profile:
+        """By --exportProfile: means or medians of each layer over a run of its own, that of its warm-up too."""
+        if "exportProfile" not in self._program.flags:
+            raise BackendError("trtexec %s has no --exportProfile" % self.version)
+        path = self._path("profile.json")
+        # Where it can, trtexec attaches its profiler only in a second run, after all else.
+        apart = ["--separateProfileRun"] if "separateProfileRun" in self._program.flags else []
+        limits = ["--iterations=%d" % profile.MAX_RUNS, "--duration=0"]
+        self._run(limits + apart + ["--exportProfile=" + path], 0.0)
+        try:
+            with open(path, "rb") as stream:
+                found = read_json(stream.read(MAX_JSON_BYTES + 1), "its profile", 0.0)
+        except (OSError, EdgeBenchError) as error:
+            raise BackendError("trtexec %s: %s" % (self.version, error)) from error
+        if found["kind"] != "profile":
+            raise BackendError("trtexec %s wrote times of queries, not of layers" % self.version)
+        has_medians = all(one["median_s"] is not None for one in found["layers"])
+        layers = [
+            profile.Layer(
+                one["name"], None, None, one["name"].split(" + "), [one["median_s" if has_medians else "mean_s"]]
+            )
+            for one in found["layers"]
+        ]
+        note = "trtexec --exportProfile: %s on the GPU, without transfers; fused layers are one"
+        words = note % ("medians" if has_medians else "means, this release has no medians,")
+        return profile.Profile("trtexec", layers, found["num_runs"], None, [], words)
 
     def memory(self) -> Dict[str, int]:
         return {"engine_file_bytes": self._num_file_bytes}

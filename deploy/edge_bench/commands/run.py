@@ -46,6 +46,12 @@ def _add_phases(run: argparse.ArgumentParser) -> None:
     add("--idle-s", type=positive, metavar="S", help="idle power, seconds" + seconds % defaults.idle_s)
     add("--energy-s", type=positive, metavar="S", help="energy phase, seconds" + seconds % defaults.energy_s)
     add(
+        "--layers",
+        action="store_true",
+        default=None,
+        help="in the end profile how long each layer takes, in a phase of its own that changes no other figure",
+    )
+    add(
         "--max-other-load",
         type=positive,
         default=defaults.max_other_load,
@@ -81,7 +87,7 @@ def _run(given: argparse.Namespace) -> int:
         try:
             record = run.measure()
         except KeyboardInterrupt:
-            output.say("interrupted: what was measured so far is in %s, marked partial" % given.output)
+            output.say(_interrupted(run.record["status"]) % given.output)
             return output.EXIT_INTERRUPTED
     output.print_result(record, render.render_measurement, given.json)
     if record["status"] == "failed":
@@ -92,13 +98,19 @@ def _run(given: argparse.Namespace) -> int:
     return output.EXIT_WARNINGS if given.strict and record["warnings"] else output.EXIT_DONE
 
 
+def _interrupted(status: str) -> str:
+    if status == "complete":
+        return "interrupted while the layers were profiled: all else is in %s, and valid as it says"
+    return "interrupted: what was measured so far is in %s, marked partial"
+
+
 def _check_usage(given: argparse.Namespace) -> None:
     """Ends with a line on usage where flags contradict each other: what one asks for, another would silently drop."""
     if (given.source is None) == (given.cmd is None):
         given.fail("say either SOURCE or --cmd COMMAND")
     output.refuse_dash(given, "--output", given.output)
     if given.cmd is not None:
-        arguments.refuse_given(given, "--cmd", "backend", "provider", "threads", "buffers", "batch")
+        arguments.refuse_given(given, "--cmd", "backend", "provider", "threads", "buffers", "batch", "layers")
     arguments.check_backend(given)
     if given.source is not None and given.source.endswith((".engine", ".plan")):
         arguments.refuse_given(given, "an engine", "provider", "threads")
@@ -149,6 +161,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         "power_command": power.command,
         "power_interval_s": power.interval_s,
         "max_other_load": given.max_other_load,
+        "layers": given.layers,
         "root": given.root,
     }
     return Settings(**{key: value for key, value in values.items() if value is not None})

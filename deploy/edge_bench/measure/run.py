@@ -26,6 +26,8 @@ from edge_bench.summary import median
 MAX_TREND = 0.05
 # A sensor that says more than this, or nothing at all under load, is not one of a board.
 MAX_POWER_W = 1e4
+# Stands in the file until the layers are profiled: the process may be ended there, where memory is short.
+_NO_LAYERS = ("the run ended while they were profiled; all else was measured before", "run it again with --layers")
 # Without a sensor of power clocks are watched for as long: enough samples to judge a droop by.
 WATCH_S = 6.0
 
@@ -34,7 +36,7 @@ class Run:
     """A measurement in the making. `record` is what a reader of the file sees; it is saved after every phase.
 
     An interrupt (KeyboardInterrupt) saves what was measured so far with status "partial" and goes on upwards; what a
-    killed run leaves is in its journal.
+    killed run leaves is in its journal. While layers are profiled all else is complete, and says so.
     """
 
     def __init__(
@@ -125,6 +127,8 @@ class Run:
             elif not backend.in_bulk and not is_command:
                 self._watch_phase(backend)
             self._finish(backend)
+            if self._settings.layers:
+                self._layers_phase(backend)
         finally:
             backend.close()
 
@@ -323,6 +327,26 @@ class Run:
         self._judge_trend()
         self._judge_other_load()
         self.record["status"] = "complete"
+
+    def _layers_phase(self, backend: Backend) -> None:
+        """After all else, on a record that is complete and saved: what goes wrong here costs no measurement."""
+        from edge_bench.measure.layers import layers_record
+
+        self.record["unavailable"].append(schema.unavailable("layers", *_NO_LAYERS))
+        self._save(self.record)
+        self._progress("layers", 0.0)
+        reason, fix = "", "use onnxruntime, TensorRT 8.0 or newer, or a trtexec that has --exportProfile"
+        try:
+            profile = backend.profile_layers(self._source.read_model)
+            self.record["layers"] = layers_record(profile, self.record["latency"])
+        except EdgeBenchError as error:
+            reason = str(error)
+        except MemoryError:
+            reason, fix = "there is not enough memory to profile", "end other programs, or profile a smaller batch"
+        self.record["unavailable"].pop()
+        if reason:
+            self.record["unavailable"].append(schema.unavailable("layers", reason, fix))
+        self._progress("layers", 1.0)
 
     def _judge_other_load(self) -> None:
         """In each phase by itself: the latency phase may have been quiet, and the sensor have measured others."""

@@ -8,8 +8,8 @@ Progress = Callable[[str, float], None]
 
 class Settings(NamedTuple):
     """Times in seconds. None: num_runs by duration, provider and batch the runtime's or file's own, no deadline, as
-    fast as it goes, the sensor read as often as suits it. `power` and `power_command` choose the sensor; `root` is
-    where /proc and /sys lie.
+    fast as it goes, the sensor read as often as suits it. `power` and `power_command` choose the sensor; `layers`: the
+    times of layers are profiled in the end; `root` is where /proc and /sys lie.
     """
 
     num_runs: Optional[int] = None
@@ -28,6 +28,7 @@ class Settings(NamedTuple):
     power_command: Optional[str] = None
     power_interval_s: Optional[float] = None
     max_other_load: float = 0.5
+    layers: bool = False
     root: str = "/"
 
     def to_dict(self) -> Dict[str, Any]:

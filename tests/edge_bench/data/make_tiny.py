@@ -5,6 +5,8 @@ tiny_input.bin    one input, raw little-endian float32
 tiny_output.bin   its output, computed here with plain numpy in double precision: independent of any ONNX runtime
 two_outputs.onnx  x -> (doubled, negated), two values each: outputs of equal size that are easily confused
 int_output.onnx   x -> x as int64: an output that is not float32
+layers.onnx       a convolution that is a thousand times the work of the one after it; any batch
+branches.onnx     a convolution inside of an If, and a Loop that negates seven times
 
 Opset 13 and IR 7, which onnxruntime 1.10 (the last for Python 3.6) and TensorRT 8.2 read.
 """
@@ -26,6 +28,42 @@ def save_model(name, nodes, inputs, outputs, initializers=()):
     )
     onnx.checker.check_model(model, full_check=True)
     (HERE / name).write_bytes(model.SerializeToString())
+
+
+def make_layers():
+    node, ones = helper.make_node, np.ones
+    nodes = [
+        node("Conv", ["input", "big_kernel"], ["/big/Conv_output_0"], name="/big/Conv", pads=[1] * 4),
+        node("Relu", ["/big/Conv_output_0"], ["/Relu_output_0"], name="/Relu"),
+        node("GlobalAveragePool", ["/Relu_output_0"], ["/pool_output_0"], name="/pool/GlobalAveragePool"),
+        node("Conv", ["/pool_output_0", "small_kernel"], ["logits"], name="/small/Conv"),
+    ]
+    weights = {"big_kernel": ones((16, 8, 3, 3), "<f4") / 9, "small_kernel": ones((16, 16, 1, 1), "<f4")}
+    initializers = [numpy_helper.from_array(value.astype("<f4"), name) for name, value in weights.items()]
+    inputs, outputs = [tensor("input", ["n", 8, 64, 64])], [tensor("logits", ["n", 16, 1, 1])]
+    save_model("layers.onnx", nodes, inputs, outputs, initializers)
+
+
+def make_branches():
+    node, shape = helper.make_node, [1, 8, 64, 64]
+    convolve = node("Conv", ["input", "kernel"], ["deep"], name="/deep/Conv", pads=[1] * 4)
+    then = helper.make_graph([convolve], "then", [], [tensor("deep", shape)])
+    keep = helper.make_graph([node("Identity", ["input"], ["kept"], name="/keep")], "else", [], [tensor("kept", shape)])
+    states = [tensor("state", shape), tensor("next", shape)]
+    flags = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "goes")]
+    count = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    negate = [node("Neg", ["state"], ["next"], name="/body/Neg"), node("Identity", ["go"], ["goes"])]
+    body = helper.make_graph(negate, "body", [count, flags[0], states[0]], [flags[1], states[1]])
+    nodes = [
+        node("ReduceMax", ["input"], ["largest"], name="/max", keepdims=0),
+        node("Greater", ["largest", "zero"], ["is_deep"], name="/gate"),
+        node("If", ["is_deep"], ["taken"], name="/branch/If", then_branch=then, else_branch=keep),
+        node("Loop", ["seven", "always", "taken"], ["output"], name="/loop/Loop", body=body),
+    ]
+    weights = {"kernel": np.ones((8, 8, 3, 3), "<f4"), "zero": np.array(0, "<f4"), "seven": np.array(7, "<i8")}
+    weights["always"] = np.array(True)
+    initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    save_model("branches.onnx", nodes, [tensor("input", shape)], [tensor("output", shape)], initializers)
 
 
 def tensor(name, shape, kind=TensorProto.FLOAT):
@@ -94,3 +132,5 @@ def make_others():
 if __name__ == "__main__":
     make_tiny()
     make_others()
+    make_layers()
+    make_branches()

@@ -10,6 +10,7 @@ import pytest
 
 from edge_bench import atomic, render, schema, stats
 from edge_bench.backends import base, choose
+from edge_bench.backends import profile as profiles
 from edge_bench.backends.onnxrt import OnnxRuntimeBackend
 from edge_bench.backends.tensors import to_numbers
 from edge_bench.board import state as board
@@ -18,6 +19,7 @@ from edge_bench.errors import BackendError, BundleError
 from edge_bench.measure import check, latency, other_load
 from edge_bench.measure import run as run_module
 from edge_bench.measure.check import compare_outputs
+from edge_bench.measure.layers import layers_record
 from edge_bench.measure.run import Run
 from edge_bench.measure.settings import Settings
 from edge_bench.measure.source import open_command, open_source
@@ -97,6 +99,106 @@ def test_a_real_run_is_complete_and_follows_the_schema(maker, no_meter, saver, p
     assert record["settings"]["num_runs"] == 50
     assert {"what": "energy", "reason": "none in this test", "fix": "none"} in record["unavailable"]
     assert set(record["state_before"]) == set(record["state_after"])
+
+
+def test_layers_are_profiled_when_asked_for(maker, no_meter, saver):
+    record = start(maker.folder(), saver, layers=True).measure()
+    assert schema.measurement_problem(record) == ""
+    assert record["status"] == "complete" and record["settings"]["layers"] is True
+    layers = record["layers"]
+    assert {entry["kind"] for entry in layers["entries"]} >= {"Conv", "Flatten"}
+    known = [entry for entry in layers["entries"] if entry["time_s"] is not None]
+    assert sum(entry["time_s"] for entry in known) == pytest.approx(layers["sum_s"], abs=1e-6)
+    assert layers["compared_s"] == record["latency"]["summary"]["median_s"]
+    assert layers["unattributed_share"] == pytest.approx(1 - layers["sum_s"] / layers["compared_s"])
+    assert [entry["what"] for entry in record["unavailable"]].count("layers") == 0
+    # When all else was complete and saved: what is measured knows nothing of it.
+    before = saver.records[-2]
+    assert before["status"] == "complete" and "layers" not in before
+    assert {key: value for key, value in record.items() if key not in ("layers", "unavailable")} == {
+        key: value for key, value in before.items() if key != "unavailable"
+    }
+
+
+def test_layers_are_not_profiled_when_not_asked_for(maker, no_meter, saver):
+    record = start(maker.folder(), saver).measure()
+    assert "layers" not in record and record["settings"]["layers"] is False
+    assert [entry["what"] for entry in record["unavailable"]].count("layers") == 0
+
+
+@pytest.mark.parametrize(
+    "error, reason",
+    [
+        (BackendError("it cannot"), "it cannot"),
+        (MemoryError(), "there is not enough memory to profile"),
+        (None, "fake has no profiler of layers that is known here"),
+    ],
+)
+def test_layers_that_cannot_be_profiled_cost_nothing_else(pretend, saver, monkeypatch, error, reason):
+    run, backend = pretend(0.001, layers=True)
+
+    def fails(_read_model):
+        raise error
+
+    if error is not None:
+        backend.profile_layers = fails
+    record = run.measure()
+    assert record["status"] == "complete" and record["invalid"] == [] and "layers" not in record
+    found = [entry for entry in record["unavailable"] if entry["what"] == "layers"]
+    assert [entry["reason"] for entry in found] == [reason] and found[0]["fix"]
+    assert saver.last["unavailable"] == record["unavailable"]
+
+
+def test_an_interrupt_while_layers_are_profiled_leaves_a_complete_run(pretend, saver):
+    run, backend = pretend(0.001, layers=True)
+
+    def interrupted(_read_model):
+        raise KeyboardInterrupt
+
+    backend.profile_layers = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.measure()
+    assert saver.last["status"] == "complete" and "layers" not in saver.last
+    assert any("ended while they were profiled" in entry["reason"] for entry in saver.last["unavailable"])
+
+
+def profile_of(*times_s, **changes):
+    layers = [profiles.Layer("layer %d" % number, "Conv", None, [], [time_s]) for number, time_s in enumerate(times_s)]
+    return profiles.Profile("fake", layers, 1, 1e-6, [4e-3], "a note")._replace(**changes)
+
+
+LATENCY = {"summary": {"median_s": 2e-3}}
+
+
+def test_what_a_record_of_layers_says():
+    record = layers_record(profile_of(1e-3, 0.0, 5e-4), LATENCY)
+    assert [entry["time_s"] for entry in record["entries"]] == [1e-3, None, 5e-4]  # a time is never a zero
+    assert record["sum_s"] == pytest.approx(1.5e-3)
+    assert record["unattributed_share"] == pytest.approx(0.25)
+    assert record["latency_ratio_while_profiling"] == pytest.approx(2.0)
+    assert record["entries"][0]["share"] == pytest.approx(2 / 3)
+
+
+def test_times_on_a_device_are_held_against_those_of_the_device():
+    record = layers_record(profile_of(1e-3, latencies_s=[]), dict(LATENCY, device_summary={"median_s": 1.25e-3}))
+    assert record["compared_with"] == "median on the device" and record["unattributed_share"] == pytest.approx(0.2)
+    assert record["latency_ratio_while_profiling"] is None
+
+
+def test_of_very_many_layers_the_slowest_are_kept_in_their_order(monkeypatch):
+    monkeypatch.setattr(schema, "MAX_LAYERS", 2)
+    record = layers_record(profile_of(1e-3, 3e-3, 2e-3), LATENCY)
+    assert [entry["name"] for entry in record["entries"]] == ["layer 1", "layer 2"]
+    assert record["num_left_out"] == 1 and record["sum_s"] == pytest.approx(6e-3)
+    assert record["unattributed_share"] == pytest.approx(-2.0)
+
+
+def test_names_of_layers_are_printable_and_short():
+    hostile = profiles.Layer("\x1b[31m\n\ud800" + "x" * 5000, "\0", "\u202e", ["\r"] * 100, [1e-3])
+    (entry,) = layers_record(profile_of(layers=[hostile]), LATENCY)["entries"]
+    for text in [entry["name"], entry["kind"], entry["provider"]] + entry["nodes"]:
+        assert text.isprintable() and 0 < len(text) <= 300
+    assert len(entry["nodes"]) <= 8
 
 
 def test_the_file_exists_before_anything_is_measured(maker, no_meter, saver):

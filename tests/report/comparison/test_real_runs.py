@@ -10,14 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from exact import ExactBackend, ManualClock
 from typer.testing import CliRunner
 
-from edge_bench.atomic import canonical_json, write_json
+from edge_bench.atomic import canonical_json
 from edge_bench.manifest import digest_line
-from edge_bench.measure.latency import measure_latency
 from edge_dendrite.cli import app
-from edge_dendrite.report.comparison.compare import compare
 
 DATA = Path(__file__).parents[2] / "edge_bench" / "data"
 QUICK = ("--runs", "700", "--warmup", "0.01", "--idle-s", "0.01", "--energy-s", "0.01", "--max-other-load", "1000")
