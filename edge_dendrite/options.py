@@ -114,6 +114,15 @@ OtherLoadOption = Annotated[
     float, typer.Option("--max-other-load", help="share of processor time that others may use", min=0.001)
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads", min=1)]
+RoleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--role",
+        metavar="ROLE",
+        help="what the network is in a report: baseline, compressed, control:NAME, or peer:NAME for one that others "
+        "made  [default: as it was saved]",
+    ),
+]
 InputsOption = Annotated[
     Path | None,
     typer.Option("--inputs", metavar="NPZ", help="reference inputs of an .onnx file by name, each (n, ...)"),

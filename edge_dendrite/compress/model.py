@@ -38,7 +38,7 @@ class CompressedModel:
     source: built-in name or `package.module:factory`; only told to the user, never imported when loading.
     role: baseline, compressed, or control:... ; recipe: all settings that it was made with; history: one entry per
     epoch; steps: what the recipe did, one entry each; val_metric: on validation data, None when it was not measured.
-    input_shape is without the batch.
+    input_shape is without the batch. data: what the data that it was trained on are called, as far as it is known.
     """
 
     module: nn.Module
@@ -53,6 +53,7 @@ class CompressedModel:
     recipe: dict[str, Any] = field(default_factory=dict)
     val_metric: float | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
+    data: str = ""
 
     @property
     def stats(self) -> ModelStats:
@@ -104,16 +105,18 @@ class CompressedModel:
             "val_metric": self.val_metric,
             "stats": self.stats.to_dict(),
             **({"steps": self.steps} if self.steps else {}),
+            **({"data": self.data} if self.data else {}),
         }
 
     @classmethod
     def describe(cls, module: nn.Module, data: DataSet, **rest: Any) -> CompressedModel:
-        """A model trained on `data`: takes input shape, labels and preprocessing from there."""
+        """A model trained on `data`: takes their name, input shape, labels and preprocessing from there."""
         return cls(
             module,
             input_shape=data.input_shape,
             labels=data.labels,
             preprocessing=data.preprocessing,
+            data=data.name,
             **rest,
         )
 
@@ -163,6 +166,7 @@ def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> Co
         recipe=record["recipe"],
         val_metric=record["val_metric"],
         steps=record.get("steps", []),
+        data=str(record.get("data", "")),
     )
 
 

@@ -11,8 +11,16 @@ from edge_dendrite.report.format import clean_text
 from edge_dendrite.report.method import describe_method
 from edge_dendrite.report.notices import Notice, collect_notices
 from edge_dendrite.report.pool import Accuracy, Energy, Latency, Layer
+from edge_dendrite.report.reproduce import (
+    Command,
+    describe_model,
+    describe_origin,
+    making_commands,
+    measuring_commands,
+)
 from edge_dendrite.report.runs import Condition, Measurement, Run, examine_runs
-from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROLS
+from edge_dendrite.report.steps import Step, read_steps
+from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROL, CONTROLS, PEER
 
 SCHEMA = "edge-dendrite.report"
 VERSION = 1
@@ -51,7 +59,11 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the renderers show. `condition` is None when no run was valid; `method` is prose, a point each."""
+    """All that the renderers show. `condition` is None when no run was valid; `method` is prose, a point each.
+
+    steps: how the compressed network came about, the network as it came first; provenance: terms and values; commands:
+    what makes all of it again.
+    """
 
     title: str
     rows: tuple[Row, ...]
@@ -62,10 +74,16 @@ class Report:
     unavailable: tuple[Notice, ...]
     history: tuple[Epoch, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    commands: tuple[Command, ...] = ()
 
     def with_role(self, role: str) -> tuple[Row, ...]:
         """The rows of one role, in order."""
         return tuple(row for row in self.rows if row.role == role)
+
+    def peers(self) -> tuple[Row, ...]:
+        """The networks that others made."""
+        return tuple(row for row in self.rows if row.role.startswith(PEER))
 
     def left_out(self) -> tuple[Run, ...]:
         """The runs that enter no figure."""
@@ -75,6 +93,11 @@ class Report:
         """JSON-ready, SI units in the key names; raw samples stay in the measurement files."""
         return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
 
+    def _repr_html_(self) -> str:
+        from edge_dendrite.report.notebook import framed  # what draws pages draws reports: not at import time
+
+        return framed(self)
+
 
 def build_report(
     measurements: Sequence[Measurement],
@@ -82,11 +105,14 @@ def build_report(
     title: str,
     history: Sequence[Mapping[str, Any]] = (),
     provenance: Mapping[str, str] | None = None,
+    records: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """Pool measurements that `edge_bench.schema.read_measurement` accepted.
 
-    Invalid, partial and failed runs, and runs under other conditions than the rest, enter no figure; they stay in
-    `runs` with their reasons. Raises ValueError when there is no measurement at all.
+    history: epochs, as models hold them. provenance: terms and values beside those that the measurements give. records:
+    of the compressed model and of its baseline, as `edge_dendrite.compress.record` reads them, for the steps and for
+    the commands that make them again. Invalid, partial and failed runs, and runs under other conditions than the rest,
+    enter no figure; they stay in `runs` with their reasons. Raises ValueError when there is no measurement at all.
     """
     if not measurements:
         raise ValueError("no measurements to report: run `edge-bench run BUNDLE` on the board and pass its files")
@@ -94,23 +120,36 @@ def build_report(
     ids = dict.fromkeys(run.bundle_id for run, _ in examined)
     rows = [_build_row([(run, made) for run, made in examined if run.bundle_id == id_]) for id_ in ids]
     runs = tuple(run for run, _ in examined)
+    rows.sort(key=_role_rank)
+    compressed = next((record for record in records if record.get("role") == COMPRESSED), None)
+    known = {clean_text(key): clean_text(value, 1000) for key, value in (provenance or {}).items()}
+    known |= {**describe_origin(examined), **(describe_model(compressed) if compressed else {})}
     return Report(
         title=clean_text(title),
-        rows=tuple(sorted(rows, key=_role_rank)),
+        rows=tuple(rows),
         runs=runs,
         condition=next((run.condition for run in runs if not run.reasons), None),
         method=describe_method(examined),
         warnings=collect_notices(examined, "warnings"),
         unavailable=collect_notices(examined, "unavailable"),
         history=_read_history(history),
-        provenance={clean_text(key): clean_text(value, 1000) for key, value in (provenance or {}).items()},
+        provenance=known,
+        steps=read_steps(records),
+        commands=(*_making(compressed, rows, examined), *measuring_commands(examined)),
     )
+
+
+def _making(
+    record: Mapping[str, Any] | None, rows: Sequence[Row], examined: Sequence[tuple[Run, Measurement]]
+) -> tuple[Command, ...]:
+    bundles = {run.bundle_id: measurement["bundle"] for run, measurement in examined}
+    return making_commands(record, [(row.name, row.role, bundles[row.id]) for row in rows]) if record else ()
 
 
 def _role_rank(row: Row) -> tuple[int, str]:
     if row.role in _ROLE_ORDER:
         return _ROLE_ORDER.index(row.role), ""
-    return len(_ROLE_ORDER) + (not row.role.startswith("control:")), row.role
+    return len(_ROLE_ORDER) + (0 if row.role.startswith(CONTROL) else 1 if row.role.startswith(PEER) else 2), row.role
 
 
 def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
