@@ -29,6 +29,7 @@ from edge_dendrite.compress.stats import ModelStats, measure_stats
 from edge_dendrite.data.dataset import DataSet, Preprocessing
 from edge_dendrite.errors import EdgeDendriteError, ModelError
 from edge_dendrite.models.source import build, builtin_models
+from edge_dendrite.notebook import table_html
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,18 @@ class CompressedModel:
                 f"{self.name}: does not run on one float32 input of shape {self.input_shape} ({error}); so far saved "
                 "models take one such tensor"
             ) from error
+
+    def _repr_html_(self) -> str:
+        """For notebooks: its sizes, its metric and its steps; nothing is run for it."""
+        tensors = list(self.module.parameters())
+        metric = "-" if self.val_metric is None else f"{self.val_metric:.4f}"
+        rows = [
+            ["parameters", f"{sum(one.numel() for one in tensors):,}"],
+            ["non-zero", f"{sum(int(torch.count_nonzero(one)) for one in tensors):,}"],
+            ["validation metric", metric],
+            *([step["method"], f"{step['num_parameters']:,} parameters, {step['metric']:.4f}"] for step in self.steps),
+        ]
+        return table_html(f"{self.name} ({self.role})", ["", ""], rows)
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder; it appears whole or not at all. Raises ModelError when it exists already."""

@@ -6,7 +6,7 @@ import math
 import re
 
 _DIGIT_THEN_UNIT = re.compile(
-    r"(?<=\d) (?=(?:%|[n\N{MICRO SIGN}m]?s|[\N{MICRO SIGN}m]?J|m?W|[kMG]?B|C|[kMG]?/s|[kMG]|points)(?![A-Za-z]))"
+    r"(?<=\d) (?=(?:%|[n\N{MICRO SIGN}m]?s|[\N{MICRO SIGN}m]?J|m?W|[kMG]?B|C|/s|[kMG]|points)(?![A-Za-z]))"
 )
 _MICRO = re.compile(r"(?<=\d )u(?=[sJ](?![A-Za-z]))")
 _MINUS = re.compile(r"(?<![^\s(])-(?=\d)")
@@ -106,9 +106,7 @@ def joules_interval(interval_j: tuple[float, float] | None) -> str:
 
 def rate(per_s: float) -> str:
     """A number per second, to three digits."""
-    if per_s < 1000:
-        return f"{significant(per_s)} /s"
-    return _scaled(per_s, ((1e9, "G"), (1e6, "M"), (1e3, "k"))) + "/s"
+    return f"{significant(per_s)} /s"
 
 
 def watts(value_w: float) -> str:

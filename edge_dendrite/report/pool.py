@@ -151,14 +151,16 @@ def thin_ecdf(ordered: Sequence[float]) -> tuple[tuple[float, float], ...]:
     return tuple((rank / size, ordered[rank - 1]) for rank in sorted(ranks) if rank > 0)
 
 
-def peak_memory(valid: Examined, missing: dict[str, str]) -> int | None:
-    """Bytes that the measuring process held at most: the largest over the valid runs."""
-    memories = [fields.mapping(measurement, "memory") for _, measurement in valid]
-    peaks = [fields.whole(memory, "process_peak_rss_bytes") for memory in memories]
-    largest = max((peak for peak in peaks if peak is not None), default=None)
-    if largest is None:
+def peak_memories(valid: Examined, missing: dict[str, str]) -> dict[int, int]:
+    """Bytes that the measuring process held at most, of each valid run that tells it, by its round."""
+    peaks: dict[int, int] = {}
+    for run, measurement in valid:
+        peak = fields.whole(fields.mapping(measurement, "memory"), "process_peak_rss_bytes")
+        if peak is not None:
+            peaks[run.round] = peak
+    if not peaks:
         missing["memory"] = missing.get("latency", "VmHWM in /proc/self/status could not be read on the board")
-    return largest
+    return peaks
 
 
 def pool_energy(valid: Examined, missing: dict[str, str]) -> Energy | None:

@@ -113,8 +113,8 @@ def _in_brackets(text: str | None) -> str:
 
 
 def measuring_commands(examined: Examined) -> tuple[Command, ...]:
-    """One line of `edge-dendrite deploy` where that does all of it, else a line of `edge-bench run` for each network and
-    each way of measuring it; then one for the report.
+    """One line of `edge-dendrite deploy` where that does all of it, else a line of `edge-bench run` for each network
+    and each way of measuring it; then one for the report.
     """
     report = Command("make this report", "edge-dendrite report measurements --out report.html")
     return _not_too_long([*(_deploy(examined) or _runs(examined)), report])

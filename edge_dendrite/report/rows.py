@@ -29,7 +29,10 @@ _ROLE_ORDER = (BASELINE, COMPRESSED, *CONTROLS)
 
 @dataclass(frozen=True)
 class Row:
-    """One network. A figure that is None has its reason in `missing`, under the figure's name."""
+    """One network. A figure that is None has its reason in `missing`, under the figure's name.
+
+    run_peaks_bytes: the peak of memory of each valid run that told it, by its round.
+    """
 
     id: str
     name: str
@@ -45,6 +48,7 @@ class Row:
     peak_memory_bytes: int | None
     energy: Energy | None
     missing: Mapping[str, str] = field(default_factory=dict)
+    run_peaks_bytes: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
     sizes = {key: fields.whole(bundle["stats"], key) for key in ("num_parameters", "num_nonzero", "num_macs")}
     sizes["onnx_bytes"] = fields.whole(bundle["stats"], "onnx_bytes") or fields.whole(bundle["model"], "num_bytes")
     missing = {key: "the bundle does not state it" for key, value in sizes.items() if value is None}
+    peaks = pool.peak_memories(valid, missing)
     accuracy = pool.read_accuracy(fields.mapping(bundle, "accuracy"))
     if accuracy is None:
         missing["accuracy"] = "the bundle holds no accuracy: it was exported without test data"
@@ -170,9 +175,10 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
         layers=pool.read_layers(bundle["stats"].get("layers")),
         accuracy=accuracy,
         latency=pool.pool_latency(valid, missing),
-        peak_memory_bytes=pool.peak_memory(valid, missing),
+        peak_memory_bytes=max(peaks.values(), default=None),
         energy=pool.pool_energy(valid, missing),
         missing=missing,
+        run_peaks_bytes=peaks,
         **sizes,
     )
 

@@ -14,10 +14,10 @@ from edge_dendrite.report.charts.svg import GRID, INK, MUTED, SERIES, new_figure
 from edge_dendrite.report.steps import Step, step_cells
 
 MAX_STEPS = 16
-_WIDTH, _HEAD, _PITCH = 720.0, 44.0, 46.0
-# Columns in pixels: the method, bars of parameters, points of the metric.
-_TEXT_END, _BARS, _BARS_END, _POINTS, _POINTS_END = 236.0, 250.0, 470.0, 500.0, 632.0
-_BAR = 16.0
+_WIDTH, _HEAD, _PITCH = 700.0, 34.0, 60.0
+# Columns in pixels, under a line with the method: words, bars of parameters, points of the metric.
+_BARS, _BARS_END, _POINTS, _POINTS_END = 262.0, 462.0, 484.0, 614.0
+_BAR = 15.0
 
 
 def step_chart(steps: Sequence[Step], prefix: str = "steps") -> str | None:
@@ -43,17 +43,17 @@ def step_chart(steps: Sequence[Step], prefix: str = "steps") -> str | None:
 
 
 def _row(index: int) -> float:
-    """The middle of a line, in pixels."""
-    return _HEAD + _PITCH * (index + 0.5)
+    """The middle of the bar of a line, in pixels."""
+    return _HEAD + _PITCH * index + 40
 
 
 def _draw_words(page: Any, step: Step, y: float) -> None:
-    text = fmt.squeeze(step.method, int((_TEXT_END - 12) / CHAR_WIDTH))
-    page.text(12, y - 8, text, va="center", color=INK).set_gid(tip(step.method))
-    words = f"{step.epochs:.3g} epochs of training" if step.epochs else "no training"
+    text = fmt.squeeze(step.method, int((_WIDTH - 24) / CHAR_WIDTH))
+    page.text(12, y - 24, text, va="center", color=INK)
+    words = f"{step.epochs:.3g} epochs" if step.epochs else "no training"
     tried = sum(isinstance(loss, float) for loss in step.trials.values())
-    words += f", {fmt.plural(tried, 'candidate')}" if tried else ""
-    page.text(12, y + 10, words, va="center", color=MUTED)
+    words += f", {fmt.plural(tried, 'candidate')} tried" if tried else ""
+    page.text(12, y, words, va="center", color=MUTED)
 
 
 def _draw_bars(page: Any, steps: Sequence[Step]) -> None:
@@ -91,6 +91,6 @@ def _draw_points(page: Any, steps: Sequence[Step]) -> None:
         gained = f", {cells[index][4]} by this step" if index else ""
         mark = Mark(SERIES[2], "o", "-")
         draw_marker(page, x, y, mark, tooltip=f"{steps[index].method}: {cells[index][3]}{gained}")
-        page.text(_POINTS_END + 10, y - (8 if index else 0), cells[index][3], va="center", color=INK)
+        page.text(_POINTS_END + 12, y - (8 if index else 0), cells[index][3], va="center", color=INK)
         if index:
-            page.text(_POINTS_END + 10, y + 10, fmt.typographic(cells[index][4]), va="center", color=MUTED)
+            page.text(_POINTS_END + 12, y + 10, fmt.typographic(cells[index][4]), va="center", color=MUTED)
