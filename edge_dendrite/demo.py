@@ -12,6 +12,7 @@ from torch import nn
 from edge_bench.schema import read_measurement
 from edge_dendrite.compress.model import CompressedModel, weights_digest
 from edge_dendrite.compress.pipeline import Outcome, compress_with_controls
+from edge_dendrite.compress.record import read_record
 from edge_dendrite.config import CompressConfig, ExportConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ExportError
@@ -83,6 +84,7 @@ def run_demo(
             title=f"{source} on {data.name}",
             history=_history(outcome),
             provenance=provenance,
+            records=[read_record(folder) for folder in (out / "model", out / "model" / "baseline")],
         )
         files = write_reports(report, [out / "report.html", out / "report.md", out / "report.json"])
         return DemoResult(report, tuple(files), (*(bundle.path for bundle in bundles), portable.path))

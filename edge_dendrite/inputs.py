@@ -268,6 +268,14 @@ def read_history(model: Path) -> list[dict[str, Any]]:
     return [entry for folder in present for entry in read_record(folder)["history"]]
 
 
+def read_records(model: Path) -> list[Mapping[str, Any]]:
+    """The records of a compressed model and, where it is there, of its baseline."""
+    from edge_dendrite.compress.record import RECORD, read_record
+
+    folders = [model, *([model / "baseline"] if (model / "baseline" / RECORD).exists() else [])]
+    return [read_record(folder) for folder in folders]
+
+
 def provenance(data: str, config: CompressConfig) -> dict[str, str]:
     """What a report says of how its networks were made."""
     from importlib.metadata import version

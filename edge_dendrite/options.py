@@ -117,6 +117,15 @@ LayersOption = Annotated[
     bool, typer.Option("--layers", help="in the end profile how long each layer takes; changes no other figure")
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="intra-op threads", min=1)]
+RoleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--role",
+        metavar="ROLE",
+        help="what the network is in a report: baseline, compressed, control:NAME, or peer:NAME for one that others "
+        "made  [default: as it was saved]",
+    ),
+]
 InputsOption = Annotated[
     Path | None,
     typer.Option("--inputs", metavar="NPZ", help="reference inputs of an .onnx file by name, each (n, ...)"),

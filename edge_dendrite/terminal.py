@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID,
 from rich.table import Table
 from rich.text import Text
 
-from edge_dendrite.report.format import count, file_size, percent, seconds
+from edge_dendrite.report.format import compact_count, count, file_size, joules, percent, rate, seconds
 from edge_dendrite.report.rows import Report, Row
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 # A state dict that does not fit is told by torch in hundreds of names.
 _MAX_LINE = 1500
+# The table of a report: what each part of it shows, and from how many columns of a terminal on all fit into one.
+_SIZES = ("accuracy", "parameters", "non-zero", "MACs", "ONNX")
+_TIMES = ("median", "p90", "p99", "throughput")
+_USES = ("peak memory", "gross energy", "net energy")
+_WIDE = 160
 _AGENT_PROGRESS = re.compile(r"edge-bench: (?P<phase>[a-z ]+?) +(?P<percent>\d+) %$")
 
 
@@ -127,9 +132,20 @@ def print_plan(plan: Plan) -> None:
 
 
 def print_report(report: Report) -> None:
-    """The rows of a report: baseline, compressed and controls with sizes, accuracy and latency."""
-    columns = ["network", "accuracy", "parameters", "MACs", "ONNX", "median", "p99", "energy"]
-    print_table(report.title, columns, [_cells(row) for row in report.rows])
+    """The rows of a report: on a wide terminal in one table, else sizes, times and the rest below each other."""
+    rows = [(row.role.removeprefix("control:"), _sizes(row), _times(row), _uses(row)) for row in report.rows]
+    where = report.condition.sentence() if report.condition else "no run was valid"
+    if _width() >= _WIDE:
+        cells = [[name, *sizes, *times, *uses] for name, sizes, times, uses in rows]
+        print_table(report.title, ["network", *_SIZES, *_TIMES, *_USES], cells)
+    else:
+        for title, columns, part in ((report.title, _SIZES, 1), ("latency", _TIMES, 2), ("memory, energy", _USES, 3)):
+            cells = [[row[0], *row[part]] for row in rows]
+            print_table(title, ["network", *columns], cells)
+    say(f"measured on {where}" if report.condition else where)
+    reasons = dict.fromkeys(row.missing["energy"] for row in report.rows if "energy" in row.missing)
+    for reason in list(reasons)[:3]:
+        say(f"no energy: {reason}")
     left_out = report.left_out()
     if left_out:
         # One reason of each kind: twelve runs on a busy machine differ in the figure only.
@@ -138,18 +154,36 @@ def print_report(report: Report) -> None:
         say("the same command measures runs that are not valid again")
 
 
-def _cells(row: Row) -> list[str]:
-    accuracy, latency, energy = row.accuracy, row.latency, row.energy
+def _width() -> int:
+    """Columns to print in; a file has room for all."""
+    return Console(file=sys.stdout).width if sys.stdout.isatty() else _WIDE
+
+
+def _sizes(row: Row) -> list[str]:
+    accuracy = row.accuracy
+    nonzero = "-" if row.num_nonzero is None else compact_count(row.num_nonzero)
     return [
-        row.role,
         "-" if accuracy is None else percent(accuracy.value, 2) if accuracy.interval else f"{accuracy.value:.4g}",
         "-" if row.num_parameters is None else count(row.num_parameters),
-        "-" if row.num_macs is None else count(row.num_macs),
+        "all" if row.num_nonzero is not None and row.num_nonzero == row.num_parameters else nonzero,
+        "-" if row.num_macs is None else compact_count(row.num_macs),
         "-" if row.onnx_bytes is None else file_size(row.onnx_bytes),
-        "-" if latency is None else seconds(latency.median_s),
-        "-" if latency is None or latency.p99_s is None else seconds(latency.p99_s),
-        "not measured" if energy is None else f"{1e3 * energy.gross_j:.3g} mJ",
     ]
+
+
+def _times(row: Row) -> list[str]:
+    latency = row.latency
+    if latency is None:
+        return ["-"] * len(_TIMES)
+    known = [seconds(value) if value is not None else "-" for value in (latency.median_s, latency.p90_s, latency.p99_s)]
+    return [*known, rate(latency.throughput_per_s)]
+
+
+def _uses(row: Row) -> list[str]:
+    memory = "-" if row.peak_memory_bytes is None else file_size(row.peak_memory_bytes)
+    if row.energy is None:
+        return [memory, "-", "-"]
+    return [memory, joules(row.energy.gross_j), joules(row.energy.net_j)]
 
 
 def print_precisions(measured: Mapping[str, Any], metric: str) -> None:

@@ -18,6 +18,7 @@ TORCH_FREE = [
         "__init__.py",
         "roles.py",
         "lock.py",
+        "notebook.py",
         "paired.py",
         "importing.py",
         "errors.py",

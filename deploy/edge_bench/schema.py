@@ -7,7 +7,8 @@ schema, version      identify the format
 status               "complete", "partial" (it did not come to its end), or "failed" (wrong outputs, or it did not run)
 invalid              reasons why the numbers must not be compared; empty for a valid run
 started_at           UTC, ISO 8601
-bundle               id, name, role, model, num_labels, stats and accuracy, copied from the bundle's manifest
+bundle               id, name, role, model, num_labels, stats and accuracy, copied from the bundle's manifest;
+                     model_sha256: of its ONNX file, as the manifest states it
 agent, backend       versions; the providers that the session reports, not the ones asked for; batch: the examples of
                      an inference
 run_id               of this run; the journal of a killed one names it too (measure/journal.py)
@@ -321,6 +322,9 @@ def bundle_summary(bundle_id: str, manifest: Dict[str, Any]) -> Dict[str, Any]:
     kept = ("name", "role", "model", "stats", "accuracy", "target", "tools")
     summary = {key: manifest[key] for key in kept if key in manifest}  # type: Dict[str, Any]
     summary["id"] = bundle_id
+    file = manifest.get("files", {}).get(manifest.get("model", {}).get("path"), {})
+    if "sha256" in file:
+        summary["model_sha256"] = file["sha256"]
     summary["num_labels"] = len(manifest["labels"])
     return summary
 

@@ -35,6 +35,7 @@ from edge_dendrite.options import (
     ModelArgument,
     PercentileOption,
     PointsOption,
+    RoleOption,
     SignOption,
     Tf32Option,
     TimingCacheOption,
@@ -84,6 +85,7 @@ def export(
     ] = None,
     inputs: InputsOption = None,
     factory: FactoryOption = None,
+    role: RoleOption = None,
     sign: SignOption = None,
     engine: EngineOption = False,
     engine_batch: EngineBatchOption = None,
@@ -102,7 +104,10 @@ def export(
     from edge_dendrite.export.signing import check_signing, finish_bundle
     from edge_dendrite.export.targets import opsets_for
     from edge_dendrite.export.tensorrt import find_build
+    from edge_dendrite.roles import check_role
 
+    if role is not None:
+        check_role(role)
     board = load_board(target) if target is not None else None
     is_file, is_saved = model.endswith(".onnx"), Path(model).is_dir()
     refuse_idle_flags(
@@ -140,7 +145,13 @@ def export(
             log = out.with_name(out.name + ".engine.log")
             build, no_engine = find_build(log, timing_cache, lambda line: progress.agent_line(f"engine: {line}"), board)
         samples = open_data(data, image_size, progress) if data else None
-        shared: dict[str, Any] = {"data": samples, "metric": find_metric(metric), "progress": progress, "engine": build}
+        shared: dict[str, Any] = {
+            "role": role,
+            "data": samples,
+            "metric": find_metric(metric),
+            "progress": progress,
+            "engine": build,
+        }
         if is_file:
             bundle = export_file(model, out, settings, inputs=read_inputs(inputs) if inputs else None, **shared)
         else:

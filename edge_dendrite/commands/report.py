@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_dendrite.inputs import read_history, refuse_idle_flags
+from edge_dendrite.inputs import read_history, read_records, refuse_idle_flags
 from edge_dendrite.options import JsonOption
 from edge_dendrite.terminal import print_report, print_table
 
@@ -24,7 +24,7 @@ def report(
     ] = None,
     title: Annotated[str, typer.Option("--title", help="headline")] = "edge-dendrite report",
     model: Annotated[
-        Path | None, typer.Option("--model", help="folder of the compressed model, for training curves")
+        Path | None, typer.Option("--model", help="folder of the compressed model, for its steps and training")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,11 +33,11 @@ def report(
     from edge_dendrite.report.files import read_measurements, write_reports
     from edge_dendrite.report.rows import Report, build_report
 
-    history = read_history(model) if model else []
+    history, records = (read_history(model), read_records(model)) if model else ([], [])
     boards = read_measurements(measurements)
     made: Report | BoardsReport
     if len(boards) == 1:
-        made = build_report(*boards.values(), title=title, history=history)
+        made = build_report(*boards.values(), title=title, history=history, records=records)
     else:
         refuse_idle_flags({"--model goes with the measurements of one board": model is not None})
         made = build_boards_report(boards, title=title)

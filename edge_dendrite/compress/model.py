@@ -29,6 +29,7 @@ from edge_dendrite.compress.stats import ModelStats, measure_stats
 from edge_dendrite.data.dataset import DataSet, Preprocessing
 from edge_dendrite.errors import EdgeDendriteError, ModelError
 from edge_dendrite.models.source import build, builtin_models
+from edge_dendrite.notebook import table_html
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CompressedModel:
     source: built-in name or `package.module:factory`; only told to the user, never imported when loading.
     role: baseline, compressed, or control:... ; recipe: all settings that it was made with; history: one entry per
     epoch; steps: what the recipe did, one entry each; val_metric: on validation data, None when it was not measured.
-    input_shape is without the batch.
+    input_shape is without the batch. data: what the data that it was trained on are called, as far as it is known.
     """
 
     module: nn.Module
@@ -53,6 +54,7 @@ class CompressedModel:
     recipe: dict[str, Any] = field(default_factory=dict)
     val_metric: float | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
+    data: str = ""
 
     @property
     def stats(self) -> ModelStats:
@@ -64,6 +66,18 @@ class CompressedModel:
                 f"{self.name}: does not run on one float32 input of shape {self.input_shape} ({error}); so far saved "
                 "models take one such tensor"
             ) from error
+
+    def _repr_html_(self) -> str:
+        """For notebooks: its sizes, its metric and its steps; nothing is run for it."""
+        tensors = list(self.module.parameters())
+        metric = "-" if self.val_metric is None else f"{self.val_metric:.4f}"
+        rows = [
+            ["parameters", f"{sum(one.numel() for one in tensors):,}"],
+            ["non-zero", f"{sum(int(torch.count_nonzero(one)) for one in tensors):,}"],
+            ["validation metric", metric],
+            *([step["method"], f"{step['num_parameters']:,} parameters, {step['metric']:.4f}"] for step in self.steps),
+        ]
+        return table_html(f"{self.name} ({self.role})", ["", ""], rows)
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder; it appears whole or not at all. Raises ModelError when it exists already."""
@@ -104,16 +118,18 @@ class CompressedModel:
             "val_metric": self.val_metric,
             "stats": self.stats.to_dict(),
             **({"steps": self.steps} if self.steps else {}),
+            **({"data": self.data} if self.data else {}),
         }
 
     @classmethod
     def describe(cls, module: nn.Module, data: DataSet, **rest: Any) -> CompressedModel:
-        """A model trained on `data`: takes input shape, labels and preprocessing from there."""
+        """A model trained on `data`: takes their name, input shape, labels and preprocessing from there."""
         return cls(
             module,
             input_shape=data.input_shape,
             labels=data.labels,
             preprocessing=data.preprocessing,
+            data=data.name,
             **rest,
         )
 
@@ -163,6 +179,7 @@ def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> Co
         recipe=record["recipe"],
         val_metric=record["val_metric"],
         steps=record.get("steps", []),
+        data=str(record.get("data", "")),
     )
 
 

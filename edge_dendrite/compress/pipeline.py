@@ -40,6 +40,7 @@ from edge_dendrite.config import Budget, CompressConfig, LevelConfig, PruneConfi
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import ConfigError, PruneError, TrainError
 from edge_dendrite.lock import locked
+from edge_dendrite.notebook import table_html
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, EQUAL_CAPACITY, FROM_SCRATCH, ZEROED
 from edge_dendrite.train.distributed import num_launched
@@ -63,6 +64,17 @@ class Outcome:
     def models(self) -> tuple[CompressedModel, ...]:
         """All of them, baseline first."""
         return (self.baseline, self.compressed, *self.controls)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                model.role,
+                f"{sum(one.numel() for one in model.module.parameters()):,}",
+                "-" if model.val_metric is None else f"{model.val_metric:.4f}",
+            ]
+            for model in self.models
+        ]
+        return table_html(self.compressed.name, ["network", "parameters", "validation metric"], rows)
 
 
 def compress_with_controls(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from edge_dendrite.compress.layers.attention import replace_attention_, replaceable_attention
 from edge_dendrite.compress.layers.branches import MapSums
+from edge_dendrite.compress.layers.dendrites import is_transposed
 from edge_dendrite.compress.layers.gated import GatedBlock
 from edge_dendrite.train.evaluate import evaluating
 
@@ -24,7 +27,9 @@ NOT_COUNTED = (
 
 @dataclass(frozen=True)
 class LayerStats:
-    """One layer with a weight matrix or kernel. num_inputs and num_units are channels or features."""
+    """One layer with a weight matrix or kernel. num_inputs and num_units are channels or features; of a recurrent
+    layer the units are those of its states. num_groups: groups of units, each with inputs of its own.
+    """
 
     name: str
     kind: str
@@ -32,6 +37,7 @@ class LayerStats:
     num_units: int
     num_parameters: int
     num_macs: int
+    num_groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,18 @@ class ModelStats:
 
 @torch.no_grad()
 def measure_stats(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ModelStats:
-    """Count parameters (shared ones once) and multiply-accumulates for one input: `example_inputs` have batch 1."""
+    """Count parameters (shared ones once) and multiply-accumulates for one input: `example_inputs` have batch 1.
+
+    Torch's attention is listed as the four projections that it holds, as it is after pruning.
+    """
+    if replaceable_attention(module):
+        # A forward that reads the joint weights of torch's attention runs with no replacement.
+        with contextlib.suppress(Exception):
+            return _measured(replace_attention_(copy.deepcopy(module)), example_inputs)
+    return _measured(module, example_inputs)
+
+
+def _measured(module: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ModelStats:
     counter = FlopCounterMode(display=False)
     with evaluating(module), gates_open(module), as_plain_products(), products_of_maps(module) as of_maps, counter:
         module(*example_inputs)
@@ -128,19 +145,35 @@ def products_of_maps(module: nn.Module) -> Iterator[dict[str, int]]:
 def _layers(module: nn.Module, macs: dict[str, int]) -> list[LayerStats]:
     layers = []
     for name, part in module.named_modules():
-        own = dict(part.named_parameters(recurse=False))
-        weight = own.get("weight")
-        if weight is None or weight.dim() < 2:
+        sizes = _sizes(part)
+        if sizes is None:
             continue
-        groups = getattr(part, "groups", 1)
+        num_inputs, num_units, num_groups = sizes
         layers.append(
             LayerStats(
                 name=name,
                 kind=type(part).__name__.lower(),
-                num_inputs=weight.shape[1] * (groups if isinstance(groups, int) else 1),
-                num_units=weight.shape[0],
-                num_parameters=sum(parameter.numel() for parameter in own.values()),
+                num_inputs=num_inputs,
+                num_units=num_units,
+                num_parameters=sum(one.numel() for one in part.parameters(recurse=False)),
                 num_macs=macs.get(name, 0),
+                num_groups=num_groups,
             )
         )
     return layers
+
+
+def _sizes(part: nn.Module) -> tuple[int, int, int] | None:
+    """(inputs, units, groups) of a layer; None for what has neither a matrix nor a kernel of its own."""
+    if isinstance(part, nn.RNNBase):
+        return part.input_size, (part.proj_size or part.hidden_size) * (1 + part.bidirectional), 1
+    weight = dict(part.named_parameters(recurse=False)).get("weight")
+    if weight is None or weight.dim() < 2:
+        return None
+    if isinstance(part, MapSums):
+        return part.num_maps * part.map_size, weight.shape[0], part.num_maps
+    if isinstance(part, nn.Embedding) or is_transposed(part):
+        return weight.shape[0], weight.shape[1], 1
+    groups = getattr(part, "groups", 1)
+    num_groups = groups if isinstance(groups, int) else 1
+    return weight.shape[1] * num_groups, weight.shape[0], num_groups

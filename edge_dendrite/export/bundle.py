@@ -29,6 +29,7 @@ from edge_dendrite.export.simplify import simplified
 from edge_dendrite.export.targets import check_target, opsets_for
 from edge_dendrite.export.tensorrt import EngineBuild, build_recipe, engine_files
 from edge_dendrite.progress import Progress, silent
+from edge_dendrite.roles import check_role
 from edge_dendrite.train.evaluate import Metric, accuracy, apply_metric, metric_name
 
 # Among so many validation samples inputs are looked for that take every way through a gated network.
@@ -62,6 +63,7 @@ def export_bundle(
     path: str | Path,
     config: ExportConfig | None = None,
     *,
+    role: str | None = None,
     data: DataSet | None = None,
     metric: Metric = accuracy,
     engine: EngineBuild | None = None,
@@ -69,12 +71,13 @@ def export_bundle(
 ) -> Bundle:
     """Export a model to ONNX, compare it with PyTorch, and write the bundle `path`, a folder or a .tar.
 
-    engine: builds a TensorRT engine into the bundle too; without, the board can build it by the bundle's recipe.
-    With `data`, reference inputs are validation samples and the metric of the exported file is measured on the test
-    data; without, the inputs are random and the manifest has no accuracy. A precision other than fp32
-    (`config.precision`) is made from the fp32 file and measured beside it on validation data. Raises ExportError when
-    something is at `path`, and when the export, the comparison or the verification of what was written fails;
-    ConfigError for a target that is not known and a precision that cannot be had; nothing is then left at `path`.
+    role: what the network is in a report, else what the model says of itself. engine: builds a TensorRT engine into the
+    bundle too; without, the board can build it by the bundle's recipe. With `data`, reference inputs are validation
+    samples and the metric of the exported file is measured on the test data; without, the inputs are random and the
+    manifest has no accuracy. A precision other than fp32 (`config.precision`) is made from the fp32 file and measured
+    beside it on validation data. Raises ExportError when something is at `path`, and when the export, the comparison or
+    the verification of what was written fails; ConfigError for a target that is not known and a precision that cannot
+    be had; nothing is then left at `path`.
     """
     config = config or ExportConfig()
     if not isinstance(model, CompressedModel):
@@ -92,7 +95,7 @@ def export_bundle(
     evaluation = evaluate_onnx(onnx_model, data, metric) if data else None
     manifest = {
         "name": model.name,
-        "role": model.role,
+        "role": model.role if role is None else check_role(role),
         "labels": list(model.labels),
         "preprocessing": model.preprocessing.to_dict() if model.preprocessing else {},
         "stats": replace(model.stats, onnx_bytes=len(onnx_model.content)).to_dict(),

@@ -30,6 +30,7 @@ from edge_dendrite.export.onnx import OnnxModel, TensorInfo, check_onnx
 from edge_dendrite.export.targets import check_target, lowered_ir
 from edge_dendrite.export.tensorrt import EngineBuild
 from edge_dendrite.progress import Progress, silent
+from edge_dendrite.roles import check_role
 from edge_dendrite.train.evaluate import Metric, accuracy
 
 _MAX_FILE_BYTES = 1 << 31  # protobuf reads no more
@@ -44,6 +45,7 @@ def export_file(
     inputs: np.ndarray | Mapping[str, np.ndarray] | None = None,
     labels: Sequence[str] = (),
     preprocessing: Preprocessing | None = None,
+    role: str | None = None,
     data: DataSet | None = None,
     metric: Metric = accuracy,
     engine: EngineBuild | None = None,
@@ -52,13 +54,12 @@ def export_file(
     """Bundle an ONNX file with fixed shapes, and batch 1 or a dynamic one.
 
     inputs: reference inputs (n, ...) without the batch, ready for the network; of a file with several inputs by their
-    names. Else validation samples of `data`, or random ones. labels, and the preprocessing of images, are not in such
-    a file: the bundle carries what is given here, or what `data` say. With `data` the metric is measured on the test
-    data, and precisions as by `export_bundle`. The file keeps its opset and its operators, which must do for
-    the target: an IR version that is higher than what the file uses is lowered, and a batch of 1 left open where
-    `config` asks for that. Reference outputs are
-    those of ONNX Runtime here; parameters and MACs are not known. Raises ExportError when the file cannot be used,
-    ConfigError for a precision that cannot be had.
+    names. Else validation samples of `data`, or random ones. role: what the network is in a report. labels, and the
+    preprocessing of images, are not in such a file: the bundle carries what is given here, or what `data` say. With
+    `data` the metric is measured on the test data, and precisions as by `export_bundle`. The file keeps its opset and
+    its operators, which must do for the target: an IR version that is higher than what the file uses is lowered, and a
+    batch of 1 left open where `config` asks for that. Reference outputs are those of ONNX Runtime here; parameters and
+    MACs are not known. Raises ExportError when the file cannot be used, ConfigError for a precision that cannot be had.
     """
     config, file = config or ExportConfig(), Path(file)
     check_kinds(config, data)
@@ -89,7 +90,7 @@ def export_file(
     known = preprocessing or (data.preprocessing if data else None)
     manifest: dict[str, Any] = {
         "name": file.stem,
-        "role": "onnx file",
+        "role": "onnx file" if role is None else check_role(role),
         "labels": [str(one) for one in labels] or list(data.labels if data else ()),
         "preprocessing": known.to_dict() if known else {},
         "stats": {"onnx_bytes": len(onnx_model.content), "layers": []},

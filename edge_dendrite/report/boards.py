@@ -63,6 +63,11 @@ class BoardsReport:
         ]
         return {"schema": SCHEMA, "version": VERSION, "title": self.title, "boards": boards}
 
+    def _repr_html_(self) -> str:
+        from edge_dendrite.report.notebook import framed  # what draws pages draws reports: not at import time
+
+        return framed(self)
+
 
 def build_boards_report(groups: Mapping[str, Sequence[Measurement]], *, title: str) -> BoardsReport:
     """From the measurements of each board by its name. Raises ValueError where a board has none."""

@@ -79,6 +79,12 @@ def compare_energy(row: Row, reference: Row) -> RatioComparison | None:
     return _ratios(ours.rounds, ours.run_gross_j, theirs.rounds, theirs.run_gross_j)
 
 
+def compare_memory(row: Row, reference: Row) -> RatioComparison | None:
+    """Peak memory; None when there is no round in which both told it."""
+    ours, theirs = row.run_peaks_bytes, reference.run_peaks_bytes
+    return _ratios(tuple(ours), tuple(ours.values()), tuple(theirs), tuple(theirs.values()))
+
+
 def _ratios(
     rounds: Sequence[int], values: Sequence[float], other_rounds: Sequence[int], others: Sequence[float]
 ) -> RatioComparison | None:

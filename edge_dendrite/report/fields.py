@@ -28,6 +28,14 @@ def finite(value: object) -> float | None:
     return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
 
 
+def interval(source: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    """The two finite numbers under `key`, the lower one first, else None."""
+    value = source.get(key)
+    ends = dict(zip(("low", "high"), value, strict=True)) if isinstance(value, list) and len(value) == 2 else {}
+    low, high = number(ends, "low"), number(ends, "high")
+    return None if low is None or high is None or low > high else (low, high)
+
+
 def whole(source: Mapping[str, Any], key: str) -> int | None:
     """The count (a whole number of at least zero) under `key`, else None."""
     value = source.get(key)

@@ -16,6 +16,7 @@ from edge_dendrite.report.compare import (
     compare_accuracy,
     compare_energy,
     compare_latency,
+    compare_memory,
 )
 from edge_dendrite.report.pool import Accuracy
 from edge_dendrite.report.rows import Row
@@ -108,14 +109,36 @@ def latency_change(row: Row, baseline: Row, condition: Condition | None) -> Find
     return _by_rounds("Latency", text, comparison, condition, _speed, ("faster", "slower"))
 
 
-def energy_change(row: Row, baseline: Row, condition: Condition | None) -> Finding | None:
-    """Gross energy beside the baseline's; None when it was not measured for both."""
+def energy_change(row: Row, baseline: Row, condition: Condition | None) -> Finding:
+    """Gross energy beside the baseline's; why it is open where it was not measured for both."""
     comparison, ours, theirs = compare_energy(row, baseline), row.energy, baseline.energy
+    if ours is not None and theirs is not None and ours.scope != theirs.scope:
+        scopes = f"{ours.scope or 'a scope not recorded'} against {theirs.scope or 'a scope not recorded'}"
+        return Finding("Energy", "open", "not comparable", "-", f"The sensors measured different things: {scopes}.")
     if comparison is None or ours is None or theirs is None or condition is None:
-        return None
-    used = f"{fmt.joules(ours.gross_j)} instead of {fmt.joules(theirs.gross_j)}"
-    text = f"{used} gross per inference ({ours.scope or 'scope not recorded'})"
+        why = row.missing.get("energy") or baseline.missing.get("energy") or "they share no round of runs"
+        return Finding("Energy", "open", "not measured", "-", f"It is not known what an inference takes: {why}.")
+    gross = [_with_interval(one.gross_j, one.gross_interval_j) for one in (ours, theirs)]
+    net = [_with_interval(one.net_j, one.net_interval_j) for one in (ours, theirs)]
+    text = (
+        f"{' instead of '.join(gross)} gross per inference ({ours.scope or 'scope not recorded'}); net of idle power "
+        f"{' instead of '.join(net)}"
+    )
     return _by_rounds("Energy", text, comparison, condition, _consumption, ("less", "more"))
+
+
+def _with_interval(value_j: float, interval_j: tuple[float, float] | None) -> str:
+    return fmt.joules(value_j) + (f" ({fmt.joules_interval(interval_j)})" if interval_j else "")
+
+
+def memory_change(row: Row, baseline: Row, condition: Condition | None) -> Finding:
+    """Peak memory of the whole process beside the baseline's."""
+    comparison, ours, theirs = compare_memory(row, baseline), row.peak_memory_bytes, baseline.peak_memory_bytes
+    if comparison is None or ours is None or theirs is None or condition is None:
+        why = row.missing.get("memory") or baseline.missing.get("memory") or "they share no round of runs"
+        return Finding("Peak memory", "open", "not measured", "-", f"The peaks cannot be compared: {why}.")
+    text = f"{fmt.file_size(ours)} instead of {fmt.file_size(theirs)}, interpreter and runtime included"
+    return _by_rounds("Peak memory", text, comparison, condition, _consumption, ("less", "more"))
 
 
 def _speed(ratio: float) -> tuple[str, str]:
@@ -161,6 +184,23 @@ def beats(comparison: AccuracyComparison) -> str:
     return {"better": "is better than", "worse": "is worse than"}.get(comparison.outcome, "is not better than")
 
 
+def against_peer(row: Row, peer: Row, condition: Condition | None) -> Finding:
+    """Size, accuracy and latency beside a network that others made; the tag is that of the accuracy."""
+    comparison, ours, theirs = compare_accuracy(row, peer), row.accuracy, peer.accuracy
+    sizes = [fmt.count(one.num_parameters) if one.num_parameters is not None else "?" for one in (row, peer)]
+    parts = [f"{sizes[0]} against {sizes[1]} parameters" if "?" not in sizes else "its parameters are not stated"]
+    tag: tuple[Tone, str, str] = ("open", "not comparable", "-")
+    if comparison is not None and ours is not None and theirs is not None:
+        parts.append(f"{describe_accuracy(ours)} against {describe_accuracy(theirs, name_interval=False)}")
+        tone: Tone = {"better": "gain", "worse": "cost"}.get(comparison.outcome, "even")  # type: ignore[assignment]
+        tag = (tone, comparison.outcome, _difference(ours, comparison))
+    latency = compare_latency(row, peer)
+    if latency is not None and condition is not None:
+        words = {"less": "faster in all rounds", "more": "slower in all rounds"}.get(latency.outcome, latency.outcome)
+        parts.append(f"latency {latency.ratio:.2f} times its, {words}, on {condition.sentence()}")
+    return Finding(f"Peer {peer.name}", tag[0], tag[1], tag[2], f"{row.name}: {'; '.join(parts)}.")
+
+
 def against_control(topic: str, row: Row, control: Row, what: str, undecided: tuple[str, str]) -> Finding:
     """Whether the compressed network is better than a control; `undecided` is (verb, tag) where it is open."""
     comparison, ours, theirs = compare_accuracy(row, control), row.accuracy, control.accuracy
@@ -195,6 +235,13 @@ def alone(row: Row, condition: Condition | None) -> tuple[Finding, ...]:
         shown = fmt.percent(row.accuracy.value, decimals) if row.accuracy.interval else f"{row.accuracy.value:.4g}"
         text = f"{describe_accuracy(row.accuracy)} {tested_on(row.accuracy)}."
         findings.append(Finding("Accuracy", "open", "alone", shown, text))
+    if row.peak_memory_bytes is not None and condition is not None:
+        text = f"Of the whole process. Measured on {condition.sentence()}."
+        findings.append(Finding("Peak memory", "open", "alone", fmt.file_size(row.peak_memory_bytes), text))
+    if row.energy is not None and condition is not None:
+        text = f"Gross per inference ({row.energy.scope or 'scope not recorded'}), "
+        text += f"{fmt.joules_interval(row.energy.gross_interval_j)}. Measured on {condition.sentence()}."
+        findings.append(Finding("Energy", "open", "alone", fmt.joules(row.energy.gross_j), text))
     if row.latency is not None and condition is not None:
         text = f"Median over {row.latency.num_samples:,} samples. Measured on {condition.sentence()}."
         findings.append(Finding("Latency", "open", "alone", fmt.seconds(row.latency.median_s), text))

@@ -6,7 +6,7 @@ import math
 import re
 
 _DIGIT_THEN_UNIT = re.compile(
-    r"(?<=\d) (?=(?:%|[n\N{MICRO SIGN}m]?s|[\N{MICRO SIGN}m]?J|m?W|[kMG]?B|C|[kMG]|points)(?![A-Za-z]))"
+    r"(?<=\d) (?=(?:%|[n\N{MICRO SIGN}m]?s|[\N{MICRO SIGN}m]?J|m?W|[kMG]?B|C|/s|[kMG]|points)(?![A-Za-z]))"
 )
 _MICRO = re.compile(r"(?<=\d )u(?=[sJ](?![A-Za-z]))")
 _MINUS = re.compile(r"(?<![^\s(\[])-(?=\d)")
@@ -93,6 +93,20 @@ def seconds_like(value_s: float, other_s: float) -> str:
 def joules(value_j: float) -> str:
     """An energy in J, mJ or uJ, by its size, to three digits."""
     return _scaled(value_j, ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ")))
+
+
+def joules_interval(interval_j: tuple[float, float] | None) -> str:
+    """'4.10 to 4.42 mJ', both ends in the unit of the larger one; 'no interval' where nothing tells it."""
+    if interval_j is None:
+        return "no interval"
+    unit = joules(max(map(abs, interval_j))).split()[-1]
+    factor = {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6}[unit]
+    return f"{' to '.join(significant(end / factor) for end in interval_j)} {unit}"
+
+
+def rate(per_s: float) -> str:
+    """A number per second, to three digits."""
+    return f"{significant(per_s)} /s"
 
 
 def watts(value_w: float) -> str:

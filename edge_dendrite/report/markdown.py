@@ -8,6 +8,8 @@ from edge_dendrite.report.boards import COLUMNS as BOARD_COLUMNS
 from edge_dendrite.report.boards import BoardsReport
 from edge_dendrite.report.format import plural
 from edge_dendrite.report.rows import Report
+from edge_dendrite.report.steps import COLUMNS as STEP_COLUMNS
+from edge_dendrite.report.steps import step_cells
 from edge_dendrite.report.table import COLUMNS, Cell, build_table
 from edge_dendrite.report.verdict import judge
 
@@ -43,7 +45,26 @@ def _one_board(report: Report, heads: str) -> list[str]:
             for finding in findings
         ]
         lines.append("")
-    return [*lines, f"{heads}# Networks", "", *_table(report), "", *_conditions(report)]
+    lines += [f"{heads}# Networks", "", *_table(report), "", *_conditions(report)]
+    return [*lines, *_steps(report, heads), *_commands(report, heads)]
+
+
+def _steps(report: Report, heads: str) -> list[str]:
+    if not report.steps:
+        return []
+    lines = ["", f"{heads}# What each step gained", "", f"| {' | '.join(STEP_COLUMNS)} |"]
+    lines.append(f"| --- |{' ---: |' * (len(STEP_COLUMNS) - 1)}")
+    return [*lines, *(f"| {' | '.join(map(escape, cells))} |" for cells in step_cells(report.steps))]
+
+
+def _commands(report: Report, heads: str) -> list[str]:
+    """Each command as a block that begins and ends with more backticks than it holds anywhere."""
+    lines = ["", f"{heads}# To make it again"] if report.commands else []
+    for command in report.commands:
+        fence = "`" * (2 + max((len(run) for run in re.findall("`+", command.line)), default=1))
+        note = f" ({escape(command.note)})" if command.note else ""
+        lines += ["", f"{escape(command.what).capitalize()}{note}:", "", f"{fence}sh", command.line, fence]
+    return lines
 
 
 def escape(text: str) -> str:

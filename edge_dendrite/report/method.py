@@ -60,6 +60,7 @@ def _order(examined: Sequence[tuple[Run, Measurement]]) -> str:
 
 def _rules() -> tuple[str, ...]:
     return (
+        "Throughput is inputs per second, one inference after another: the batch over the mean latency.",
         "Medians and percentiles pool the samples of all valid runs of a network; MAD is the median absolute "
         "deviation. p90 is given from 64 samples on, p99 from 662 (the early-stopping rule of MLPerf Inference).",
         "Two networks are compared by the ratio of their run medians, round by round. Where the ratios of all rounds "
@@ -79,7 +80,10 @@ def _energy(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     scope = fields.text(last, "scope") or "scope not recorded"
     rails = ", ".join(fields.texts(last, "rails")) or "rails not recorded"
     text = f"Energy was measured in a phase of its own, from {rails} ({scope})."
-    text += " Gross is all that flowed, net is without idle power."
+    text += (
+        " Gross is all that flowed, net is without idle power. Of several runs it is the mean; intervals (about 95 %) "
+    )
+    text += "are of one run its own, of several by how they scatter (Student's t), and no narrower than their own."
     ratios = [fields.number(record, "latency_ratio_while_sampling") for record in records]
     known = sorted(ratio for ratio in ratios if ratio is not None)
     if known:

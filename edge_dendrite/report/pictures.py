@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.charts import network_picture
-from edge_dendrite.report.charts.accuracy import accuracy_against_size
+from edge_dendrite.report.charts.accuracy import MAX_POINTS, accuracy_against_latency, accuracy_against_size
 from edge_dendrite.report.charts.draw import MAX_DRAWN
 from edge_dendrite.report.charts.histogram import latency_ridges
 from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
 from edge_dendrite.report.charts.layer_time import layer_times, layers_caption, profiled_rows
+from edge_dendrite.report.charts.network_levels import find_levels, fold, is_chain, is_uneven, line_value
+from edge_dendrite.report.charts.network_picture import network_picture
 from edge_dendrite.report.charts.over_time import drawn_over_time, latency_over_time, watched
 from edge_dendrite.report.charts.power import drawn_power, power_traces
 from edge_dendrite.report.charts.relative import relative_sizes
+from edge_dendrite.report.charts.steps import MAX_STEPS, step_chart
 from edge_dendrite.report.charts.training import training_curves
 from edge_dendrite.report.power_series import PowerTrace
 from edge_dendrite.report.rows import Report, Row
@@ -41,8 +43,8 @@ class Picture:
 
 def draw_pictures(report: Report) -> tuple[Picture, ...]:
     """All pictures that the report's data allow; one whose data are missing is left out."""
-    drawn = [*_networks(report), _accuracy(report), _latency(report), _ridges(report), _layers(report)]
-    drawn += [_over_time(report), _power(report), _relative(report), _training(report)]
+    drawn = [*_networks(report), *_accuracy(report), _relative(report), _latency(report), _ridges(report)]
+    drawn += [_layers(report), _over_time(report), _power(report), _steps(report), _training(report)]
     return tuple(picture for picture in drawn if picture is not None)
 
 
@@ -51,7 +53,7 @@ def _networks(report: Report) -> list[Picture]:
     pictures = []
     compressed = report.with_role(COMPRESSED)[:_MAX_NETWORK_PICTURES]
     for index, row in enumerate(compressed):
-        svg = network_picture.network_picture(baseline, row, f"network{index}") if baseline else None
+        svg = network_picture(baseline, row, f"network{index}") if baseline else None
         if svg and baseline:
             title = "Before and after" if len(compressed) == 1 else f"Before and after: {row.name}"
             pictures.append(Picture(NETWORKS, title, _network_caption(baseline, row), svg, wide=True))
@@ -59,30 +61,73 @@ def _networks(report: Report) -> list[Picture]:
 
 
 def _network_caption(baseline: Row, row: Row) -> str:
-    before, after = network_picture.drawn_layers(baseline), network_picture.drawn_layers(row)
-    levels = network_picture.merge_layers(before, after)
-    value = network_picture.line_value(levels)
+    levels = find_levels(baseline.layers, row.layers)
+    old = [level.before for level in levels if level.before]
+    new = [level.after for level in levels if level.after]
     text = (
         f"A block is a layer, a cell of it a unit (channel or neuron). Each line stands for about "
-        f"{fmt.plural(value, 'parameter')}, on both sides. Pale: what was removed. Which units were removed is not "
-        "known here; the picture shows how many."
+        f"{fmt.plural(line_value(levels), 'parameter')}, on both sides. Pale: what was removed. Which units "
+        "were removed is not known here; the picture shows how many."
     )
-    if network_picture.is_uneven(levels):
+    if any(side.branches for side in new):
+        text += " Green: branches, each of which sees a part of the inputs and has a nonlinearity of its own."
+    if any(side.dendrites for side in new):
+        text += " Green: dendrites, which were added on the neurons' remaining errors."
+    if any(side.gate is not None for side in new):
+        text += " A diamond is a gate, the dashed line the way around its block for inputs that do not need it."
+    if any(level.read_share < 1 for level in levels):
+        text += " Lines that begin at some cells only: the layer reads no other inputs."
+    if is_uneven(levels):
         text += " The width of a block goes by the square root of its units."
-    if len(before) < sum(1 for layer in baseline.layers if layer.num_units):
+    if len(old) < len(fold(baseline.layers, {layer.name for layer in row.layers})):
         text += " Layers without multiplications and, in a deep network, the smallest ones are not drawn."
-    if not network_picture.is_chain(before):
+    if not is_chain(old):
         text += " The layers stand in the order of their definition; shortcuts and parallel paths are not drawn."
     return text
 
 
-def _accuracy(report: Report) -> Picture | None:
-    svg = accuracy_against_size(report.rows)
-    caption = (
-        "Bars are 95 % Wilson intervals. Networks of the same size stand side by side; read sizes from the table."
-        + _not_all(report)
+def _accuracy(report: Report) -> list[Picture]:
+    """Against size and against latency; the second only where a board and its state can be named."""
+    front = (
+        " The dashed line is the Pareto front: networks that no other one here beats in both. Hollow points are beaten "
+        "by one that costs no more and is no worse. The front takes values as they are; where bars overlap, which one "
+        "is more accurate is not shown."
     )
-    return Picture(NETWORKS, "Accuracy against size", caption, svg) if svg else None
+    front += f" The first {MAX_POINTS} of {len(report.rows)} networks." if len(report.rows) > MAX_POINTS else ""
+    bars = "Upright bars are 95 % Wilson intervals."
+    aside = " Networks of the same size stand side by side; read sizes from the table."
+    pictures = []
+    if svg := accuracy_against_size(report.rows):
+        pictures.append(Picture(NETWORKS, "Accuracy against size", bars + aside + front, svg))
+    svg = accuracy_against_latency(report.rows)
+    if svg and report.condition is not None:
+        where = f" Level bars: the medians of single runs. Measured on {report.condition.sentence()}."
+        pictures.append(Picture(NETWORKS, "Accuracy against latency", bars + where + front, svg))
+    return pictures
+
+
+def _steps(report: Report) -> Picture | None:
+    svg = step_chart(report.steps)
+    if svg is None:
+        return None
+    caption = (
+        "Each line is a network: what the step left of the parameters (pale: what was there before it), and the metric "
+        "on validation data, by which the steps were chosen; test data stand in the table. One seed."
+    )
+    tried = {name: loss for step in report.steps for name, loss in step.trials.items()}
+    if tried:
+        losses = sorted((loss, name) for name, loss in tried.items() if isinstance(loss, float))
+        best = "; ".join(f"{fmt.squeeze(name, 60)} {loss:.4g}" for loss, name in losses[:5])
+        failed = len(tried) - len(losses)
+        caption += f" Candidates by their loss on validation data, best first: {best}" if losses else ""
+        caption += f" and {len(losses) - 5} more" if len(losses) > 5 else ""
+        caption += "." if losses else ""
+        caption += (
+            f" {fmt.plural(failed, 'candidate')} had no result; the JSON report has the reasons." if failed else ""
+        )
+    if len(report.steps) > MAX_STEPS:
+        caption += f" The first {MAX_STEPS} of {len(report.steps)} steps."
+    return Picture(TRAINING, "What each step gained", caption, svg, wide=True)
 
 
 def _latency(report: Report) -> Picture | None:

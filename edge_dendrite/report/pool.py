@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from edge_bench.stats import MIN_SAMPLES, median, median_absolute_deviation, percentile
+from edge_bench.stats import MIN_SAMPLES, median, median_absolute_deviation, percentile, student_quantile
 from edge_dendrite.report import fields
 from edge_dendrite.report.format import clean_text
 from edge_dendrite.report.intervals import wilson_interval
@@ -33,6 +34,8 @@ class Accuracy:
 class Latency:
     """Seconds per inference over all samples of the valid runs; a percentile without enough samples is None.
 
+    throughput_per_s: examples per second, one inference after another: all examples over the sum of all samples, as
+    `edge-bench validate` has it for a run. batch: examples of an inference, None where runs differ in it.
     `ecdf` holds (share of samples, seconds) at no more than 400 ranks, ever denser towards the slowest sample.
     """
 
@@ -43,6 +46,8 @@ class Latency:
     max_s: float
     p90_s: float | None
     p99_s: float | None
+    throughput_per_s: float
+    batch: int | None
     rounds: tuple[int, ...]
     run_medians_s: tuple[float, ...]
     ecdf: tuple[tuple[float, float], ...]
@@ -50,10 +55,16 @@ class Latency:
 
 @dataclass(frozen=True)
 class Energy:
-    """Joules per inference, median over the valid runs; gross, and net of idle power. The rails are named."""
+    """Joules per inference, the mean of the valid runs; gross, and net of idle power. The rails are named.
+
+    Intervals are about 95 %: of a single run its own, of several what `pool_interval` makes of them; None where nothing
+    tells.
+    """
 
     gross_j: float
     net_j: float
+    gross_interval_j: tuple[float, float] | None
+    net_interval_j: tuple[float, float] | None
     source: str | None
     scope: str | None
     rails: tuple[str, ...]
@@ -71,6 +82,7 @@ class Layer:
     num_units: int
     num_parameters: int
     num_macs: int
+    num_groups: int = 1
 
 
 def read_accuracy(source: Mapping[str, Any]) -> Accuracy | None:
@@ -95,7 +107,8 @@ def read_layers(source: object) -> tuple[Layer, ...]:
         known = [size for size in sizes if size is not None]
         if name is None or kind is None or len(known) < len(sizes):
             return ()
-        layers.append(Layer(name, kind, *known))
+        num_groups = fields.whole(entry, "num_groups") or 1
+        layers.append(replace(Layer(name, kind, *known), num_groups=num_groups))
     return tuple(layers)
 
 
@@ -104,6 +117,8 @@ def pool_latency(valid: Examined, missing: dict[str, str]) -> Latency | None:
     if not valid:
         missing["latency"] = missing["p90"] = missing["p99"] = "no valid run: see the runs left out"
         return None
+    batches = [fields.whole(fields.mapping(measurement, "backend"), "batch") or 1 for _, measurement in valid]
+    counts = [len(measurement["latency"]["samples_s"]) for _, measurement in valid]
     # Sorted once: each of the statistics below sorts again, which is quick on what is sorted already.
     samples = sorted(sample for _, measurement in valid for sample in measurement["latency"]["samples_s"])
     p90_s, p99_s = (percentile(samples, percent) for percent in (90.0, 99.0))
@@ -118,6 +133,8 @@ def pool_latency(valid: Examined, missing: dict[str, str]) -> Latency | None:
         max_s=samples[-1],
         p90_s=p90_s,
         p99_s=p99_s,
+        throughput_per_s=sum(map(operator.mul, batches, counts)) / math.fsum(samples),
+        batch=batches[0] if len(set(batches)) == 1 else None,
         rounds=tuple(run.round for run, _ in valid),
         run_medians_s=tuple(run.median_s for run, _ in valid if run.median_s is not None),
         ecdf=thin_ecdf(samples),
@@ -134,18 +151,20 @@ def thin_ecdf(ordered: Sequence[float]) -> tuple[tuple[float, float], ...]:
     return tuple((rank / size, ordered[rank - 1]) for rank in sorted(ranks) if rank > 0)
 
 
-def peak_memory(valid: Examined, missing: dict[str, str]) -> int | None:
-    """Bytes that the measuring process held at most: the largest over the valid runs."""
-    memories = [fields.mapping(measurement, "memory") for _, measurement in valid]
-    peaks = [fields.whole(memory, "process_peak_rss_bytes") for memory in memories]
-    largest = max((peak for peak in peaks if peak is not None), default=None)
-    if largest is None:
+def peak_memories(valid: Examined, missing: dict[str, str]) -> dict[int, int]:
+    """Bytes that the measuring process held at most, of each valid run that tells it, by its round."""
+    peaks: dict[int, int] = {}
+    for run, measurement in valid:
+        peak = fields.whole(fields.mapping(measurement, "memory"), "process_peak_rss_bytes")
+        if peak is not None:
+            peaks[run.round] = peak
+    if not peaks:
         missing["memory"] = missing.get("latency", "VmHWM in /proc/self/status could not be read on the board")
-    return largest
+    return peaks
 
 
 def pool_energy(valid: Examined, missing: dict[str, str]) -> Energy | None:
-    """Median over the valid runs that measured energy."""
+    """The mean over the valid runs that measured energy."""
     figures = []
     for run, measurement in valid:
         record = fields.mapping(measurement, "energy")
@@ -155,16 +174,40 @@ def pool_energy(valid: Examined, missing: dict[str, str]) -> Energy | None:
     if not figures:
         missing["energy"] = missing.get("latency") or _why_no_energy(valid)
         return None
-    last = figures[-1][3]
+    rounds, all_gross, all_net, records = zip(*figures, strict=True)
+    last = records[-1]
     return Energy(
-        gross_j=median([gross for _, gross, _, _ in figures]),
-        net_j=median([net for _, _, net, _ in figures]),
+        gross_j=math.fsum(all_gross) / len(figures),
+        net_j=math.fsum(all_net) / len(figures),
+        gross_interval_j=pool_interval(all_gross, [fields.interval(one, "gross_interval_j") for one in records]),
+        net_interval_j=pool_interval(all_net, [fields.interval(one, "net_interval_j") for one in records]),
         source=fields.text(last, "source"),
         scope=fields.text(last, "scope"),
         rails=fields.texts(last, "rails"),
-        rounds=tuple(number for number, _, _, _ in figures),
-        run_gross_j=tuple(gross for _, gross, _, _ in figures),
+        rounds=rounds,
+        run_gross_j=all_gross,
     )
+
+
+def pool_interval(
+    values: Sequence[float], intervals: Sequence[tuple[float, float] | None]
+) -> tuple[float, float] | None:
+    """About 95 % for the mean of the runs' values, of which each has its own interval or None.
+
+    Of several runs the scatter says it, by Student's t as in `edge-bench compare`; but what all of them share, such as
+    the step of the sensor, does not scatter, so it is no narrower than their own intervals are on average.
+    """
+    known = [interval for interval in intervals if interval is not None]
+    if len(values) == 1:
+        return known[0] if known else None
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    reach = student_quantile(0.975, len(values) - 1) * math.sqrt(variance / len(values))
+    below, above = reach, reach
+    if len(known) == len(values):
+        below = max(below, mean - math.fsum(low for low, _ in known) / len(known))
+        above = max(above, math.fsum(high for _, high in known) / len(known) - mean)
+    return mean - below, mean + above
 
 
 def _why_no_energy(valid: Examined) -> str:

@@ -12,9 +12,17 @@ from edge_dendrite.report.layer_times import LayerTimes, pool_layer_times
 from edge_dendrite.report.method import describe_method
 from edge_dendrite.report.notices import Notice, collect_notices
 from edge_dendrite.report.pool import Accuracy, Energy, Latency, Layer
+from edge_dendrite.report.reproduce import (
+    Command,
+    describe_model,
+    describe_origin,
+    making_commands,
+    measuring_commands,
+)
 from edge_dendrite.report.runs import Condition, Measurement, Run, examine_runs
 from edge_dendrite.report.series import Traces, build_traces
-from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROLS
+from edge_dendrite.report.steps import Step, read_steps
+from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROL, CONTROLS, PEER
 
 SCHEMA = "edge-dendrite.report"
 VERSION = 1
@@ -23,7 +31,10 @@ _ROLE_ORDER = (BASELINE, COMPRESSED, *CONTROLS)
 
 @dataclass(frozen=True)
 class Row:
-    """One network. A figure that is None has its reason in `missing`, under the figure's name."""
+    """One network. A figure that is None has its reason in `missing`, under the figure's name.
+
+    run_peaks_bytes: the peak of memory of each valid run that told it, by its round.
+    """
 
     id: str
     name: str
@@ -41,6 +52,7 @@ class Row:
     missing: Mapping[str, str] = field(default_factory=dict)
     traces: Traces = field(default_factory=Traces, repr=False)
     layer_times: LayerTimes | None = None
+    run_peaks_bytes: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,11 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the renderers show. `condition` is None when no run was valid; `method` is prose, a point each."""
+    """All that the renderers show. `condition` is None when no run was valid; `method` is prose, a point each.
+
+    steps: how the compressed network came about, the network as it came first; provenance: terms and values; commands:
+    what makes all of it again.
+    """
 
     title: str
     rows: tuple[Row, ...]
@@ -66,10 +82,16 @@ class Report:
     unavailable: tuple[Notice, ...]
     history: tuple[Epoch, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    commands: tuple[Command, ...] = ()
 
     def with_role(self, role: str) -> tuple[Row, ...]:
         """The rows of one role, in order."""
         return tuple(row for row in self.rows if row.role == role)
+
+    def peers(self) -> tuple[Row, ...]:
+        """The networks that others made."""
+        return tuple(row for row in self.rows if row.role.startswith(PEER))
 
     def left_out(self) -> tuple[Run, ...]:
         """The runs that enter no figure."""
@@ -82,6 +104,11 @@ class Report:
             entry["traces"] = row.traces.to_dict()
         return {"schema": SCHEMA, "version": VERSION, **plain}
 
+    def _repr_html_(self) -> str:
+        from edge_dendrite.report.notebook import framed  # what draws pages draws reports: not at import time
+
+        return framed(self)
+
 
 def build_report(
     measurements: Sequence[Measurement],
@@ -89,11 +116,14 @@ def build_report(
     title: str,
     history: Sequence[Mapping[str, Any]] = (),
     provenance: Mapping[str, str] | None = None,
+    records: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """Pool measurements that `edge_bench.schema.read_measurement` accepted.
 
-    Invalid, partial and failed runs, and runs under other conditions than the rest, enter no figure; they stay in
-    `runs` with their reasons. Raises ValueError when there is no measurement at all.
+    history: epochs, as models hold them. provenance: terms and values beside those that the measurements give. records:
+    of the compressed model and of its baseline, as `edge_dendrite.compress.record` reads them, for the steps and for
+    the commands that make them again. Invalid, partial and failed runs, and runs under other conditions than the rest,
+    enter no figure; they stay in `runs` with their reasons. Raises ValueError when there is no measurement at all.
     """
     if not measurements:
         raise ValueError("no measurements to report: run `edge-bench run BUNDLE` on the board and pass its files")
@@ -101,23 +131,36 @@ def build_report(
     ids = dict.fromkeys(run.bundle_id for run, _ in examined)
     rows = [_build_row([(run, made) for run, made in examined if run.bundle_id == id_]) for id_ in ids]
     runs = tuple(run for run, _ in examined)
+    rows.sort(key=_role_rank)
+    compressed = next((record for record in records if record.get("role") == COMPRESSED), None)
+    known = {clean_text(key): clean_text(value, 1000) for key, value in (provenance or {}).items()}
+    known |= {**describe_origin(examined), **(describe_model(compressed) if compressed else {})}
     return Report(
         title=clean_text(title),
-        rows=tuple(sorted(rows, key=_role_rank)),
+        rows=tuple(rows),
         runs=runs,
         condition=next((run.condition for run in runs if not run.reasons), None),
         method=describe_method(examined),
         warnings=collect_notices(examined, "warnings"),
         unavailable=collect_notices(examined, "unavailable"),
         history=_read_history(history),
-        provenance={clean_text(key): clean_text(value, 1000) for key, value in (provenance or {}).items()},
+        provenance=known,
+        steps=read_steps(records),
+        commands=(*_making(compressed, rows, examined), *measuring_commands(examined)),
     )
+
+
+def _making(
+    record: Mapping[str, Any] | None, rows: Sequence[Row], examined: Sequence[tuple[Run, Measurement]]
+) -> tuple[Command, ...]:
+    bundles = {run.bundle_id: measurement["bundle"] for run, measurement in examined}
+    return making_commands(record, [(row.name, row.role, bundles[row.id]) for row in rows]) if record else ()
 
 
 def _role_rank(row: Row) -> tuple[int, str]:
     if row.role in _ROLE_ORDER:
         return _ROLE_ORDER.index(row.role), ""
-    return len(_ROLE_ORDER) + (not row.role.startswith("control:")), row.role
+    return len(_ROLE_ORDER) + (0 if row.role.startswith(CONTROL) else 1 if row.role.startswith(PEER) else 2), row.role
 
 
 def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
@@ -127,6 +170,7 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
     sizes = {key: fields.whole(bundle["stats"], key) for key in ("num_parameters", "num_nonzero", "num_macs")}
     sizes["onnx_bytes"] = fields.whole(bundle["stats"], "onnx_bytes") or fields.whole(bundle["model"], "num_bytes")
     missing = {key: "the bundle does not state it" for key, value in sizes.items() if value is None}
+    peaks = pool.peak_memories(valid, missing)
     accuracy = pool.read_accuracy(fields.mapping(bundle, "accuracy"))
     if accuracy is None:
         missing["accuracy"] = "the bundle holds no accuracy: it was exported without test data"
@@ -139,11 +183,12 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
         layers=layers,
         accuracy=accuracy,
         latency=pool.pool_latency(valid, missing),
-        peak_memory_bytes=pool.peak_memory(valid, missing),
+        peak_memory_bytes=max(peaks.values(), default=None),
         energy=pool.pool_energy(valid, missing),
         missing=missing,
         traces=build_traces(examined),
         layer_times=pool_layer_times(valid, layers),
+        run_peaks_bytes=peaks,
         **sizes,
     )
 

@@ -13,13 +13,16 @@ COLUMNS = (
     "Network",
     "Accuracy",
     "Parameters",
+    "Non-zero",
     "MACs",
     "ONNX file",
     "Median latency",
     "p90",
     "p99",
+    "Throughput",
     "Peak memory",
     "Gross energy",
+    "Net energy",
 )
 
 
@@ -71,12 +74,14 @@ def _cells(row: Row, baseline: Row | None, notes: _Notes, mixed: bool) -> tuple[
     return (
         Cell(row.name, role, f"bundle {row.id}"),
         _accuracy(row, notes),
-        _parameters(row, reference, notes),
+        _size(row, reference, "num_parameters", notes),
+        _nonzero(row, notes),
         _size(row, reference, "num_macs", notes),
         _size(row, reference, "onnx_bytes", notes),
         *_latency(row, notes),
+        _throughput(row, notes),
         _memory(row, notes),
-        _energy(row, notes),
+        *_energy(row, notes),
     )
 
 
@@ -94,12 +99,14 @@ def _accuracy(row: Row, notes: _Notes) -> Cell:
     return Cell(fmt.percent(accuracy.value, decimals), interval, tooltip)
 
 
-def _parameters(row: Row, reference: Row | None, notes: _Notes) -> Cell:
-    cell = _size(row, reference, "num_parameters", notes)
-    if row.num_nonzero is None or row.num_nonzero == row.num_parameters:
-        return cell
-    detail = ", ".join(filter(None, (cell.detail, f"{row.num_nonzero:,} non-zero")))
-    return Cell(cell.text, detail, cell.tooltip, cell.note)
+def _nonzero(row: Row, notes: _Notes) -> Cell:
+    """Its own figure only where some parameters are zero."""
+    if row.num_nonzero is None:
+        return notes.dash(row, "num_nonzero")
+    if row.num_nonzero == row.num_parameters:
+        return Cell("all", "", f"{row.num_nonzero:,} non-zero parameters")
+    share = f"{fmt.percent(row.num_nonzero / row.num_parameters)} of them" if row.num_parameters else ""
+    return Cell(fmt.count(row.num_nonzero), share)
 
 
 def _size(row: Row, reference: Row | None, key: str, notes: _Notes) -> Cell:
@@ -124,15 +131,29 @@ def _latency(row: Row, notes: _Notes) -> tuple[Cell, Cell, Cell]:
     return median, p90, p99
 
 
+def _throughput(row: Row, notes: _Notes) -> Cell:
+    """Examples per second, one inference after another."""
+    if row.latency is None:
+        return notes.dash(row, "latency")
+    per_s, batch = row.latency.throughput_per_s, row.latency.batch
+    detail = "batches of several sizes" if batch is None else f"batch {batch}" if batch > 1 else ""
+    tooltip = "inputs per second, one inference after another: 1 / mean latency"
+    return Cell(fmt.rate(per_s), detail, tooltip + (f" x batch {batch}" if batch and batch > 1 else ""))
+
+
 def _memory(row: Row, notes: _Notes) -> Cell:
     if row.peak_memory_bytes is None:
         return notes.dash(row, "memory")
-    return Cell(fmt.file_size(row.peak_memory_bytes), "", f"{row.peak_memory_bytes:,} bytes")
+    return Cell(fmt.file_size(row.peak_memory_bytes), "", f"{row.peak_memory_bytes:,} bytes, the whole process")
 
 
-def _energy(row: Row, notes: _Notes) -> Cell:
+def _energy(row: Row, notes: _Notes) -> tuple[Cell, Cell]:
     energy = row.energy
     if energy is None:
-        return notes.dash(row, "energy")
+        return notes.dash(row, "energy"), notes.dash(row, "energy")
     scope = ", ".join(filter(None, (energy.source, energy.scope, *energy.rails)))
-    return Cell(fmt.joules(energy.gross_j), f"net {fmt.joules(energy.net_j)}", f"per inference; {scope}")
+    tooltip = f"per inference; {scope}; mean of {fmt.plural(len(energy.rounds), 'run')}, about 95 % interval"
+    return (
+        Cell(fmt.joules(energy.gross_j), fmt.joules_interval(energy.gross_interval_j), tooltip),
+        Cell(fmt.joules(energy.net_j), fmt.joules_interval(energy.net_interval_j), f"{tooltip}; without idle power"),
+    )

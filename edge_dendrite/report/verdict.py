@@ -10,19 +10,26 @@ from edge_dendrite.report.findings import (
     Finding,
     accuracy_change,
     against_control,
+    against_peer,
     alone,
     beats,
     energy_change,
     latency_change,
+    memory_change,
     size,
 )
 from edge_dendrite.report.rows import Report, Row
-from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
+from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROL, DENSE_LONGER, EQUAL_CAPACITY, FROM_SCRATCH, ZEROED
 
 # More than these would bury the reader; the table holds all of them.
-_MAX_COMPRESSED, _MAX_CONTROLS = 4, 3
+_MAX_COMPRESSED, _MAX_CONTROLS, _MAX_PEERS = 4, 3, 4
 _FROM_SCRATCH_WORDS = "the same shape trained from scratch"
 _DENSE_LONGER_WORDS = "the dense network with the same extra epochs"
+# (topic, what it is) of the other controls; whoever takes more than neurons away has to beat what neurons alone reach.
+_OTHERS = {
+    EQUAL_CAPACITY: ("Equal-capacity control", "the dense network pruned to as many parameters by neurons alone"),
+    ZEROED: ("Dendrites-zeroed control", "itself without what its dendrites add"),
+}
 # Whoever compresses has to beat the small network and to keep up with the large one.
 _NOT_BEATEN = ("is not better than", "does not beat it")
 _KEPT_UP = ("cannot be told from", "not distinguishable")
@@ -42,15 +49,24 @@ def judge(report: Report) -> Verdict:
     if not baselines or not compressed:
         missing = "compressed network" if baselines else "baseline"
         lead = f"No {missing} was measured, so nothing is said about gains or costs: the figures stand alone."
+        lead = " ".join([*_emulated(report), lead])
         rows = report.rows[:_MAX_COMPRESSED]
         return Verdict(lead, tuple((row.name, alone(row, report.condition)) for row in rows))
     baseline = baselines[0]
-    lead = " ".join([_lead(compressed[0], baseline, report), *_remarks(baselines, compressed)])
+    lead = _lead(compressed[0], baseline, report)
+    lead = " ".join([*_emulated(report), lead, *_remarks(baselines, compressed)])
     groups = [
         (f"{row.name} against {baseline.name}", _against_baseline(row, baseline, report) + _controls(row, report))
         for row in compressed[:_MAX_COMPRESSED]
     ]
     return Verdict(lead, tuple(groups))
+
+
+def _emulated(report: Report) -> list[str]:
+    """First of all, where what follows was not measured on a board."""
+    if report.condition is None or not report.condition.emulated:
+        return []
+    return [f"Measured on a processor that {report.condition.emulated} emulates: no time here is a board's speed."]
 
 
 def _remarks(baselines: tuple[Row, ...], compressed: tuple[Row, ...]) -> list[str]:
@@ -73,13 +89,32 @@ def _lead(row: Row, baseline: Row, report: Report) -> str:
         parts.append(_lead_accuracy(row, comparison))
     if row.latency is None:
         parts.append("none of its runs is valid")
+    measured = _lead_measured(row, baseline, report)
     control = next((other for other in report.with_role(FROM_SCRATCH) if same_shape(row, other)), None)
     against = compare_accuracy(row, control) if control else None
     if against is None:
         ending = f"Whether it beats {_FROM_SCRATCH_WORDS} was not measured."
     else:
         ending = f"It {beats(against)} {_FROM_SCRATCH_WORDS} (one seed: not a claim)."
-    return f"{'; '.join(parts) or f'{row.name} was measured beside {baseline.name}'}. {ending}"
+    start = "; ".join(parts) or f"{row.name} was measured beside {baseline.name}"
+    return " ".join(filter(None, (f"{start}.", measured, ending)))
+
+
+def _lead_measured(row: Row, baseline: Row, report: Report) -> str:
+    """What the board said of latency and energy; no figure of it without board and state."""
+    latency = latency_change(row, baseline, report.condition)
+    if report.condition is None or latency.tag == "not measured":
+        return ""
+    even = {"not distinguishable": "Its latency cannot be told from the baseline's", "one round only": ""}
+    text = even.get(latency.tag, f"It is {latency.figure}") or "Its latency was compared in one round only"
+    energy = energy_change(row, baseline, report.condition)
+    if energy.tag in ("less", "more"):
+        text += f" and takes {energy.figure.lstrip('+-')} {energy.tag} energy per inference"
+    elif energy.tag != "not measured":
+        text += f"; energy per inference: {energy.tag}"
+    else:
+        text += "; its energy was not measured"
+    return f"{text} ({report.condition.sentence()})."
 
 
 def _lead_accuracy(row: Row, comparison: AccuracyComparison) -> str:
@@ -95,15 +130,15 @@ def _lead_accuracy(row: Row, comparison: AccuracyComparison) -> str:
 
 
 def _against_baseline(row: Row, baseline: Row, report: Report) -> tuple[Finding, ...]:
-    findings = (
+    return (
         size("Parameters", "parameters", row.num_parameters, baseline.num_parameters),
         size("Work per inference", "MACs", row.num_macs, baseline.num_macs),
         size("ONNX file", "B", row.onnx_bytes, baseline.onnx_bytes),
         accuracy_change(row, baseline),
         latency_change(row, baseline, report.condition),
         energy_change(row, baseline, report.condition),
+        memory_change(row, baseline, report.condition),
     )
-    return tuple(finding for finding in findings if finding is not None)
 
 
 def _controls(row: Row, report: Report) -> tuple[Finding, ...]:
@@ -118,7 +153,13 @@ def _controls(row: Row, report: Report) -> tuple[Finding, ...]:
         against_control("Dense-longer control", row, control, _DENSE_LONGER_WORDS, _KEPT_UP)
         for control in report.with_role(DENSE_LONGER)[:_MAX_CONTROLS]
     ]
-    return tuple(findings)
+    others = [
+        one for one in report.rows if one.role.startswith(CONTROL) and one.role not in (FROM_SCRATCH, DENSE_LONGER)
+    ]
+    for control in others[:_MAX_CONTROLS]:
+        topic, words = _OTHERS.get(control.role, (f"Control {control.role.removeprefix(CONTROL)}", control.name))
+        findings.append(against_control(topic, row, control, words, _NOT_BEATEN))
+    return (*findings, *(against_peer(row, peer, report.condition) for peer in report.peers()[:_MAX_PEERS]))
 
 
 def _no_control(row: Row, scratch: tuple[Row, ...]) -> Finding:

@@ -10,16 +10,16 @@ import matplotlib
 import pytest
 
 from edge_dendrite.report import pictures
-from edge_dendrite.report.charts import network_picture
+from edge_dendrite.report.charts import network_levels
 from edge_dendrite.report.charts import svg as svg_module
 from edge_dendrite.report.charts.accuracy import accuracy_against_size
 from edge_dendrite.report.charts.draw import canvas, log_ticks, marks_for
 from edge_dendrite.report.charts.labels import Box, place_labels
 from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
+from edge_dendrite.report.charts.network_picture import network_picture
 from edge_dendrite.report.charts.relative import relative_sizes
 from edge_dendrite.report.charts.training import thin
 from edge_dendrite.report.pictures import draw_pictures
-from edge_dendrite.report.pool import Layer
 from edge_dendrite.report.rows import build_report
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -34,11 +34,12 @@ def texts_of(svg):
     return ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
-def test_all_five_pictures_are_drawn_and_well_formed(report):
+def test_all_pictures_are_drawn_and_well_formed(report):
     pictures = draw_pictures(report)
     assert [picture.title for picture in pictures] == [
         "Before and after",
         "Accuracy against size",
+        "Accuracy against latency",
         "Latency distribution",
         "Relative to the baseline",
         "Training",
@@ -168,48 +169,18 @@ def test_labels_cover_neither_points_nor_each_other():
 
 class TestNetworkPicture:
     def test_lines_stand_for_the_same_number_of_parameters_on_both_sides(self, report):
-        levels = network_picture.merge_layers(report.rows[0].layers, report.rows[1].layers)
-        value = network_picture.line_value(levels)
+        value = network_levels.line_value(network_levels.find_levels(report.rows[0].layers, report.rows[1].layers))
         assert value == 20
         assert sum(layer.num_parameters for layer in report.rows[0].layers) / value < 900
 
     def test_says_units_and_parameters_before_and_after(self, report):
-        svg = network_picture.network_picture(report.rows[0], report.rows[1])
+        svg = network_picture(report.rows[0], report.rows[1])
         assert svg is not None
         found = texts_of(svg)
         assert "64 \u2192 22 units" in found
         assert "8,256 \u2192 1,254 params" in found
         assert "10 units" in found
         assert "2,722 parameters (\u221280.1\u00a0%)" in found
-
-    def test_replaced_layers_are_removed_and_new(self):
-        dense = [Layer("conv", "conv2d", 1, 8, 80, 80), Layer("fc", "linear", 8, 10, 90, 90)]
-        branched = [dense[0], Layer("branches", "conv2d", 8, 16, 40, 40), Layer("soma", "linear", 16, 10, 170, 170)]
-        levels = network_picture.merge_layers(dense, branched)
-        fates = [(level.name, level.before is not None, level.after is not None) for level in levels]
-        assert fates == [("conv", True, True), ("fc", True, False), ("branches", False, True), ("soma", False, True)]
-
-    def test_deep_networks_are_drawn_by_their_largest_layers_in_order(self, report, study):
-        layers = [
-            {
-                "name": f"l{i}",
-                "kind": "linear",
-                "num_inputs": 8,
-                "num_units": 8,
-                "num_parameters": 64 + i,
-                "num_macs": 9,
-            }
-            for i in range(60)
-        ]
-        study[0]["bundle"]["stats"]["layers"] = layers
-        row = build_report(study[:1], title="t").rows[0]
-        drawn = network_picture.drawn_layers(row)
-        assert [layer.name for layer in drawn] == [f"l{i}" for i in range(36, 60)]
-
-    def test_shortcuts_are_noticed(self):
-        chain = [Layer("a", "conv2d", 1, 8, 9, 9), Layer("b", "linear", 32, 4, 9, 9)]
-        assert network_picture.is_chain(chain)
-        assert not network_picture.is_chain([*chain, Layer("shortcut", "conv2d", 1, 4, 9, 9)])
 
     @pytest.mark.parametrize("num_units", [1, 3, 100_000, 1 << 40])
     def test_sizes_of_any_order_stay_a_small_picture(self, study, num_units):
@@ -218,7 +189,7 @@ class TestNetworkPicture:
         wide = {**layer, "num_units": num_units, "num_parameters": num_units, "num_inputs": num_units}
         study[1]["bundle"]["stats"]["layers"] = [wide, {**layer, "name": "y"}]
         rows = build_report(study[:2], title="t").rows
-        svg = network_picture.network_picture(rows[0], rows[1])
+        svg = network_picture(rows[0], rows[1])
         assert svg is not None
         assert len(svg) < 400_000
 

@@ -159,7 +159,7 @@ def test_accuracy_has_a_wilson_interval_only_for_the_metric_accuracy(study):
     assert accuracy.interval == (pytest.approx(0.9567, abs=1e-4), pytest.approx(0.9887, abs=1e-4))
 
 
-def test_energy_is_the_median_over_the_runs_or_none_with_the_reason(study):
+def test_energy_is_the_mean_of_the_runs_or_none_with_the_reason(study):
     row = build(study).rows[0]
     assert row.energy is None
     assert row.missing["energy"].startswith("no INA3221, no RAPL")
@@ -205,7 +205,7 @@ def test_to_dict_is_json_and_holds_no_raw_samples(study, history):
     assert values["schema"] == "edge-dendrite.report"
     assert values["rows"][0]["latency"]["num_samples"] == 6000
     assert len(values["rows"][0]["latency"]["ecdf"]) <= 400
-    assert values["provenance"] == {"seed": "0"}
+    assert values["provenance"]["seed"] == "0"
     assert len(values["history"]) == 54
 
 

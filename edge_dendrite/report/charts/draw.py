@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from edge_dendrite.report.charts.labels import CHAR_WIDTH, text_width
-from edge_dendrite.report.charts.svg import INK, MUTED, SERIES, SURFACE
+from edge_dendrite.report.charts.svg import INK, MUTED, SERIES, SURFACE, tip
 from edge_dendrite.report.format import squeeze
 from edge_dendrite.report.rows import Row
-from edge_dendrite.roles import BASELINE, COMPRESSED, DENSE_LONGER, FROM_SCRATCH
+from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROL, DENSE_LONGER, FROM_SCRATCH, PEER
 
 # More networks than this cannot be told apart in one picture.
 MAX_DRAWN = 12
@@ -24,6 +24,7 @@ WIDTH = 480.0
 LEFT, RIGHT = 64.0, WIDTH - 16
 _ROLE_COLOURS = {BASELINE: 0, COMPRESSED: 1, DENSE_LONGER: 2, FROM_SCRATCH: 3}
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_PEER_MARKERS = ("*", "X", "p", "h")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.8)), (0, (6, 2, 1.5, 2)))
 
 
@@ -42,18 +43,19 @@ def marks_for(rows: Sequence[Row]) -> dict[str, Mark]:
     marks: dict[str, Mark] = {}
     seen: dict[int, int] = {}
     for row in rows:
-        colour = role_colour(row.role)
+        colour, is_peer = role_colour(row.role), row.role.startswith(PEER)
         index = seen.get(colour, 0)
         seen[colour] = index + 1
-        # Roles start at different markers, so that they differ without colour too.
-        marker = _MARKERS[(colour + index) % len(_MARKERS)]
+        # Roles start at different markers, so that they differ without colour too; those of peers nobody else has.
+        start = 0 if is_peer else colour
+        marker = (_PEER_MARKERS if is_peer else _MARKERS)[(start + index) % (4 if is_peer else 6)]
         marks[row.id] = Mark(SERIES[colour], marker, _DASHES[index % len(_DASHES)], max(0.4, 1 - 0.25 * index))
     return marks
 
 
 def role_colour(role: str) -> int:
-    """The index into SERIES of a role; other roles share the last two colours."""
-    return _ROLE_COLOURS.get(role, 4 if role.startswith("control:") else 5)
+    """The index into SERIES of a role; other controls share one colour, peers and all others the last one."""
+    return _ROLE_COLOURS.get(role, 4 if role.startswith(CONTROL) else 5)
 
 
 def canvas(figure: Any, width: float, height: float) -> Any:
@@ -92,21 +94,25 @@ def draw_legend(
         page.text(end, y, figure, va="center", ha="right", color=MUTED)
 
 
-def draw_marker(axes: Any, x: float, y: float, mark: Mark, transform: Any = None) -> None:
-    """One marker with a rim of the page's colour, so that neighbours stay apart."""
+def draw_marker(axes: Any, x: float, y: float, mark: Mark, *, hollow: bool = False, tooltip: str = "") -> None:
+    """One marker with a rim of the page's colour, so that neighbours stay apart; a hollow one has its own colour as
+    rim.
+    """
     line = Line2D(
         [x],
         [y],
         marker=mark.marker,
-        markersize=9,
-        color=mark.colour,
-        markeredgecolor=SURFACE,
-        markeredgewidth=1.2,
+        markersize=(11 if mark.marker in _PEER_MARKERS else 9) - 2 * hollow,
+        markerfacecolor=SURFACE if hollow else mark.colour,
+        markeredgecolor=mark.colour if hollow else SURFACE,
+        markeredgewidth=1.8 if hollow else 1.2,
         linestyle="none",
         clip_on=False,
         zorder=6,
+        transform=axes.transData,
     )
-    line.set_transform(transform or axes.transData)
+    if tooltip:
+        line.set_gid(tip(tooltip))
     axes.add_artist(line)
 
 
