@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from edge_dendrite.history.metrics import Metric
 from edge_dendrite.history.trends import Line, Point
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.charts.draw import LEGEND_PITCH, Mark, canvas, draw_legend, log_ticks, plot_axes
+from edge_dendrite.report.charts.draw import LEGEND_PITCH, Mark, canvas, draw_legend, draw_marker, log_ticks, plot_axes
 from edge_dendrite.report.charts.png import to_png
 from edge_dendrite.report.charts.svg import GRID, MUTED, SERIES, SURFACE, new_figure, style, tip, to_svg
 
@@ -86,8 +86,11 @@ def _draw(lines: Sequence[Line], metric: Metric) -> Any:
     page, axes = canvas(figure, _WIDTH, height), plot_axes(figure, _LEFT, top, _RIGHT, top + _PLOT)
     many_boards = len({line.board for line in lines}) > 1
     draw_legend(page, 8, [_entry(mark, line, metric, many_boards) for mark, line in marks], "line")
-    page.text(12, top - 34, metric.title, va="center", color=MUTED)
-    page.text(_RIGHT, height - 8, "Start of the run (UTC)", ha="right", va="center", color=MUTED)
+    for index, (mark, _) in enumerate(marks):
+        draw_marker(page, 24, 8 + LEGEND_PITCH * (index + 0.5), mark)
+    where = "" if many_boards else f", on {fmt.squeeze(lines[0].board, 80)}"
+    page.text(12, top - 34, f"{metric.title}{where}", va="center", color=MUTED)
+    page.text(_LEFT, height - 8, "Start of the run (UTC)", va="center", color=MUTED)
     _time_axis(axes, lines)
     _value_axis(axes, lines, metric)
     has_tips = sum(len(line.points) for line in lines) <= MAX_TIPS

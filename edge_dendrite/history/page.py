@@ -107,9 +107,9 @@ def caption(lines: Sequence[Line], metric: Metric, num_unplaced: int) -> str:
     if numbered_changes(drawn):
         texts.append("Dotted, with a number: something changed, see the list.")
     if hollow:
-        texts.append(f"Hollow: {plural(hollow, 'run')} that are not valid.")
+        texts.append(f"Hollow: not valid ({plural(hollow, 'run')}).")
     if missing:
-        texts.append(f"Crosses at the foot: {plural(missing, 'run')} without this figure.")
+        texts.append(f"Crosses at the foot: without this figure ({plural(missing, 'run')}).")
     if num_unplaced:
         texts.append(f"Not drawn: {plural(num_unplaced, 'run')} on a board whose clock was not set.")
     left_out = len(lines) - len(drawn)
