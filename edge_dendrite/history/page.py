@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from edge_bench.atomic import write_bytes
 from edge_dendrite.errors import ConfigError, DataError
-from edge_dendrite.history.chart import MAX_LINES, drawn_lines, metric_png, metric_svg, numbered_changes
+from edge_dendrite.history.chart import MAX_LINES, MAX_MARKS, drawn_lines, metric_png, metric_svg, numbered_changes
 from edge_dendrite.history.drift import judge_drift
 from edge_dendrite.history.metrics import Metric
 from edge_dendrite.history.trends import Line
@@ -102,7 +102,9 @@ def caption(lines: Sequence[Line], metric: Metric, num_unplaced: int) -> str:
     texts = ["Lines join only valid runs that can be compared: a new bundle, runtime or state of the board ends one."]
     if metric.kind == "bundle":
         texts = ["Lines join the bundles that were measured; the figure is the bundle's own."]
-    if any(point.figure and point.figure.low is not None for point in points):
+    if len(points) > MAX_MARKS:
+        texts.append(f"Of so many runs ({len(points):,}) no marks and intervals are drawn.")
+    elif any(point.figure and point.figure.low is not None for point in points):
         texts.append("Bars: 95 % intervals of single runs.")
     if numbered_changes(drawn):
         texts.append("Dotted, with a number: something changed, see the list.")

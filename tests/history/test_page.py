@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from edge_dendrite.errors import ConfigError, DataError
-from edge_dendrite.history.chart import MAX_LINES, MAX_TIPS, metric_svg, numbered_changes
+from edge_dendrite.history.chart import MAX_LINES, MAX_MARKS, MAX_TIPS, metric_svg, numbered_changes
 from edge_dendrite.history.gather import add_files, find_files
 from edge_dendrite.history.metrics import METRICS, find_metric
 from edge_dendrite.history.page import render_page, write_picture
@@ -120,6 +120,9 @@ def test_many_lines_and_many_points(history, measurement):
     many = build_lines([run] * (MAX_TIPS + 1), P99)
     assert "data-tip" not in metric_svg(many, P99)
     assert metric_svg([], P99) is None
+    crowd = build_lines([run] * (MAX_MARKS + 1), P99)
+    assert len(metric_svg(crowd, P99)) < len(metric_svg(many, P99))
+    assert f"Of so many runs ({MAX_MARKS + 1:,}) no marks" in render_page(crowd, P99, 0)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
