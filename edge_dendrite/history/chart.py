@@ -15,12 +15,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from edge_dendrite.history.metrics import Metric
 from edge_dendrite.history.trends import Line, Point
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.charts.draw import LEGEND_PITCH, Mark, canvas, draw_legend, log_ticks, plot_axes
+from edge_dendrite.report.charts.draw import LEGEND_PITCH, Mark, canvas, draw_legend, draw_marker, log_ticks, plot_axes
 from edge_dendrite.report.charts.png import to_png
 from edge_dendrite.report.charts.svg import GRID, MUTED, SERIES, SURFACE, new_figure, style, tip, to_svg
 
-# More lines cannot be told apart; more points need no mark each.
-MAX_LINES, MAX_TIPS = 10, 600
+# More lines cannot be told apart; more points need no text each, and still more no mark and no bar.
+MAX_LINES, MAX_TIPS, MAX_MARKS = 10, 600, 2000
 _WIDTH, _LEFT, _PLOT = 960.0, 92.0, 330.0
 _RIGHT = _WIDTH - 18
 _LOG_FROM = 8.0
@@ -86,13 +86,15 @@ def _draw(lines: Sequence[Line], metric: Metric) -> Any:
     page, axes = canvas(figure, _WIDTH, height), plot_axes(figure, _LEFT, top, _RIGHT, top + _PLOT)
     many_boards = len({line.board for line in lines}) > 1
     draw_legend(page, 8, [_entry(mark, line, metric, many_boards) for mark, line in marks], "line")
-    page.text(12, top - 34, metric.title, va="center", color=MUTED)
-    page.text(_RIGHT, height - 8, "Start of the run (UTC)", ha="right", va="center", color=MUTED)
+    for index, (mark, _) in enumerate(marks):
+        draw_marker(page, 24, 8 + LEGEND_PITCH * (index + 0.5), mark)
+    where = "" if many_boards else f", on {fmt.squeeze(lines[0].board, 80)}"
+    page.text(12, top - 34, f"{metric.title}{where}", va="center", color=MUTED)
+    page.text(_LEFT, height - 8, "Start of the run (UTC)", va="center", color=MUTED)
     _time_axis(axes, lines)
     _value_axis(axes, lines, metric)
-    has_tips = sum(len(line.points) for line in lines) <= MAX_TIPS
     for mark, line in reversed(marks):
-        _draw_line(axes, line, mark, metric, has_tips)
+        _draw_line(axes, line, mark, metric, sum(len(line.points) for line in lines))
     _draw_changes(axes, lines)
     return figure
 
@@ -154,18 +156,22 @@ def _bounds(point: Point) -> list[float]:
     return [bound for bound in (figure.low, figure.high) if bound is not None] if figure else []
 
 
-def _draw_line(axes: Any, line: Line, mark: Mark, metric: Metric, has_tips: bool) -> None:
+def _draw_line(axes: Any, line: Line, mark: Mark, metric: Metric, num_points: int) -> None:
+    """num_points: of all lines."""
+    has_tips, has_marks = num_points <= MAX_TIPS, num_points <= MAX_MARKS
     for stretch in line.stretches:
         times = [date2num(point.time) for point in stretch]
         values = [point.figure.value for point in stretch if point.figure]
         axes.plot(times, values, color=mark.colour, linestyle=mark.dash, linewidth=1.8, zorder=4)
     known = line.known()
     spans = [(date2num(point.time), _bounds(point)) for point in known if len(_bounds(point)) == 2]
-    if spans:
+    if spans and has_marks:
         starts, bounds = zip(*spans, strict=True)
         lows, highs = zip(*bounds, strict=True)
         axes.vlines(starts, lows, highs, color=mark.colour, linewidth=1.6, alpha=0.45, zorder=3)
-    groups = [[point] for point in known] if has_tips else _by_validity(known)
+    alone = {id(stretch[0]) for stretch in line.stretches if len(stretch) == 1}  # no line shows these
+    marked = known if has_marks else [point for point in known if not point.is_valid or id(point) in alone]
+    groups = [[point] for point in marked] if has_tips else _by_validity(marked)
     for group in groups:
         face = mark.colour if group[0].is_valid else SURFACE
         artist = axes.plot(

@@ -18,6 +18,7 @@ from edge_dendrite.history.schema import APPLICATION_ID, Step
 
 # For another process to finish; Ctrl-C is heard afterwards.
 _BUSY_S = 15.0
+_BEGINNING = b"SQLite format 3\0"
 _REMEDIES = (
     ("locked", "another program holds it; run the same command again when that one has ended"),
     ("disk is full", "make room and run the same command again; what was in it is still there"),
@@ -64,6 +65,7 @@ def open_database(
         raise DataError(f"{path}: not a file; give the file of a history with --db")
     if not create and not path.exists():
         raise DataError(f"{path}: no history there; `edge-dendrite history add FILE` begins one, --db names another")
+    _check_beginning(path)
     if create:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with explained(path):
@@ -79,6 +81,15 @@ def open_database(
             connection.close()
             raise
     return connection
+
+
+def _check_beginning(path: Path) -> None:
+    """Refuse what is no SQLite file: of very small files SQLite itself takes some for empty, and replaces them."""
+    if not path.exists() or path.with_name(f"{path.name}-journal").exists():  # a killed writer's is put right first
+        return
+    with path.open("rb") as stream:
+        if stream.read(len(_BEGINNING)) not in (b"", _BEGINNING):
+            raise DataError(f"{path}: not a history, nor any SQLite file; give another --db. Nothing was changed")
 
 
 def _version(connection: sqlite3.Connection, path: Path, newest: int, create: bool) -> int:

@@ -27,10 +27,13 @@ class Filter:
     since: str | None = None
     until: str | None = None
 
-    def condition(self) -> tuple[str, list[str | int]]:
-        """An SQL condition on the table `runs` and its parameters. Raises ConfigError for a status that is none."""
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a status that is none."""
         if self.status is not None and self.status not in STATUSES:
             raise ConfigError(f"--status {self.status!r}: give one of {', '.join(STATUSES)}")
+
+    def condition(self) -> tuple[str, list[str | int]]:
+        """An SQL condition on the table `runs` and its parameters."""
         # Words of users are parameters, never text of the statement.
         parts: tuple[tuple[str, str | int | None], ...] = (
             ("id = ?", self.id),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_bench.errors import EdgeBenchError
 from edge_bench.schema import read_measurement
 from edge_dendrite.history.store import Added, History, RefusedError
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.ship.fleet_file import FLEET_FILE
+
+_MAX_BATCH, _MAX_BATCH_SAMPLES = 50, 500_000
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,50 @@ def add_files(
     tags: Iterable[str] = (),
     progress: Progress = silent,
 ) -> list[Gathered]:
-    """Add each file in a transaction of its own: what was done before an interrupt, or a full disk, is kept.
+    """Add files, some at a time: what was done before an interrupt, or a full disk, is kept.
 
     board_name: of all of them, instead of their folders'. Raises DataError when the history itself fails.
     """
-    gathered, words = [], tuple(tags)
+    gathered: list[Gathered] = []
+    words, batch = tuple(tags), []
     for number, one in enumerate(files):
         progress("adding measurements", number, len(files))
-        name = one.board_name if board_name is None else board_name
-        try:
-            measurement = read_measurement(str(one.path))
-        except EdgeBenchError as error:
-            gathered.append(Gathered(one.path, None, str(error)))
-            continue
-        try:
-            gathered.append(Gathered(one.path, history.add(measurement, board_name=name, tags=words)))
-        except RefusedError as error:
-            gathered.append(Gathered(one.path, None, f"measurement {one.path}: {error}"))
+        batch.append(_read(one))
+        # A transaction waits for the disk, and what a batch holds is in memory.
+        if len(batch) == _MAX_BATCH or sum(map(_num_samples, batch)) > _MAX_BATCH_SAMPLES or one is files[-1]:
+            gathered += _add_batch(history, batch, board_name, words)
+            batch = []
     progress("adding measurements", len(files), len(files))
+    return gathered
+
+
+def _read(file: Found) -> tuple[Found, dict[str, Any] | str]:
+    """The file with its measurement, or with what is wrong with it."""
+    try:
+        return file, read_measurement(str(file.path))
+    except EdgeBenchError as error:
+        return file, str(error)
+
+
+def _num_samples(read: tuple[Found, dict[str, Any] | str]) -> int:
+    return len(read[1].get("latency", {}).get("samples_s", ())) if isinstance(read[1], dict) else 0
+
+
+def _add_batch(
+    history: History,
+    batch: Sequence[tuple[Found, dict[str, Any] | str]],
+    board_name: str | None,
+    tags: Sequence[str],
+) -> list[Gathered]:
+    gathered = []
+    with history.together():
+        for file, found in batch:
+            if isinstance(found, str):
+                gathered.append(Gathered(file.path, None, found))
+                continue
+            name = file.board_name if board_name is None else board_name
+            try:
+                gathered.append(Gathered(file.path, history.add(found, board_name=name, tags=tags)))
+            except RefusedError as error:
+                gathered.append(Gathered(file.path, None, f"measurement {file.path}: {error}"))
     return gathered

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from edge_bench.atomic import write_bytes
 from edge_dendrite.errors import ConfigError, DataError
-from edge_dendrite.history.chart import MAX_LINES, drawn_lines, metric_png, metric_svg, numbered_changes
+from edge_dendrite.history.chart import MAX_LINES, MAX_MARKS, drawn_lines, metric_png, metric_svg, numbered_changes
 from edge_dendrite.history.drift import judge_drift
 from edge_dendrite.history.metrics import Metric
 from edge_dendrite.history.trends import Line
@@ -102,14 +102,16 @@ def caption(lines: Sequence[Line], metric: Metric, num_unplaced: int) -> str:
     texts = ["Lines join only valid runs that can be compared: a new bundle, runtime or state of the board ends one."]
     if metric.kind == "bundle":
         texts = ["Lines join the bundles that were measured; the figure is the bundle's own."]
-    if any(point.figure and point.figure.low is not None for point in points):
+    if len(points) > MAX_MARKS:
+        texts.append(f"Of so many runs ({len(points):,}) no marks and intervals are drawn.")
+    elif any(point.figure and point.figure.low is not None for point in points):
         texts.append("Bars: 95 % intervals of single runs.")
     if numbered_changes(drawn):
         texts.append("Dotted, with a number: something changed, see the list.")
     if hollow:
-        texts.append(f"Hollow: {plural(hollow, 'run')} that are not valid.")
+        texts.append(f"Hollow: not valid ({plural(hollow, 'run')}).")
     if missing:
-        texts.append(f"Crosses at the foot: {plural(missing, 'run')} without this figure.")
+        texts.append(f"Crosses at the foot: without this figure ({plural(missing, 'run')}).")
     if num_unplaced:
         texts.append(f"Not drawn: {plural(num_unplaced, 'run')} on a board whose clock was not set.")
     left_out = len(lines) - len(drawn)

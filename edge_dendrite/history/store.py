@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -65,6 +66,12 @@ class History:
     ) -> None:
         self._connection.close()
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """All that is added inside is there at the end, or nothing of it."""
+        with explained(self.path), transaction(self._connection):
+            yield
+
     def add(self, measurement: Mapping[str, Any], *, board_name: str = "", tags: Iterable[str] = ()) -> Added:
         """Keep a measurement that `edge_bench.schema` accepted, once: known by its content, or by its run_id.
 
@@ -77,7 +84,8 @@ class History:
         facts, sha256, packed = read_facts(measurement), hashlib.sha256(content).hexdigest(), zlib.compress(content)
         row = row_of(facts, sha256, _now(), clean_text(board_name, _MAX_NAME))
         cleaned = [clean_tag(tag) for tag in tags]
-        with explained(self.path), transaction(self._connection):
+        is_inside = self._connection.in_transaction
+        with explained(self.path), contextlib.nullcontext() if is_inside else transaction(self._connection):
             added = self._known(sha256, facts)
             # Names of tables and columns are ours; all that comes from outside is a parameter.
             marks = ", ".join("?" * len(row))
