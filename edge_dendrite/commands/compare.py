@@ -29,8 +29,9 @@ def compare(
     measurements: Annotated[
         list[Path],
         typer.Argument(
-            metavar="BASELINE NEW...",
-            help="measurements, or folders of them; each NEW folder is a side of its own, NEW files together are one",
+            metavar="FILE|DIR...",
+            help="the baseline, then what is new: measurements, or folders of them. Each new folder is a side of its "
+            "own, new files together are one",
         ),
     ],
     baseline: Annotated[

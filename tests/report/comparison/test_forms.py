@@ -141,4 +141,6 @@ def test_a_narrow_terminal(sides, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
     print_comparisons(report)
     shown = re.sub(r"\x1b\[[0-9;]*m", "", sys.stdout.getvalue())
-    assert max(map(len, shown.splitlines())) <= 80 and "latency median" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    # No word of the table is broken.
+    assert "latency median" in shown and "REGRESSION\n" in re.sub(" +\n", "\n", shown) and "parameters" in shown
