@@ -115,6 +115,12 @@ class ComparisonReport:
             "comparisons without any regression have one. PASS needs no correction, as all figures have to pass"
         )
 
+    def _repr_markdown_(self) -> str:
+        """In a notebook."""
+        from edge_dendrite.report.comparison.markdown import render_markdown
+
+        return render_markdown(self)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; SI units, shares for accuracies and thresholds."""
         return {
