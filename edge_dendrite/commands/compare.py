@@ -17,7 +17,7 @@ from edge_dendrite.options import JsonOption
 from edge_dendrite.terminal import TerminalProgress, say
 
 if TYPE_CHECKING:
-    from edge_dendrite.report.comparison.compare import ComparisonReport
+    from edge_dendrite.report.comparison.result import ComparisonReport
     from edge_dendrite.report.comparison.thresholds import Thresholds
 
 

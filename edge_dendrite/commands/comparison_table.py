@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_dendrite.report.comparison.compare import Compared, ComparisonReport
 from edge_dendrite.report.comparison.judging import INCONCLUSIVE, NOT_MEASURED, PASS, REGRESSION
+from edge_dendrite.report.comparison.result import Compared, ComparisonReport
 from edge_dendrite.report.comparison.words import COLUMNS, cells, headline, runs_line, why
 
 _WIDE = 122
