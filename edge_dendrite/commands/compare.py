@@ -17,7 +17,7 @@ from edge_dendrite.options import JsonOption
 from edge_dendrite.terminal import TerminalProgress, say
 
 if TYPE_CHECKING:
-    from edge_dendrite.report.comparison.compare import ComparisonReport
+    from edge_dendrite.report.comparison.result import ComparisonReport
     from edge_dendrite.report.comparison.thresholds import Thresholds
 
 
@@ -29,8 +29,9 @@ def compare(
     measurements: Annotated[
         list[Path],
         typer.Argument(
-            metavar="BASELINE NEW...",
-            help="measurements, or folders of them; each NEW folder is a side of its own, NEW files together are one",
+            metavar="FILE|DIR...",
+            help="the baseline, then what is new: measurements, or folders of them. Each new folder is a side of its "
+            "own, new files together are one",
         ),
     ],
     baseline: Annotated[

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_dendrite.report.comparison.compare import Compared, ComparisonReport
 from edge_dendrite.report.comparison.judging import INCONCLUSIVE, NOT_MEASURED, PASS, REGRESSION
+from edge_dendrite.report.comparison.result import Compared, ComparisonReport
 from edge_dendrite.report.comparison.words import COLUMNS, cells, headline, runs_line, why
 
+_WIDE = 122
 _STYLES = {PASS: "green", REGRESSION: "bold red", INCONCLUSIVE: "yellow", NOT_MEASURED: "yellow"}
 
 
@@ -42,7 +44,7 @@ def _print_one(console: Console, one: Compared, several_sides: bool) -> None:
     if one.outputs is not None:
         console.print(Text(f"  {one.outputs.verdict}: {one.outputs.reason}", style=_STYLES[one.outputs.verdict]))
     if not one.refused:
-        console.print(_table(one))
+        console.print(_wide(one) if console.width >= _WIDE else _narrow(one))
         for figure, judgement in zip(one.figures, one.judgements, strict=True):
             if text := why(figure, judgement):
                 console.print(Text(f"  {figure.kind.label}: {text}"))
@@ -51,16 +53,31 @@ def _print_one(console: Console, one: Compared, several_sides: bool) -> None:
     console.print()
 
 
-def _table(one: Compared) -> Table:
+def _wide(one: Compared) -> Table:
     is_judged = any(judgement is not None for judgement in one.judgements)
     table = Table()
     for number, column in enumerate(COLUMNS):
+        is_text = number in (0, len(COLUMNS) - 1)
         if column != "allowed" or is_judged:
-            table.add_column(column, justify="left" if number in (0, len(COLUMNS) - 1) else "right", overflow="fold")
+            table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=is_text)
     for figure, judgement in zip(one.figures, one.judgements, strict=True):
         *texts, allowed, verdict = cells(figure, judgement)
-        # On two lines a terminal of 80 columns has room for it.
-        texts = [text.replace(" [", "\n[", 1) for text in texts]
-        texts += [allowed] if is_judged else []
+        texts = [text.replace(" [", "\n[", 1) for text in texts] + ([allowed] if is_judged else [])
         table.add_row(*map(Text, texts), Text(verdict, style=_STYLES.get(verdict, "")))
+    return table
+
+
+def _narrow(one: Compared) -> Table:
+    """All that the wide one says in 80 columns: ratio over difference, verdict over what is allowed."""
+    table = Table("figure", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("baseline", "new"):
+        table.add_column(column, justify="right", overflow="fold")
+    table.add_column("new / baseline,\ndifference [95 %]", justify="right", overflow="fold", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    for figure, judgement in zip(one.figures, one.judgements, strict=True):
+        label, baseline, new, difference, ratio, allowed, verdict = cells(figure, judgement)
+        changes = ([] if ratio == "-" else [ratio]) + [difference.replace(" [", "\n[", 1)]
+        shown = Text(verdict, style=_STYLES.get(verdict, ""))
+        shown.append("" if judgement is None else f"\nallowed {allowed}", style="")
+        table.add_row(Text(label), Text(baseline), Text(new), Text("\n".join(changes)), shown)
     return table

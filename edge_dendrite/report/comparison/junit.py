@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from edge_bench.verdict.junit import ERROR, FAILURE, SKIPPED, Case, Suite, junit_document
-from edge_dendrite.report.comparison.compare import Compared, ComparisonReport
 from edge_dendrite.report.comparison.judging import INCONCLUSIVE, NOT_MEASURED, PASS, REGRESSION, Judgement
+from edge_dendrite.report.comparison.result import Compared, ComparisonReport
 from edge_dendrite.report.comparison.words import cells, runs_line
 
 # Not measured and asked for is an error: most servers show skipped cases as green.

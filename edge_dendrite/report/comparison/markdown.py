@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge_dendrite.report.comparison.compare import Compared, ComparisonReport
 from edge_dendrite.report.comparison.judging import INCONCLUSIVE, NOT_MEASURED, PASS, REGRESSION
+from edge_dendrite.report.comparison.result import Compared, ComparisonReport
 from edge_dendrite.report.comparison.words import COLUMNS, cells, headline, runs_line, why
 from edge_dendrite.report.format import typographic
 from edge_dendrite.report.markdown import escape

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.comparison.compare import ComparisonReport
 from edge_dendrite.report.comparison.figures import Figure
 from edge_dendrite.report.comparison.judging import INCONCLUSIVE, NOT_MEASURED, PASS, REGRESSION, Judgement
+from edge_dendrite.report.comparison.result import ComparisonReport
 from edge_dendrite.report.comparison.thresholds import Kind
 
 COLUMNS = ("figure", "baseline", "new", "difference, 95 % interval", "new / baseline", "allowed", "verdict")

@@ -10,6 +10,7 @@ import sys
 import xml.etree.ElementTree as xml
 
 import pytest
+from markdown_it import MarkdownIt
 
 from edge_dendrite.commands.comparison_table import print_comparisons
 from edge_dendrite.report.comparison.compare import compare
@@ -57,6 +58,31 @@ def test_hostile_names_stay_text(hostile, force, capsys):
         assert not line.startswith("# ")
         if line.startswith("| "):
             assert len(re.findall(r"(?<!\\)\|", line)) == 8
+    page = MarkdownIt("commonmark").enable("table").render(markdown)
+    tags = set(re.findall(r"<([a-z0-9]+)", page))
+    assert tags <= {
+        "h2",
+        "h3",
+        "p",
+        "ul",
+        "li",
+        "strong",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "details",
+        "summary",
+    }
+    assert page.count("<td") == (7 * 9 if force else 0)
+    assert all(
+        "&lt;b&gt;|x| `y` [a](http://e.vil) @all &lt;/details&gt;" in line
+        for line in page.splitlines()
+        if "<h3" in line
+    )
+    assert report._repr_markdown_() == markdown
     print_comparisons(report)
     shown = capsys.readouterr().out
     assert all(char == "\n" or char.isprintable() for char in shown)
@@ -141,4 +167,6 @@ def test_a_narrow_terminal(sides, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
     print_comparisons(report)
     shown = re.sub(r"\x1b\[[0-9;]*m", "", sys.stdout.getvalue())
-    assert max(map(len, shown.splitlines())) <= 80 and "latency median" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    # No word of the table is broken.
+    assert "latency median" in shown and "REGRESSION\n" in re.sub(" +\n", "\n", shown) and "parameters" in shown
