@@ -37,6 +37,7 @@
         if (index === at) panels[index].removeAttribute("hidden");
         else panels[index].setAttribute("hidden", "until-found");
       });
+      list.scrollLeft = tabs[at].offsetLeft - 60;
     };
     const choose = (at) => {
       select(at);
