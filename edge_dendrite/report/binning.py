@@ -16,7 +16,7 @@ Band = tuple[float, float, float, float, float]
 # (time, lowest, mean, highest) of a bin.
 Span = tuple[float, float, float, float]
 
-MAX_POWER_BINS = 400
+MAX_POWER_BINS = 250
 # So few samples stand each for itself; above, a bin holds about ten as soon as there are enough for that.
 _MAX_SINGLES, _FEWEST_BINS, _PER_BIN = 120, 60, 10
 BINS_PER_DECADE = 1000

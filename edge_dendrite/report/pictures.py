@@ -174,8 +174,8 @@ def _over_time(report: Report) -> Picture | None:
         caption += (
             "While latency was timed nothing was sampled beside it. Temperature and clocks are from the phase of the "
             "same load that followed (the energy phase, where power was measured); the marks beside it are the hottest "
-            "sensor before (open) and after (filled) the whole run. Black bar: a busy processor ran below the clock "
-            "that it was pinned to, or a throttling counter rose during the run."
+            "sensor before (open) and after (filled) the whole run. Shaded there: a busy processor ran below the clock "
+            "that it was pinned to; bar along the top: a throttling counter rose during the run."
         )
     else:
         caption += "Temperature and clocks could not be read on this board, or were not watched."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from edge_dendrite.report import fields
 from edge_dendrite.report.power_series import PowerTrace, read_power
@@ -16,9 +16,10 @@ from edge_dendrite.report.watch_series import WatchTrace, read_throttling, read_
 
 # Of one network; more runs cannot be told apart in a picture.
 MAX_RUNS = 8
-# Of the latency of one network over all of its runs, and of one run at least.
-_MAX_BINS, _FEWEST_BINS = 200, 30
+# Points over time of one network over all of its runs, and of one run at least.
+_MAX_BINS, _FEWEST_BINS = 140, 15
 _LONGEST_S = 1e9
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,21 @@ class Traces:
 
 
 def build_traces(examined: Sequence[tuple[Run, Measurement]]) -> Traces:
-    """From all runs of one network, also those that are left out of its figures; one given twice counts once."""
-    known = [(run, made) for run, made in examined if not _is_repeated(run)]
-    if len(known) > MAX_RUNS:
-        last = len(known) - 1
-        chosen = [known[round(index * last / (MAX_RUNS - 1))] for index in range(MAX_RUNS)]
-    else:
-        chosen = known
+    """From all runs of one network, also those that are left out of its figures; one given twice counts once.
+
+    A run that failed did not do the work of the network: how long that took is no latency of it.
+    """
+    known = [(run, made) for run, made in examined if run.status != "failed" and not _is_repeated(run)]
+    chosen = evenly(known, MAX_RUNS)
     max_bins = max(_FEWEST_BINS, _MAX_BINS // max(1, len(chosen)))
     return Traces(tuple(_read_run(run, made, max_bins) for run, made in chosen), len(known), _histogram(known))
+
+
+def evenly(items: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """At most `most` (two or more) of the items, at even distances, the first and the last among them."""
+    if len(items) <= most:
+        return tuple(items)
+    return tuple(items[round(index * (len(items) - 1) / (most - 1))] for index in range(most))
 
 
 def _is_repeated(run: Run) -> bool:
@@ -95,7 +102,7 @@ def _read_run(run: Run, measurement: Measurement, max_bins: int) -> RunTrace:
         reasons=run.reasons,
         latency=_read_latency(measurement, max_bins, dropped),
         power=read_power(fields.mapping(measurement, "energy"), dropped),
-        watch=read_watch(measurement, dropped),
+        watch=read_watch(measurement, max_bins, dropped),
         hottest_before_c=run.hottest_before_c,
         hottest_after_c=run.hottest_after_c,
         throttling=read_throttling(measurement),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,8 +13,8 @@ from edge_dendrite.report.runs import Measurement
 
 Values = tuple[float | None, ...]
 
-# The agent keeps 1200 at most and halves them then; a picture shows fewer.
-_MAX_STORED, _MAX_DRAWN = 5000, 300
+# The agent keeps 1200 at most and halves them then.
+_MAX_STORED = 5000
 _MAX_SENSORS, _MAX_NAMES = 3, 256
 _COLDEST_C, _HOTTEST_C, _MAX_CLOCK_HZ = -80.0, 200.0, 1e11
 # As the agent judges (deploy/edge_bench/board/watch_findings.py).
@@ -27,7 +27,8 @@ class WatchTrace:
     """Seconds since the energy phase began; None in a series: the sensor did not answer.
 
     `temperatures_c`: the hottest sensors, the hottest first. `cpu_clock_hz`: the highest of all cores; `gpu_clock_hz`:
-    the highest of the GPU's parts. `low_s`: (begin, end) where a busy part ran below the clock that it was pinned to.
+    the highest of the GPU's parts. Where a moment stands for several it has their highest temperature and lowest
+    clock. `low_s`: (begin, end) where a busy part ran below the clock that it was pinned to, from all moments.
     """
 
     duration_s: float
@@ -40,7 +41,7 @@ class WatchTrace:
     low_s: tuple[tuple[float, float], ...]
 
 
-def read_watch(measurement: Measurement, dropped: list[str]) -> WatchTrace | None:
+def read_watch(measurement: Measurement, max_moments: int, dropped: list[str]) -> WatchTrace | None:
     """From `watch` of a measurement; None where nothing was watched. What makes no sense is named in `dropped`."""
     series = fields.mapping(fields.mapping(measurement, "watch"), "series")
     if not series:
@@ -62,14 +63,14 @@ def read_watch(measurement: Measurement, dropped: list[str]) -> WatchTrace | Non
     low = _low_moments({**cpu, **gpu}, busy, expected, len(times_s))
     if not any((heat, cpu, gpu)):
         return None
-    every = -(-len(times_s) // _MAX_DRAWN)
+    every = -(-len(times_s) // max_moments)
     hottest = sorted(heat.items(), key=lambda item: -max(value for value in item[1] if value is not None))
     return WatchTrace(
         duration_s=max(times_s[-1], _phase_s(measurement) or 0.0),
         times_s=tuple(times_s[::every]),
-        temperatures_c=tuple((name, values[::every]) for name, values in hottest[:_MAX_SENSORS]),
-        cpu_clock_hz=_highest(cpu.values(), len(times_s))[::every],
-        gpu_clock_hz=_highest(gpu.values(), len(times_s))[::every],
+        temperatures_c=tuple((name, _thin(values, every, max)) for name, values in hottest[:_MAX_SENSORS]),
+        cpu_clock_hz=_thin(_highest(cpu.values(), len(times_s)), every, min),
+        gpu_clock_hz=_thin(_highest(gpu.values(), len(times_s)), every, min),
         expected_cpu_hz=max((expected[name] for name in cpu if name in expected), default=None),
         expected_gpu_hz=max((expected[name] for name in gpu if name in expected), default=None),
         low_s=_intervals(times_s, low),
@@ -176,6 +177,13 @@ def _intervals(times_s: Sequence[float], marked: Sequence[bool]) -> tuple[tuple[
         elif is_marked:
             found.append((begin_s, end_s))
     return tuple(found)
+
+
+def _thin(values: Values, every: int, choose: Callable[[list[float]], float]) -> Values:
+    """One of each `every` values in a row."""
+    groups = [values[begin : begin + every] for begin in range(0, len(values), every)]
+    known = [[value for value in group if value is not None] for group in groups]
+    return tuple(choose(group) if group else None for group in known)
 
 
 def _highest(series: Any, size: int) -> Values:

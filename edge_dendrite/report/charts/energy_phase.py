@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ import numpy as np
 from edge_dendrite.report.charts.draw import Mark
 from edge_dendrite.report.charts.svg import INK, SURFACE, tip
 from edge_dendrite.report.charts.ticks import linear_axis
+from edge_dendrite.report.format import plural, shorten, squeeze
 from edge_dendrite.report.rows import Row
 from edge_dendrite.report.series import RunTrace
 from edge_dendrite.report.watch_series import WatchTrace
 
 # Of a column, left free at both of its sides.
 _MARGIN = 0.04
+_MAX_NAME, _MAX_SHADES = 40, 12
 
 
 @dataclass(frozen=True)
@@ -92,58 +95,89 @@ def draw_panel(axes: Any, panel: Panel, marks: dict[str, Mark], phase_s: float) 
     margin = max(0.15 * (high - low), panel.least)
     axes.set_ylim(low - margin, high + margin)
     linear_axis(axes.yaxis, low - margin, high + margin, panel.unit, panel.factor)
-    for line in panel.lines:
-        _draw_low(axes, line, phase_s)
-        _draw_throttling(axes, line)
-        _draw_line(axes, line, panel, marks[line.row.id], phase_s)
+    _draw_low(axes, panel, phase_s)
+    _draw_throttling(axes, panel)
+    for id_ in dict.fromkeys(line.row.id for line in panel.lines):
+        lines = [line for line in panel.lines if line.row.id == id_]
+        _draw_network(axes, lines, panel, marks[id_], phase_s)
         if panel.is_heat:
-            _draw_before_and_after(axes, line, marks[line.row.id])
+            _draw_before_and_after(axes, lines, marks[id_])
 
 
-def _draw_line(axes: Any, line: Line, panel: Panel, mark: Mark, phase_s: float) -> None:
-    xs = place_in_column(line.column, line.watch.times_s, phase_s)
-    values = np.array([np.nan if value is None else value for value in line.values])
-    known = [value / panel.factor for value in line.known()]
-    shape = {"marker": "o", "markersize": 2.5} if len(known) < 3 else {}
-    opacity = 0.55 if line.run.reasons else 1.0
-    (drawn,) = axes.plot(
-        xs, values, color=mark.colour, alpha=opacity, linestyle=mark.dash, linewidth=1.5, zorder=4, **shape
-    )
+def _draw_network(axes: Any, lines: Sequence[Line], panel: Panel, mark: Mark, phase_s: float) -> None:
+    """All runs of a network as one line with breaks: a drawing of many runs stays small."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for line in lines:
+        xs += [*place_in_column(line.column, line.watch.times_s, phase_s), line.column + 1.0]
+        ys += [*(np.nan if value is None else value for value in line.values), np.nan]
+    known = [value / panel.factor for line in lines for value in line.known()]
+    shape = {"marker": "o", "markersize": 2.5} if len(known) < 3 * len(lines) else {}
+    (drawn,) = axes.plot(xs, ys, color=mark.colour, linestyle=mark.dash, linewidth=1.5, zorder=4, **shape)
     decimals = {"C": 1, "GHz": 3}.get(panel.unit, 0)
     span = f"{min(known):.{decimals}f} to {max(known):.{decimals}f} {panel.unit}"
-    drawn.set_gid(tip(f"{_whose(line)}: {line.name}, {span}"))
+    names = ", ".join(list(dict.fromkeys(line.name for line in lines))[:3])
+    drawn.set_gid(tip(f"{squeeze(lines[0].row.name, _MAX_NAME)}: {names}, {span} in {plural(len(lines), 'run')}"))
 
 
 def _whose(line: Line) -> str:
-    return f"{line.row.name}, run {line.column + 1}"
+    return f"{squeeze(line.row.name, _MAX_NAME)}, run {line.run.round}"
 
 
-def _draw_low(axes: Any, line: Line, phase_s: float) -> None:
-    """Where a busy part ran below its clock: shaded, with a bar along the upper edge."""
-    for begin_s, end_s in line.watch.low_s:
-        begin, end = place_in_column(line.column, [begin_s, end_s], phase_s)
-        words = f"{_whose(line)}: a clock below the one that it was pinned to, {begin_s:.1f} to {end_s:.1f} s"
-        for shade in (
-            axes.axvspan(begin, end, color=INK, alpha=0.14, linewidth=0, zorder=1),
-            axes.axvspan(begin, end, ymin=0.95, color=INK, linewidth=0, zorder=3),
-        ):
-            shade.set_gid(tip(words))
+def _draw_low(axes: Any, panel: Panel, phase_s: float) -> None:
+    """Where a busy part ran below its clock in any of the runs of a column."""
+    columns = sorted({line.column for line in panel.lines})
+    for column in columns:
+        lines = [line for line in panel.lines if line.column == column and line.watch.low_s]
+        whose = shorten("; ".join(_whose(line) for line in lines), 2 * _MAX_NAME)
+        ends_s = [span for line in lines for span in line.watch.low_s]
+        for begin_s, end_s in merge_spans(ends_s, max(1, _MAX_SHADES // len(columns))):
+            begin, end = place_in_column(column, [begin_s, end_s], phase_s)
+            words = f"{whose}: a clock below the one that it was pinned to"
+            shade = axes.axvspan(begin, end, color=INK, alpha=0.16, linewidth=0, zorder=1)
+            shade.set_gid(tip(f"{words}, {begin_s:.1f} to {end_s:.1f} s"))
 
 
-def _draw_throttling(axes: Any, line: Line) -> None:
-    """Counters tell that the board was slowed down, not when: the bar is as wide as the run."""
-    if line.run.throttling:
-        bar = axes.axvspan(line.column, line.column + 1, ymin=0.95, color=INK, alpha=0.6, linewidth=0, zorder=3)
-        bar.set_gid(tip(f"{_whose(line)}: throttled: {'; '.join(line.run.throttling)}"))
+def merge_spans(spans: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """Spans of time in order, those that touch as one; where there are more than `most`, short breaks are filled."""
+    ordered = sorted(spans)
+    if not ordered:
+        return []
+    breaks = [later[0] - earlier[1] for earlier, later in pairwise(_joined(ordered, 0.0))]
+    widest = sorted(breaks, reverse=True)[most - 1] if len(breaks) >= most else 0.0
+    return _joined(ordered, widest)
 
 
-def _draw_before_and_after(axes: Any, line: Line, mark: Mark) -> None:
-    """The hottest sensor before the run as an open mark, after it as a filled one, at the edges of the column."""
-    for value, x, name, face in (
-        (line.run.hottest_before_c, line.column + _MARGIN / 2, "before", SURFACE),
-        (line.run.hottest_after_c, line.column + 1 - _MARGIN / 2, "after", mark.colour),
+def _joined(ordered: Sequence[tuple[float, float]], least: float) -> list[tuple[float, float]]:
+    """Without the breaks of at most `least`."""
+    found = [ordered[0]]
+    for begin, end in ordered[1:]:
+        if begin - found[-1][1] <= least:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _draw_throttling(axes: Any, panel: Panel) -> None:
+    """Counters tell that the board was slowed down, not when: a bar along the top, as wide as the run."""
+    for column in sorted({line.column for line in panel.lines if line.run.throttling}):
+        lines = [line for line in panel.lines if line.column == column and line.run.throttling]
+        words = "; ".join(f"{_whose(line)}: {', '.join(line.run.throttling)}" for line in lines)
+        bar = axes.axvspan(column, column + 1, ymin=0.95, color=INK, linewidth=0, zorder=3)
+        bar.set_gid(tip(f"throttled: {shorten(words, 200)}"))
+
+
+def _draw_before_and_after(axes: Any, lines: Sequence[Line], mark: Mark) -> None:
+    """The hottest sensor before each run as an open mark, after it as a filled one, at the edges of the column."""
+    for name, face, edge, values in (
+        ("before", SURFACE, _MARGIN / 2, [line.run.hottest_before_c for line in lines]),
+        ("after", mark.colour, 1 - _MARGIN / 2, [line.run.hottest_after_c for line in lines]),
     ):
-        if value is not None:
-            shape = {"marker": mark.marker, "markersize": 5, "markerfacecolor": face}
-            (point,) = axes.plot([x], [value], color=mark.colour, linestyle="none", zorder=5, clip_on=False, **shape)
-            point.set_gid(tip(f"{_whose(line)}: hottest sensor {name} the run {value:.1f} C"))
+        known = [(line.column + edge, value) for line, value in zip(lines, values, strict=True) if value is not None]
+        if known:
+            shape = {"marker": mark.marker, "markersize": 5, "markerfacecolor": face, "linestyle": "none"}
+            (points,) = axes.plot(*zip(*known, strict=True), color=mark.colour, zorder=5, clip_on=False, **shape)
+            figures = ", ".join(f"{value:.1f}" for _, value in known)
+            whose = squeeze(lines[0].row.name, _MAX_NAME)
+            points.set_gid(tip(f"{whose}: hottest sensor {name} the runs {figures} C"))

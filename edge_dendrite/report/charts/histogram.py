@@ -90,8 +90,8 @@ def _draw_ridge(axes: Any, base: float, row: Row, mark: Mark, limits: tuple[floa
     latency = row.latency
     for name, value_s, share, width in (
         ("median", latency.median_s, 1.0, 2.2),
-        ("p90", latency.p90_s, 0.62, 1.6),
-        ("p99", latency.p99_s, 0.42, 1.6),
+        ("p90", latency.p90_s, 0.8, 1.6),
+        ("p99", latency.p99_s, 0.45, 1.6),
     ):
         if value_s is not None:
             _draw_mark(axes, (base, base - _RIDGE * share), name, value_s, width, limits, row.name)
@@ -112,7 +112,7 @@ def _draw_mark(
 ) -> None:
     """A line from the base up, its name beside it; an arrow at the edge where it lies beyond the axis."""
     base, top = ends
-    words = tip(f"{of}: {name} {fmt.seconds(value_s)}")
+    words = tip(f"{fmt.squeeze(of, 40)}: {name} {fmt.seconds(value_s)}")
     if value_s > limits[1]:
         (line,) = axes.plot([limits[1]], [base - 6], marker=">", markersize=8, color=INK, clip_on=False, zorder=6)
         line.set_gid(words)
@@ -122,13 +122,18 @@ def _draw_mark(
     (line,) = axes.plot([value_s] * 2, [base, top], color=INK, linewidth=width, zorder=5, solid_capstyle="butt")
     line.set_gid(words)
     if name != "median":
-        axes.annotate(
-            name, (value_s, top), (0, 2), textcoords="offset points", ha="center", va="bottom", color=INK, fontsize=11
-        ).set_gid(words)
+        # At two heights, and p99 to the right: p90 and p99 may be close.
+        shape = {"ha": "left", "va": "center"} if name == "p99" else {"ha": "center", "va": "bottom"}
+        offset = (5, -4) if name == "p99" else (0, 1)
+        label = axes.annotate(
+            name, (value_s, top), offset, textcoords="offset points", color=INK, fontsize=11, zorder=6, **shape
+        )
+        label.set_gid(words)
 
 
 def _summary(row: Row) -> str:
     assert row.latency is not None
     latency = row.latency
     spread = f"{fmt.seconds(latency.min_s)} to {fmt.seconds(latency.max_s)}"
-    return f"{row.name}: {latency.num_samples:,} samples, {spread}, median {fmt.seconds(latency.median_s)}"
+    words = f"{latency.num_samples:,} samples, {spread}, median {fmt.seconds(latency.median_s)}"
+    return f"{fmt.squeeze(row.name, 40)}: {words}"

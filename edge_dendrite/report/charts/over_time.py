@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
@@ -15,17 +16,20 @@ from edge_dendrite.report.charts.labels import CHAR_WIDTH, text_width
 from edge_dendrite.report.charts.svg import GRID, INK, MUTED, new_figure, style, tip, to_svg
 from edge_dendrite.report.charts.ticks import linear_axis
 from edge_dendrite.report.rows import Row
-from edge_dendrite.report.series import LatencyTrace, RunTrace
+from edge_dendrite.report.series import LatencyTrace, RunTrace, evenly
 
-MAX_PANELS = 6
+# Panels, and runs in all of them together.
+MAX_PANELS, _MAX_RUNS = 6, 24
 # A pause so many bins long breaks a line.
 _PAUSE = 3.5
 _TOP, _RUNS, _HEAD, _PANEL, _GAP, _FOOT = 8.0, 20.0, 22.0, 80.0, 12.0, 30.0
 
 
 def drawn_over_time(rows: Sequence[Row]) -> list[Row]:
-    """The networks that have latencies over time, the first MAX_PANELS."""
-    return [row for row in rows if any(run.latency for run in row.traces.runs)][:MAX_PANELS]
+    """The networks that have latencies over time, the first MAX_PANELS; of many with many runs, fewer runs of each."""
+    known = [row for row in rows if any(run.latency for run in row.traces.runs)][:MAX_PANELS]
+    most = _MAX_RUNS // max(1, len(known))
+    return [replace(row, traces=replace(row.traces, runs=evenly(row.traces.runs, most))) for row in known]
 
 
 def watched(rows: Sequence[Row]) -> bool:
@@ -53,7 +57,7 @@ def latency_over_time(rows: Sequence[Row], prefix: str = "time") -> str | None:
         figure = new_figure(WIDTH, height)
         page, marks = canvas(figure, WIDTH, height), marks_for(rows)
         top = _TOP + _RUNS
-        _draw_columns(page, _TOP, num_columns)
+        _draw_columns(page, _TOP, drawn, num_columns)
         for row in drawn:
             axes = _panel(figure, top, num_columns)
             _draw_network(page, axes, top, row, marks[row.id], latency_s)
@@ -70,10 +74,13 @@ def latency_over_time(rows: Sequence[Row], prefix: str = "time") -> str | None:
         return to_svg(figure, prefix=prefix, title=title)
 
 
-def _draw_columns(page: Any, top: float, num_columns: int) -> None:
+def _draw_columns(page: Any, top: float, drawn: Sequence[Row], num_columns: int) -> None:
+    """Above each column which run of each network it holds, where that is the same of all."""
     pitch = (RIGHT - LEFT) / num_columns
     for column in range(num_columns):
-        text = f"run {column + 1}" if pitch > 44 else str(column + 1)
+        numbers = {row.traces.runs[column].round for row in drawn if column < len(row.traces.runs)}
+        number = str(numbers.pop()) if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
+        text = f"run {number}" if pitch > 50 else number
         page.text(LEFT + pitch * (column + 0.5), top + 8, text, ha="center", va="center", color=MUTED)
 
 
@@ -100,16 +107,15 @@ def _draw_network(page: Any, axes: Any, top: float, row: Row, mark: Mark, phase_
     linear_axis(axes.yaxis, low, high, fmt.seconds(high).split()[1])
     for column, run in runs:
         _mark_run(axes, column, run, row)
-        if run.latency:
-            _draw_latency(axes, column, run, run.latency, row, mark, phase_s)
+    _draw_latency(axes, [(column, run, run.latency) for column, run in runs if run.latency], row, mark, phase_s)
 
 
 def _note(row: Row) -> str:
     shown, total = len(row.traces.runs), row.traces.num_runs
     some = f", {shown} of {total} runs" if shown < total else ""
-    return fmt.typographic(
-        f"median {fmt.seconds(row.latency.median_s)}{some}" if row.latency else f"no valid run{some}"
-    )
+    if row.latency is None:
+        return f"no valid run{some}"
+    return fmt.typographic(f"median {fmt.seconds(row.latency.median_s)}, max {fmt.seconds(row.latency.max_s)}{some}")
 
 
 def latency_limits(runs: Sequence[RunTrace]) -> tuple[float, float]:
@@ -131,29 +137,35 @@ def _mark_run(axes: Any, column: int, run: RunTrace, row: Row) -> None:
     is_throttled = bool(run.throttling or (run.watch and run.watch.low_s))
     if not run.reasons and not is_throttled:
         return
-    words = tip(f"{row.name}, run {column + 1}: {'; '.join((*run.reasons, *run.throttling))}")
+    why = fmt.shorten("; ".join((*run.reasons, *run.throttling)), 160)
+    words = tip(f"{fmt.squeeze(row.name, 40)}, run {run.round}: {why}")
     if run.reasons:
         axes.axvspan(column, column + 1, color=GRID, alpha=0.8, linewidth=0, zorder=0).set_gid(words)
     place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center", "va": "center"}
     text = "throttled" if is_throttled else "left out"
     label = axes.annotate(text, (column + 0.5, 1), (0, -8), color=INK, fontsize=11, zorder=7, **place)
-    label.set_gid(words)
+    if not run.reasons:
+        label.set_gid(words)
 
 
 def _draw_latency(
-    axes: Any, column: int, run: RunTrace, latency: LatencyTrace, row: Row, mark: Mark, phase_s: float
+    axes: Any, runs: Sequence[tuple[int, RunTrace, LatencyTrace]], row: Row, mark: Mark, phase_s: float
 ) -> None:
-    """p10 to p90 as a band, the median as a line, the slowest of each bin as a thin line that the axis may cut."""
-    times_s, lows, medians, highs, slowest = _with_gaps(latency)
-    xs = place_in_column(column, times_s, phase_s)
-    opacity = 0.55 if run.reasons else 1.0
-    words = tip(_latency_words(column, run, latency, row))
-    axes.plot(xs, slowest, color=mark.colour, alpha=0.38 * opacity, linewidth=0.7, zorder=2)
-    band = axes.fill_between(xs, lows, highs, color=mark.colour, alpha=0.3 * opacity, linewidth=0, zorder=3)
-    band.set_gid(words)
-    shape = {"marker": "o", "markersize": 3} if len(xs) < 2 else {}
-    (line,) = axes.plot(xs, medians, color=mark.colour, alpha=opacity, linewidth=1.3, zorder=4, **shape)
-    line.set_gid(words)
+    """p10 to p90 as a band, the median as a line, the slowest of each bin as a thin line that the axis cuts."""
+    lines: list[Any] = []
+    for column, run, latency in runs:
+        times_s, lows, medians, highs, slowest = _with_gaps(latency)
+        xs = place_in_column(column, times_s, phase_s)
+        opacity = 0.15 if run.reasons else 0.3
+        band = axes.fill_between(xs, lows, highs, color=mark.colour, alpha=opacity, linewidth=0, zorder=3)
+        band.set_gid(tip(_latency_words(run, latency, row)))
+        lines += [(xs, medians, slowest), ([column + 1], [np.nan], [np.nan])]
+    xs, medians, slowest = (np.concatenate(parts) for parts in zip(*lines, strict=True))
+    # What lies far above the axis becomes one level line just above it, which costs nothing.
+    slowest = np.minimum(slowest, 1.02 * axes.get_ylim()[1])
+    shape = {"marker": "o", "markersize": 3} if len(xs) < 4 * len(runs) else {}
+    axes.plot(xs, slowest, color=mark.colour, alpha=0.38, linewidth=0.7, zorder=2)
+    axes.plot(xs, medians, color=mark.colour, linewidth=1.3, zorder=4, **shape)
 
 
 def _with_gaps(latency: LatencyTrace) -> Any:
@@ -166,9 +178,9 @@ def _with_gaps(latency: LatencyTrace) -> Any:
     return np.array(broken).T
 
 
-def _latency_words(column: int, run: RunTrace, latency: LatencyTrace, row: Row) -> str:
+def _latency_words(run: RunTrace, latency: LatencyTrace, row: Row) -> str:
     slowest = max(latency.bands, key=lambda band: band[4])
-    words = f"{row.name}, run {column + 1} (round {run.round}): {latency.num_samples:,} samples"
+    words = f"{fmt.squeeze(row.name, 40)}, run {run.round}: {latency.num_samples:,} samples"
     words += f", slowest {fmt.seconds(slowest[4])} at {fmt.seconds(slowest[0])}"
     heat = [f"{value:.1f}" for value in (run.hottest_before_c, run.hottest_after_c) if value is not None]
     return words + (f", hottest sensor before and after {' and '.join(heat)} C" if len(heat) == 2 else "")

@@ -95,10 +95,10 @@ def _draw_windows(axes: Any, row: Row, power: PowerTrace) -> None:
     """Shades the idle window and the energy window, with lines at the edges of what counts."""
     if power.idle_window_s:
         shade = axes.axvspan(*power.idle_window_s, color=MUTED, alpha=0.1, linewidth=0, zorder=0)
-        shade.set_gid(tip(f"{row.name}: idle window, {_span_words(power.idle_window_s)}"))
+        shade.set_gid(tip(f"{fmt.squeeze(row.name, 40)}: idle window, {_span_words(power.idle_window_s)}"))
     if power.energy_window_s:
         shade = axes.axvspan(*power.energy_window_s, color=GRID, alpha=0.75, linewidth=0, zorder=0)
-        shade.set_gid(tip(f"{row.name}: energy window, {_span_words(power.energy_window_s)}"))
+        shade.set_gid(tip(f"{fmt.squeeze(row.name, 40)}: energy window, {_span_words(power.energy_window_s)}"))
         for edge_s in power.energy_window_s:
             axes.axvline(edge_s, color=INK, linewidth=1.0, linestyle=(0, (2, 2)), zorder=4)
 
@@ -136,7 +136,7 @@ def _draw_means(axes: Any, row: Row, power: PowerTrace) -> None:
     for name, ends_s, mean_w in windows:
         if ends_s is None:
             continue
-        words = tip(f"{row.name}: mean power {name} {fmt.watts(mean_w)}")
+        words = tip(f"{fmt.squeeze(row.name, 40)}: mean power {name} {fmt.watts(mean_w)}")
         (line,) = axes.plot(ends_s, [mean_w, mean_w], color=INK, linewidth=1.4, linestyle=(0, (5, 2)), zorder=5)
         line.set_gid(words)
         text = fmt.typographic(f"{name} {fmt.watts(mean_w)}")

@@ -39,6 +39,7 @@ _TIP = "tip:"
 _FONT = re.compile(r"font: ?((?:[a-z]+ |\d+ )*)([\d.]+px) [^;]*")
 # Matplotlib writes six decimals of a pixel; two are more than a screen shows, and half of the bytes.
 _DECIMALS = re.compile(r"(\.\d\d)\d+")
+_AROUND_COMMAND = re.compile(r"\s*([A-Za-z])\s*")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _FONT_STACK = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -145,8 +146,12 @@ def _tidy(root: ElementTree.Element, prefix: str) -> None:
         for key in ("clip-path", "style", "fill", "stroke"):
             if key in parent.attrib:
                 parent.set(key, _page_style(parent.attrib[key], prefix))
+        if parent.text and parent.text.isspace():
+            parent.text = None
+        if parent.tail and parent.tail.isspace():
+            parent.tail = None
         if "d" in parent.attrib:
-            parent.set("d", _DECIMALS.sub(r"\1", parent.attrib["d"]))
+            parent.set("d", _AROUND_COMMAND.sub(r"\1", _DECIMALS.sub(r"\1", parent.attrib["d"])))
         if parent.tag == "text":
             halo = f"paint-order: stroke; stroke: {_VARIABLES[SURFACE]}; stroke-width: 3px"
             parent.set("style", f"{parent.get('style', '')}; {halo}".lstrip("; "))
