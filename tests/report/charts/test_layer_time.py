@@ -115,8 +115,8 @@ def test_the_caption_says_that_it_was_profiled_and_what_is_in_no_layer(study):
     report = study_of(study, DENSE, SMALL)
     text = layers_caption(profiled_rows(report.rows), report.condition)
     assert "Profiled by onnxruntime" in text and "1.5 times as long" in text
-    assert "digits-dense: 20.0 % of the median latency (1.00 ms) is in no layer." in text
-    assert "digits-pruned: the layers take 20.0 % more than the median latency (200 us)" in text
+    assert "digits-dense: 20.0 % of a run's median latency (1.00 ms) is in no layer." in text
+    assert "digits-pruned: the layers take 20.0 % more than a run's median latency (200 us)" in text
     assert "each part looks longer than it is, by 20 us or more on average" in text
     assert "Not drawn: 1 part too short for the profiler's clock." in text
     assert "Testboard 1" in text and "steps by" not in text
