@@ -13,9 +13,8 @@ import itertools
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from edge_bench.backends.profile import Profile
+from edge_bench.backends.profile import OTHER_RUNTIME, NoProfile, Profile
 from edge_bench.backends.tensors import check_names
-from edge_bench.errors import BackendError
 
 HOST_CLOCK = "host clock"
 # Inferences between two looks at the deadline of a slice: for at most about ten milliseconds.
@@ -116,7 +115,7 @@ class Backend:
 
         The last call before `close`: what held the network may be gone. Raises BackendError where it cannot be told.
         """
-        raise BackendError("%s has no profiler of layers that is known here" % self.name)
+        raise NoProfile("%s has no profiler of layers that is known here" % self.name, OTHER_RUNTIME)
 
     def close(self) -> None:
         """Give back what the device holds. Called once, also after an error."""

@@ -12,7 +12,7 @@ import tempfile
 from typing import Any, BinaryIO, Callable, Dict, List, Tuple
 
 from edge_bench.backends import profile
-from edge_bench.backends.profile import Layer, Profile
+from edge_bench.backends.profile import Layer, NoProfile, Profile
 from edge_bench.engine.onnx_nodes import Node, read_nodes
 from edge_bench.engine.onnx_origin import find_origins
 from edge_bench.errors import BackendError
@@ -47,7 +47,7 @@ def profile_session(model: bytes, open_session: Callable[[str], Any], infer: Cal
             with open(path, "rb") as stream:
                 inferences, num_unread = read_inferences(stream)
     except OSError as error:
-        raise BackendError("no place for the profile: %s" % (error.strerror or error)) from error
+        raise NoProfile("no place for the profile: %s" % (error.strerror or error), _make_room()) from error
     if len(inferences) < len(latencies_s):
         raise BackendError("onnxruntime wrote %d of %d profiled inferences" % (len(inferences), len(latencies_s)))
     return _to_profile(inferences[-len(latencies_s) :], latencies_s, nodes, num_unread)
@@ -90,8 +90,13 @@ def read_inferences(stream: BinaryIO) -> Tuple[List[List[Tuple[_Key, float]]], i
             inferences.append(_own_times(current))
             current = []
     if last != b"]" and num_bytes <= _MAX_BYTES:
-        raise BackendError("onnxruntime's profile was cut short")
+        raise NoProfile("onnxruntime's profile was cut short", _make_room())
     return inferences, num_unread
+
+
+def _make_room() -> str:
+    folder = tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp"
+    return "make room in %s, some 20 MB, or name another folder in TMPDIR" % folder
 
 
 def _parse(line: bytes) -> Any:

@@ -6,8 +6,21 @@ A profiled inference is slower than others, so a profile is a phase of its own, 
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from edge_bench.errors import BackendError
+
 # Inferences that are profiled, seconds that they may take in all, and those of them, the first, that count for nothing.
 MAX_RUNS, MAX_S, NUM_WARMUP = 250, 3.0, 50
+
+
+OTHER_RUNTIME = "use onnxruntime, TensorRT's Python module, or a trtexec that has --exportProfile"
+
+
+class NoProfile(BackendError):
+    """There are no times of layers, and `fix` would give them."""
+
+    def __init__(self, reason: str, fix: str):
+        super().__init__(reason)
+        self.fix = fix
 
 
 class Layer(NamedTuple):

@@ -144,7 +144,7 @@ class TrtexecBackend(Backend):
     def profile_layers(self, read_model: Callable[[], bytes]) -> profile.Profile:
         """By --exportProfile: means or medians of each layer over a run of its own, that of its warm-up too."""
         if "exportProfile" not in self._program.flags:
-            raise BackendError("trtexec %s has no --exportProfile" % self.version)
+            raise profile.NoProfile("trtexec %s has no --exportProfile" % self.version, profile.OTHER_RUNTIME)
         path = self._path("profile.json")
         # Where it can, trtexec attaches its profiler only in a second run, after all else.
         apart = ["--separateProfileRun"] if "separateProfileRun" in self._program.flags else []

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from edge_bench import __version__, schema
 from edge_bench.backends import choose
 from edge_bench.backends.base import Backend
+from edge_bench.backends.profile import NoProfile
 from edge_bench.board.describe import describe_board
 from edge_bench.board.memory import MemoryFigures
 from edge_bench.board.state import missing_state, read_state, state_changes, throttling_now
@@ -335,10 +336,12 @@ class Run:
         self.record["unavailable"].append(schema.unavailable("layers", *_NO_LAYERS))
         self._save(self.record)
         self._progress("layers", 0.0)
-        reason, fix = "", "use onnxruntime, TensorRT 8.0 or newer, or a trtexec that has --exportProfile"
+        reason, fix = "", "run it again with --layers; all else was measured before"
         try:
             profile = backend.profile_layers(self._source.read_model)
             self.record["layers"] = layers_record(profile, self.record["latency"])
+        except NoProfile as error:
+            reason, fix = str(error), error.fix
         except EdgeBenchError as error:
             reason = str(error)
         except MemoryError:

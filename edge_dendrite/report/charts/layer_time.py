@@ -145,7 +145,8 @@ def layers_caption(rows: Sequence[Row], condition: Condition) -> str:
 
 
 def _account(name: str, times: LayerTimes) -> str:
-    share, whole = times.unattributed_share, f"the {times.compared_with} ({fmt.seconds(times.compared_s)})"
+    # Of single runs, not of all samples pooled, which is another figure.
+    share, whole = times.unattributed_share, f"a run's {times.compared_with} ({fmt.seconds(times.compared_s)})"
     if share < 0:
         return (
             f"{name}: the layers take {fmt.percent(-share)} more than {whole}, so each part looks longer than it is, "
