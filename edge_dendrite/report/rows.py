@@ -139,7 +139,10 @@ def build_report(
         history=_read_history(history),
         provenance=known,
         steps=read_steps(records),
-        commands=(*_making(compressed, rows, examined), *measuring_commands(examined)),
+        commands=(
+            *_making(compressed, rows, examined),
+            *measuring_commands(examined, clean_text(title), has_model=compressed is not None),
+        ),
     )
 
 

@@ -6,6 +6,8 @@ import argparse
 import json
 import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +140,46 @@ def test_data_that_cannot_be_named_are_left_to_the_reader(study, name, word):
     (command,) = [one for one in report.commands if "compress" in one.line]
     assert f"--data {word}" in command.line
     assert word.rpartition(":")[2] in command.note
+
+
+def test_the_report_is_asked_for_by_its_title(study):
+    assert lines(build_report(study, title="it's"), " report ") == [
+        """edge-dendrite report measurements --title 'it'"'"'s' --out report.html"""
+    ]
+    assert " --model model --title t " in lines(build_report(study, title="t", records=[record()]), " report ")[0]
+
+
+@pytest.mark.slow
+def test_the_commands_of_a_page_make_the_same_networks_and_bundles(tmp_path):
+    """From training to the report by hand, then by nothing but the commands that the first report names."""
+    programs = f'edge-dendrite() {{ "{sys.executable}" -m edge_dendrite "$@"; }}\n'
+    flags = "--epochs 2 --finetune-epochs 2 --pruning-ratio 0.5 --seed 4"
+    by_hand = f"""
+edge-dendrite compress digits-cnn --data digits {flags} --out model
+edge-dendrite export model/baseline --data digits --opset 17 --out one
+edge-dendrite export model --data digits --opset 17 --out two
+edge-dendrite deploy one local --beside two --rounds 2 --duration 0.2 --max-other-load 9 --out measurements
+edge-dendrite report measurements --model model --out report.json
+"""
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    def shell(lines: str, place: Path) -> None:
+        place.mkdir()
+        subprocess.run(["bash", "-ec", programs + lines], cwd=place, check=True, stdout=subprocess.DEVNULL)
+
+    shell(by_hand, first)
+    commands = json.loads((first / "report.json").read_text("utf-8"))["commands"]
+    shell("\n".join(command["line"].replace(" TARGET ", " local ") for command in commands), second)
+    for model in ("model", "model/baseline"):
+        digests = {
+            json.loads((place / model / "model.json").read_text())["weights_sha256"] for place in (first, second)
+        }
+        assert len(digests) == 1
+    for old, new in (("one", "digits-cnn-baseline"), ("two", "digits-cnn-compressed")):
+        assert (first / old / "manifest.sha256").read_bytes() == (
+            second / "bundles" / new / "manifest.sha256"
+        ).read_bytes()
+    assert (second / "report.html").stat().st_size > 100_000
 
 
 def test_without_a_record_nothing_is_made_up(study):

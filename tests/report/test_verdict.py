@@ -247,7 +247,7 @@ def test_peers_stand_beside_size_accuracy_and_latency(study, bundle, measurement
     runs = [*study, *(measurement(peer, 28e-6, 40 + n) for n in range(4))]
     found = findings_of(judge(build_report(runs, title="t")))["Peer slim"]
     assert (found.tag, found.tone, found.figure) == ("better", "gain", "+3.3 points")
-    assert "2,722 against 2,586 parameters" in found.text
+    assert "2,722 against 2,588 parameters" in found.text
     assert "faster in all rounds, on Testboard 1" in found.text
 
 
