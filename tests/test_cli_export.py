@@ -130,3 +130,15 @@ def test_a_tar_that_is_there_stays(place):
     (place / "b.tar").write_bytes(b"mine")
     refused(export("digits-cnn", "--input-shape", "1,8,8", "--out", "b", "--tar"), "b.tar: exists already", 2)
     assert (place / "b.tar").read_bytes() == b"mine"
+
+
+def test_a_user_says_what_a_network_is_in_a_report():
+    result = export("odd_networks:prints", "--input-shape", "1,8,8", "--role", "peer:Slim Net", "--json")
+    assert json.loads(result.stdout)["manifest"]["role"] == "peer:Slim Net"
+    file = f"{json.loads(result.stdout)['path']}/model.onnx"
+    again = export(file, "--role", "control:mine", "--out", "again", "--json")
+    assert json.loads(again.stdout)["manifest"]["role"] == "control:mine"
+
+
+def test_a_role_that_no_report_knows_is_refused_before_any_work():
+    refused(export("odd_networks:ends", "--role", "peer", "--input-shape", "1,8,8"), "--role 'peer': is no role", 2)

@@ -112,11 +112,12 @@ def _in_brackets(text: str | None) -> str:
     return f"(sha256 {text})" if text else ""
 
 
-def measuring_commands(examined: Examined) -> tuple[Command, ...]:
+def measuring_commands(examined: Examined, title: str, *, has_model: bool) -> tuple[Command, ...]:
     """One line of `edge-dendrite deploy` where that does all of it, else a line of `edge-bench run` for each network
-    and each way of measuring it; then one for the report.
+    and each way of measuring it; then one for the report. has_model: whether the compressed model is at hand.
     """
-    report = Command("make this report", "edge-dendrite report measurements --out report.html")
+    words = ["edge-dendrite", "report", "measurements", *(("--model", "model") if has_model else ()), "--title", title]
+    report = Command("make this report", shlex.join([*words, "--out", "report.html"]))
     return _not_too_long([*(_deploy(examined) or _runs(examined)), report])
 
 

@@ -146,7 +146,10 @@ def build_report(
         history=_read_history(history),
         provenance=known,
         steps=read_steps(records),
-        commands=(*_making(compressed, rows, examined), *measuring_commands(examined)),
+        commands=(
+            *_making(compressed, rows, examined),
+            *measuring_commands(examined, clean_text(title), has_model=compressed is not None),
+        ),
     )
 
 
@@ -170,6 +173,8 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
     sizes = {key: fields.whole(bundle["stats"], key) for key in ("num_parameters", "num_nonzero", "num_macs")}
     sizes["onnx_bytes"] = fields.whole(bundle["stats"], "onnx_bytes") or fields.whole(bundle["model"], "num_bytes")
     missing = {key: "the bundle does not state it" for key, value in sizes.items() if value is None}
+    # First, since the others give its reason as theirs.
+    latency = pool.pool_latency(valid, missing)
     peaks = pool.peak_memories(valid, missing)
     accuracy = pool.read_accuracy(fields.mapping(bundle, "accuracy"))
     if accuracy is None:
@@ -182,7 +187,7 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
         precision=fields.text(bundle["model"], "precision"),
         layers=layers,
         accuracy=accuracy,
-        latency=pool.pool_latency(valid, missing),
+        latency=latency,
         peak_memory_bytes=max(peaks.values(), default=None),
         energy=pool.pool_energy(valid, missing),
         missing=missing,

@@ -36,7 +36,8 @@ def read_steps(records: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     if compressed is None:
         return ()
     entries = compressed.get("steps")
-    steps = [_read_step(one) for one in entries[:_MAX_STEPS] if isinstance(one, Mapping)] if entries else []
+    entries = entries[:_MAX_STEPS] if isinstance(entries, list) else []
+    steps = [_read_step(one) for one in entries if isinstance(one, Mapping)]
     if not steps:
         steps = _before_and_after(next((one for one in records if one.get("role") == BASELINE), {}), compressed)
     known = tuple(step for step in steps if step is not None)

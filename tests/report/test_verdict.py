@@ -163,7 +163,7 @@ def test_energy_is_compared_by_rounds_too(study):
         run["energy"] = {"gross_energy_j": joules, "net_energy_j": joules / 2, "scope": "module input"}
     found = findings_of(judge(build_report(study, title="t")))["Energy"]
     assert (found.figure, found.tone) == ("-60.0 %", "gain")
-    assert "200 uJ instead of 500 uJ gross per inference (module input)" in found.text
+    assert "instead of 500 uJ (500 to 500 uJ) gross per inference (module input)" in found.text
 
 
 def test_several_compressed_networks_get_a_group_each(study, bundle, measurement):
@@ -171,3 +171,91 @@ def test_several_compressed_networks_get_a_group_each(study, bundle, measurement
     made = judge(build_report([*study, *more], title="t"))
     assert len(made.groups) == 4
     assert "3 more compressed networks are in the table." in made.lead
+
+
+def test_energy_says_gross_and_net_with_their_intervals(study):
+    for run in study:
+        gross = 2e-4 if run["bundle"]["role"] == "compressed" else 5e-4
+        run["energy"] = {"gross_energy_j": gross, "net_energy_j": gross / 2, "scope": "module input"}
+    text = findings_of(judge(build_report(study, title="t")))["Energy"].text
+    # Four runs that agree to the last digit.
+    assert "200 uJ (200 to 200 uJ) instead of 500 uJ (500 to 500 uJ) gross" in text
+    assert "net of idle power 100 uJ (100 to 100 uJ) instead of 250 uJ" in text
+
+
+def test_energies_of_two_scopes_are_not_compared(study):
+    for run in study:
+        scope = "module input" if run["bundle"]["role"] == "compressed" else "CPU package"
+        run["energy"] = {"gross_energy_j": 1e-3, "net_energy_j": 1e-3, "scope": scope}
+    found = findings_of(judge(build_report(study, title="t")))["Energy"]
+    assert (found.tag, found.tone) == ("not comparable", "open")
+    assert "module input against CPU package" in found.text
+
+
+def test_energy_that_nobody_measured_is_open_with_its_reason(study):
+    made = judge(build_report(study, title="t"))
+    found = findings_of(made)["Energy"]
+    assert (found.tag, found.tone, found.figure) == ("not measured", "open", "-")
+    assert "no INA3221, no RAPL" in found.text
+    assert "its energy was not measured" in made.lead
+
+
+def test_memory_is_compared_by_rounds(study):
+    for number, run in enumerate(study):
+        small = run["bundle"]["role"] == "compressed"
+        run["memory"]["process_peak_rss_bytes"] = (40 if small else 80) * 1_000_000 + number
+    found = findings_of(judge(build_report(study, title="t")))["Peak memory"]
+    assert (found.figure, found.tag, found.tone) == ("-50.0 %", "less", "gain")
+    assert "40.0 MB instead of 80.0 MB, interpreter and runtime included" in found.text
+
+
+def test_equal_memory_is_not_distinguishable_and_unread_memory_open(study):
+    found = findings_of(judge(build_report(study, title="t")))["Peak memory"]
+    assert (found.tag, found.tone) == ("not distinguishable", "even")
+    for run in study:
+        run["memory"] = {}
+    found = findings_of(judge(build_report(study, title="t")))["Peak memory"]
+    assert (found.tag, found.tone) == ("not measured", "open")
+    assert "VmHWM" in found.text
+
+
+def test_the_lead_says_what_the_board_said_with_its_state(verdict):
+    made = verdict(rounds=((28, 14),) * 3)
+    assert "It is 2.00 times as fast; its energy was not measured (Testboard 1, Test CPU 2.0 GHz, 1 thread" in made.lead
+
+
+def test_an_emulated_board_is_said_before_anything_else(study):
+    for run in study:
+        run["board"]["emulated"] = "QEMU"
+    assert judge(build_report(study, title="t")).lead.startswith("Measured on a processor that QEMU emulates: no time")
+    alone = [run for run in study if run["bundle"]["role"] == "compressed"]
+    assert judge(build_report(alone, title="t")).lead.startswith("Measured on a processor that QEMU emulates")
+
+
+def test_every_control_that_is_there_is_answered(study, bundle, measurement):
+    roles = ("control:equal-capacity", "control:dendrites-zeroed", "control:my own")
+    more = [measurement(bundle(f"net {role}", role, SMALL, 200), 14e-6, 40 + n) for n, role in enumerate(roles)]
+    found = findings_of(judge(build_report([*study, *more], title="t")))
+    assert found["Equal-capacity control"].tag == "beats it"
+    assert "pruned to as many parameters by neurons alone" in found["Equal-capacity control"].text
+    assert "itself without what its dendrites add" in found["Dendrites-zeroed control"].text
+    assert "is better than net control:my own" in found["Control my own"].text
+
+
+def test_peers_stand_beside_size_accuracy_and_latency(study, bundle, measurement):
+    peer = bundle("slim", "peer:SlimNet", (9, 14, 20, 10), 340)
+    runs = [*study, *(measurement(peer, 28e-6, 40 + n) for n in range(4))]
+    found = findings_of(judge(build_report(runs, title="t")))["Peer slim"]
+    assert (found.tag, found.tone, found.figure) == ("better", "gain", "+3.3 points")
+    assert "2,722 against 2,588 parameters" in found.text
+    assert "faster in all rounds, on Testboard 1" in found.text
+
+
+def test_a_peer_of_which_little_is_known_is_not_judged(study, bundle, measurement):
+    peer = bundle("slim", "peer:SlimNet", SMALL, 340)
+    peer["stats"], peer["accuracy"] = {}, None
+    run = measurement(peer, 28e-6, 40)
+    run["invalid"] = ["throttled"]
+    found = findings_of(judge(build_report([*study, run], title="t")))["Peer slim"]
+    assert (found.tag, found.tone, found.figure) == ("not comparable", "open", "-")
+    assert "its parameters are not stated" in found.text
