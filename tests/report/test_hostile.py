@@ -161,7 +161,9 @@ def test_markdown_and_json_keep_their_form(shift):
     for text in (render_markdown(report), render_boards_markdown(boards)):
         text.encode("utf-8")
         assert not FORBIDDEN.search(text)
-        bare = re.sub(r"\\.", "", text)
+        # A command stands on one line of a block whose fence is longer than what it holds.
+        outside = re.sub(r"^(`{3,})sh\n(?:(?!\1)[^\n])+\n\1$", "", text, flags=re.MULTILINE)
+        bare = re.sub(r"\\.", "", outside)
         assert set(re.findall(r"<[^>]*>?", bare)) <= {"<sup>", "</sup>"}
         assert not re.search(r"\]\(|`|&|!\[", bare)
         widths = [line.count("|") for line in bare.splitlines() if line.startswith("|")]
