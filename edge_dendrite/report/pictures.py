@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge_dendrite.report import captions
 from edge_dendrite.report import format as fmt
 from edge_dendrite.report.charts.accuracy import MAX_POINTS, accuracy_against_latency, accuracy_against_size
 from edge_dendrite.report.charts.draw import MAX_DRAWN
@@ -13,12 +13,11 @@ from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
 from edge_dendrite.report.charts.layer_time import layer_times, layers_caption, profiled_rows
 from edge_dendrite.report.charts.network_levels import find_levels, fold, is_chain, is_uneven, line_value
 from edge_dendrite.report.charts.network_picture import network_picture
-from edge_dendrite.report.charts.over_time import drawn_over_time, latency_over_time, watched
-from edge_dendrite.report.charts.power import drawn_power, power_traces
+from edge_dendrite.report.charts.over_time import latency_over_time
+from edge_dendrite.report.charts.power import power_traces
 from edge_dendrite.report.charts.relative import relative_sizes
 from edge_dendrite.report.charts.steps import MAX_STEPS, step_chart
 from edge_dendrite.report.charts.training import training_curves
-from edge_dendrite.report.power_series import PowerTrace
 from edge_dendrite.report.rows import Report, Row
 from edge_dendrite.roles import BASELINE, COMPRESSED
 
@@ -149,78 +148,17 @@ def latency_picture(report: Report, prefix: str) -> Picture | None:
 
 def _ridges(report: Report) -> Picture | None:
     svg = latency_ridges(report.rows)
-    if svg is None or report.condition is None:
-        return None
-    caption = (
-        "Where the samples of all valid runs lie, in bins of a fixed width on a logarithmic axis. The height of a "
-        "ridge goes by its own fullest bin: compare places and shapes, not heights. Lines: median, p90, p99; an arrow "
-        f"at the edge: it lies beyond the axis. Measured on {report.condition.sentence()}."
-    )
-    return Picture(LATENCY, "Where latencies lie", caption + _not_all(report), svg)
+    return Picture(LATENCY, "Where latencies lie", captions.ridges(report) + _not_all(report), svg) if svg else None
 
 
 def _over_time(report: Report) -> Picture | None:
     svg = latency_over_time(report.rows)
-    if svg is None:
-        return None
-    drawn = drawn_over_time(report.rows)
-    caption = (
-        "Each run in its column, in the order of their start. Line: median of a bin of time; band: p10 to p90; thin "
-        "line: the slowest, which the axis may cut; a gap: one inference took that long. Each panel has its own scale, "
-        "which does not begin at zero. Shaded "
-        "runs enter no figure. "
-    )
-    if watched(report.rows):
-        caption += (
-            "While latency was timed nothing was sampled beside it. Temperature and clocks are from the phase of the "
-            "same load that followed (the energy phase, where power was measured); the marks beside it are the hottest "
-            "sensor before (open) and after (filled) the whole run. Shaded there: a busy processor ran below the clock "
-            "that it was pinned to; bar along the top: a throttling counter rose during the run."
-        )
-    else:
-        caption += "Temperature and clocks could not be read on this board, or were not watched."
-    where = f" Measured on {report.condition.sentence()}." if report.condition else ""
-    return Picture(LATENCY, "Latency over time", caption + where + _some(drawn, report) + _dropped(drawn), svg)
+    return Picture(LATENCY, "Latency over time", captions.over_time(report), svg) if svg else None
 
 
 def _power(report: Report) -> Picture | None:
     svg = power_traces(report.rows)
-    if svg is None:
-        return None
-    drawn = drawn_power(report.rows)
-    sources = list(dict.fromkeys(_power_source(power) for _, _, power in drawn))
-    caption = (
-        "One run of each network, the one in the middle by its energy. Line: mean of a bin; band: lowest to highest "
-        "reading. Grey: idle window, and between the dotted lines the energy window; dashed: their mean power. "
-        f"Source: {'; '.join(sources[:2])}{' and others' if len(sources) > 2 else ''}."
-    )
-    if any(power.source == "command" for _, _, power in drawn):
-        caption += " A program gave these watts: whether it measured them, replayed or made them up is not known here."
-    if any(power.is_counter for _, _, power in drawn):
-        caption += " Of a counter of energy the power is that between two readings at which it moved."
-    if report.condition is not None:
-        caption += f" Measured on {report.condition.sentence()}."
-    rows = [row for row, _, _ in drawn]
-    return Picture(POWER, "Power over time", caption + _some(rows, report) + _dropped(rows), svg)
-
-
-def _power_source(power: PowerTrace) -> str:
-    rails, scope = ", ".join(power.rails) or "rails not recorded", power.scope or "scope not recorded"
-    if power.source == "command":
-        return f"the program {power.program or 'of a user'} ({scope})"
-    return f"{power.source or 'not recorded'}, {rails} ({scope})"
-
-
-def _some(drawn: Sequence[Row], report: Report) -> str:
-    """That fewer networks are drawn than there are."""
-    return f" {len(drawn)} of {len(report.rows)} networks." if len(drawn) < len(report.rows) else ""
-
-
-def _dropped(drawn: Sequence[Row]) -> str:
-    """What of their series made no sense."""
-    reasons = list(dict.fromkeys(reason for row in drawn for run in row.traces.runs for reason in run.dropped))
-    more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-    return f" Not drawn: {'; '.join(reasons[:3])}{more}." if reasons else ""
+    return Picture(POWER, "Power over time", captions.power(report), svg) if svg else None
 
 
 def _layers(report: Report) -> Picture | None:

@@ -11,7 +11,7 @@ import matplotlib
 from edge_dendrite.report import format as fmt
 from edge_dendrite.report.binning import BINS_PER_DECADE
 from edge_dendrite.report.charts.draw import MAX_DRAWN, RIGHT, WIDTH, Mark, canvas, log_axis, marks_for, plot_axes
-from edge_dendrite.report.charts.labels import BOLD_CHAR_WIDTH, text_width
+from edge_dendrite.report.charts.heads import draw_head
 from edge_dendrite.report.charts.latency import ecdf_limits
 from edge_dendrite.report.charts.svg import INK, MUTED, SURFACE, new_figure, style, tip, to_svg
 from edge_dendrite.report.rows import Row
@@ -68,10 +68,7 @@ def _draw_name(page: Any, top: float, row: Row, mark: Mark) -> None:
     assert row.latency is not None
     words = [f"median {fmt.seconds(row.latency.median_s)}"]
     words.append(f"p99 {fmt.seconds(row.latency.p99_s)}" if row.latency.p99_s is not None else "p99: too few samples")
-    figures = fmt.typographic(", ".join(words))
-    name = fmt.squeeze(row.name, int((RIGHT - _LEFT - text_width(figures + "  ")) / BOLD_CHAR_WIDTH))
-    page.text(_LEFT, top + 10, name, va="center", color=mark.colour, weight="bold")
-    page.text(RIGHT, top + 10, figures, va="center", ha="right", color=MUTED)
+    draw_head(page, top + 10, (_LEFT, RIGHT), row.name, ", ".join(words), mark.colour)
 
 
 def _draw_ridge(axes: Any, base: float, row: Row, mark: Mark, limits: tuple[float, float]) -> None:

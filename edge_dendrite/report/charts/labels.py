@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 # Generous, for a 13-pixel font: which font a browser takes is not known here.
 CHAR_WIDTH = 7.0
-BOLD_CHAR_WIDTH = 8.4
 _HEIGHT = 16.0
 _GAP = 10.0
 

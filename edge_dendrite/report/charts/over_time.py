@@ -12,7 +12,7 @@ import numpy as np
 from edge_dendrite.report import format as fmt
 from edge_dendrite.report.charts.draw import LEFT, RIGHT, WIDTH, Mark, canvas, marks_for, plot_axes
 from edge_dendrite.report.charts.energy_phase import draw_panel, energy_phase_panels, place_in_column
-from edge_dendrite.report.charts.labels import BOLD_CHAR_WIDTH, text_width
+from edge_dendrite.report.charts.heads import draw_head
 from edge_dendrite.report.charts.svg import GRID, INK, MUTED, new_figure, style, tip, to_svg
 from edge_dendrite.report.charts.ticks import linear_axis
 from edge_dendrite.report.rows import Row
@@ -97,10 +97,7 @@ def _panel(figure: Any, top: float, num_columns: int) -> Any:
 
 
 def _draw_network(page: Any, axes: Any, top: float, row: Row, mark: Mark, phase_s: float) -> None:
-    note = _note(row)
-    name = fmt.squeeze(row.name, int((RIGHT - 12 - text_width(note + "  ")) / BOLD_CHAR_WIDTH))
-    page.text(12, top + 10, name, va="center", color=mark.colour, weight="bold")
-    page.text(RIGHT, top + 10, note, va="center", ha="right", color=MUTED)
+    draw_head(page, top + 10, (12, RIGHT), row.name, _note(row), mark.colour)
     runs = list(enumerate(row.traces.runs))
     low, high = latency_limits([run for _, run in runs])
     axes.set_ylim(low, high)
@@ -115,7 +112,7 @@ def _note(row: Row) -> str:
     some = f", {shown} of {total} runs" if shown < total else ""
     if row.latency is None:
         return f"no valid run{some}"
-    return fmt.typographic(f"median {fmt.seconds(row.latency.median_s)}, max {fmt.seconds(row.latency.max_s)}{some}")
+    return f"median {fmt.seconds(row.latency.median_s)}, max {fmt.seconds(row.latency.max_s)}{some}"
 
 
 def latency_limits(runs: Sequence[RunTrace]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import matplotlib
 
 from edge_dendrite.report import format as fmt
 from edge_dendrite.report.charts.draw import LEFT, RIGHT, WIDTH, Mark, canvas, marks_for, plot_axes
-from edge_dendrite.report.charts.labels import BOLD_CHAR_WIDTH
+from edge_dendrite.report.charts.heads import draw_head
 from edge_dendrite.report.charts.svg import GRID, INK, MUTED, new_figure, style, tip, to_svg
 from edge_dendrite.report.charts.ticks import linear_axis
 from edge_dendrite.report.power_series import PowerTrace
@@ -84,9 +84,7 @@ def _power_limits(powers: Sequence[PowerTrace]) -> tuple[float, float]:
 
 def _draw_head(page: Any, top: float, row: Row, run: RunTrace, power: PowerTrace, mark: Mark) -> None:
     which = f"run {run.round}" + (", left out of all figures" if run.reasons else "")
-    name = fmt.squeeze(row.name, int((RIGHT - 24) / BOLD_CHAR_WIDTH) - len(which) - 2)
-    page.text(12, top + 10, name, va="center", color=mark.colour, weight="bold")
-    page.text(RIGHT, top + 10, which, va="center", ha="right", color=MUTED)
+    draw_head(page, top + 10, (12, RIGHT), row.name, which, mark.colour)
     figures = f"{fmt.joules(power.gross_j)} gross, {fmt.joules(power.net_j)} net of idle, per inference"
     page.text(12, top + 28, fmt.typographic(figures), va="center", color=INK)
 

@@ -21,13 +21,20 @@ def linear_axis(axis: Any, low: float, high: float, unit: str, factor: float | N
 
 
 def linear_ticks(low: float, high: float, count: int = 3) -> tuple[list[float], int]:
-    """(round numbers in the range, decimals that they need): at least two, at most twice `count`."""
+    """(round numbers in the range, decimals that they need): about `count`, at least two."""
     if not low < high:
         return [low], 1
     power = math.floor(math.log10((high - low) / count))
-    for step in (factor * 10.0**exponent for exponent in (power + 1, power) for factor in (5.0, 2.0, 1.0)):
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if last - first + 1 >= count:
-            break
+    steps = [factor * 10.0**exponent for exponent in (power + 1, power, power - 1) for factor in (5.0, 2.0, 1.0)]
+    # Enough of them, but rather one too few than twice as many as there is room for.
+    step = next(step for step in steps if len(_places(low, high, step)) >= count)
+    coarser = steps[max(0, steps.index(step) - 1)]
+    if len(_places(low, high, step)) > count + 2 and len(_places(low, high, coarser)) >= 2:
+        step = coarser
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [round(place * step, decimals + 2) for place in range(first, last + 1)], decimals
+    return [round(place * step, decimals + 2) for place in _places(low, high, step)], decimals
+
+
+def _places(low: float, high: float, step: float) -> range:
+    """The multiples of a step in the range."""
+    return range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)

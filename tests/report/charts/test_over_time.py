@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edge_dendrite.report import captions
 from edge_dendrite.report.charts.draw import LEFT, RIGHT
 from edge_dendrite.report.charts.over_time import drawn_over_time, latency_limits, latency_over_time, phases_s
-from edge_dendrite.report.pictures import draw_pictures
 from edge_dendrite.report.rows import build_report
 
 MARGIN = 0.04
@@ -17,8 +17,7 @@ def rows_of(study):
 
 
 def caption_of(study):
-    pictures = draw_pictures(build_report(study[:9], title="t"))
-    return next(picture.caption for picture in pictures if picture.title == "Latency over time")
+    return captions.over_time(build_report(study, title="t"))
 
 
 def test_every_network_and_run_is_there(watched_study, texts_of, find_tips):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from measured_series import PAUSE_S, energy_of
 
+from edge_dendrite.report import captions
 from edge_dendrite.report.charts.draw import LEFT, RIGHT
 from edge_dendrite.report.charts.power import drawn_power, power_traces
-from edge_dendrite.report.pictures import POWER, draw_pictures
 from edge_dendrite.report.rows import build_report
 
 
@@ -16,8 +16,7 @@ def rows_of(study):
 
 
 def caption_of(study):
-    (picture,) = [picture for picture in draw_pictures(build_report(study[:2], title="t")) if picture.group == POWER]
-    return picture.caption
+    return captions.power(build_report(study, title="t"))
 
 
 def test_windows_are_at_their_measured_places(watched_study, find_tips, span_of):
