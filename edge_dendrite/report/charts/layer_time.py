@@ -99,7 +99,7 @@ def _lines(rows: Sequence[Row]) -> list[_Line]:
         )
         for name in shown
     ]
-    others = set(slowest) - set(shown)
+    others = slowest[len(shown) :]
     if others:
         bars = []
         for row, times, layers in by_row:
