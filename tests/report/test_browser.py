@@ -70,7 +70,7 @@ def test_everything_is_visible_and_fits(browser, page, width):
     assert len(browser.find_elements("css selector", "#networks tbody tr")) == 4
     assert len(browser.find_elements("css selector", "#state tbody tr")) == 16
     pictures = browser.find_elements("css selector", "svg")
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     for picture in pictures:
         assert picture.is_displayed()
         assert picture.rect["width"] > 250
