@@ -224,7 +224,8 @@ def test_tooltips_by_pointer(browser, page):
     cell = find(browser, "#networks td[data-tip]")[0]
     hover(browser, cell)
     assert tip_text(browser) == cell.get_attribute("data-tip")
-    mark = find(browser, "#pictures-latency svg [data-tip]")[-1]
+    # The first picture's: marks of others may lie below each other, and the pointer finds the upper one.
+    mark = find(browser, "#pictures-latency figure")[0].find_elements("css selector", "svg [data-tip]")[-1]
     hover(browser, mark)
     assert tip_text(browser) == mark.get_attribute("data-tip")
     hover(browser, find(browser, "#pictures-latency figcaption")[0])

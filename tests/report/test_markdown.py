@@ -32,7 +32,7 @@ def test_hostile_names_cannot_open_a_cell_a_line_or_a_tag(study):
     text = render_markdown(build_report(study, title="# <script>\n## x"))
     for line in table_lines(text):
         assert len(re.findall(r"(?<!\\)\|", line)) == len(COLUMNS) + 1
-    assert "<script>" not in text.replace("\\<script\\>", "")
+    assert "<script>" not in outside_of_code(text).replace("\\<script\\>", "")
     assert "\n## x" not in text
     assert "\\[x\\](http://e) \\<b\\> \\`c\\` \\!\\[i\\](j)" in text
 
@@ -45,3 +45,24 @@ def test_left_out_runs_and_missing_figures_are_named(study):
     assert "- <sup>1</sup>" in text
     assert "1. no INA3221, no RAPL" in text
     assert "Measured on Testboard 1, Test CPU 2.0 GHz, 1 thread" in text
+
+
+def outside_of_code(text):
+    """Without what stands between a fence and the same fence, where nothing is markup."""
+    kept, fence = [], ""
+    for line in text.splitlines():
+        ticks = line[: len(line) - len(line.lstrip("`"))]
+        if fence:
+            fence = "" if line == fence else fence
+        elif len(ticks) >= 3:
+            fence = ticks
+        else:
+            kept.append(line)
+    assert fence == ""
+    return "\n".join(kept)
+
+
+def test_no_command_can_end_its_own_block(study):
+    text = render_markdown(build_report(study, title="``` ````` <script>", provenance={}))
+    assert "<script" not in outside_of_code(text).replace("\\<script", "")
+    assert "``````sh" in text

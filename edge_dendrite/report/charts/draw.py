@@ -102,7 +102,8 @@ def draw_marker(axes: Any, x: float, y: float, mark: Mark, *, hollow: bool = Fal
         [x],
         [y],
         marker=mark.marker,
-        markersize=(11 if mark.marker in _PEER_MARKERS else 9) - 2 * hollow,
+        # Stars and crosses have less area than what they are drawn in.
+        markersize={"*": 15, "X": 11}.get(mark.marker, 9) - 2 * hollow,
         markerfacecolor=SURFACE if hollow else mark.colour,
         markeredgecolor=mark.colour if hollow else SURFACE,
         markeredgewidth=1.8 if hollow else 1.2,
