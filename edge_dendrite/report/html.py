@@ -28,7 +28,7 @@ from edge_dendrite.report.table import COLUMNS, build_table
 from edge_dendrite.report.verdict import judge
 
 # A report is for reading; whoever needs the thousandth run has the measurement files.
-_MAX_RUNS, _MAX_ROWS, _MAX_NOTICES = 200, 100, 50
+_MAX_RUNS, _MAX_ROWS, _MAX_NOTICES = 200, 100, 40
 _MAX_BOARDS, _MAX_LINES = 60, 600
 _RUN_COLUMNS = ("Network", "Round", "Started (UTC)", "Samples", "Median", "Other programs", "Hottest sensor", "Run")
 

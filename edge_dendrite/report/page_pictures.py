@@ -11,7 +11,7 @@ from edge_dendrite.report.pictures import GROUPS, Picture, latency_picture
 from edge_dendrite.report.rows import Report
 
 # Of a page's 2 MB; the rest is for its texts.
-_MAX_BYTES = 1_200_000
+_MAX_BYTES = 950_000
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from edge_dendrite.report.charts.over_time import latency_over_time
 from edge_dendrite.report.charts.power import power_traces
 from edge_dendrite.report.rows import build_report
 
-MAX_BYTES = 120_000
+MAX_BYTES = 140_000  # tooltips included, which stand there twice
 
 
 @pytest.mark.parametrize(("num_runs", "num_samples"), [(2, 100_000), (10, 2_000)])
-def test_a_picture_stays_below_120_kb(bundle, measurement, num_runs, num_samples):
+def test_a_picture_stays_below_140_kb(bundle, measurement, num_runs, num_samples):
     chance = random.Random(8)
     noisy = energy_of(lambda time_s: 4.0 + chance.gauss(0, 0.3), interval_s=0.001)
     runs = []
