@@ -369,6 +369,8 @@ def test_the_command_from_boards_to_table_report_and_exit_code(boards, bundle13,
     [
         (["local", "--boards", "boards.toml"], "give one of them"),
         ([], "where to"),
+        (["nano"], "target 'nano' is not known; give local, ssh://user@host:port or user@host"),
+        (["ssh://me:secret@nano"], "no password on a command line"),
         (["--boards", "boards.toml", "--dry-run"], "goes with TARGET; leave it out"),
         (["local", "--jobs", "2"], "--jobs goes with --boards"),
         (["local", "--only", "a"], "--only goes with --boards"),
