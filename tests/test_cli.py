@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import fakes
+from waiting import listen_to_ctrl_c, wait_until
 
 COMMANDS = ("demo", "compress", "export", "deploy", "report", "boards", "doctor", "verify")
 
@@ -210,14 +211,6 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
     assert run(*arguments, cwd=tmp_path).returncode == 0, "with room again, the same command goes through"
 
 
-def wait_for(path: Path) -> None:
-    for _ in range(600):
-        if path.exists():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not appear")
-
-
 def test_ctrl_c_in_training_keeps_the_epochs_and_goes_on(tmp_path):
     arguments = ["compress", "digits-cnn", "--data", "digits", "--epochs", "12", "--finetune-epochs", "1", "--out", "c"]
     command = [sys.executable, "-m", "edge_dendrite", *arguments]
@@ -227,10 +220,9 @@ def test_ctrl_c_in_training_keeps_the_epochs_and_goes_on(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        # A background job of a shell, as CI may be, passes on that SIGINT is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=listen_to_ctrl_c,
     )
-    wait_for(tmp_path / "c" / "checkpoints" / "baseline.safetensors")
+    wait_until((tmp_path / "c" / "checkpoints" / "baseline.safetensors").exists)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -333,10 +325,7 @@ def test_sigterm_ends_like_ctrl_c(bundle13, tmp_path):
     command = [sys.executable, "-m", "edge_dendrite", "deploy", str(bundle13.path), "local", "--duration", "60"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    for _ in range(300):
-        if list(tmp_path.glob("edge-dendrite-*/measurement.json")):
-            break
-        time.sleep(0.1)
+    wait_until(lambda: list(tmp_path.glob("edge-dendrite-*/measurement.json")))
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -722,7 +711,8 @@ def test_ctrl_c_during_an_export_leaves_nothing_or_all_of_it(bundle13, tmp_path,
     from edge_dendrite.export.bundle_files import Bundle
 
     command = [sys.executable, "-m", "edge_dendrite", "export", str(bundle13.path / "model.onnx"), "--out", "x/b"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=tmp_path, text=True, preexec_fn=listen_to_ctrl_c, **pipes)
     place = tmp_path / "x"
     for _ in range(60_000 if moment == "while it writes" else 3000):
         if place.exists() or process.poll() is not None:

@@ -26,6 +26,7 @@ from edge_dendrite.ship.options import RunOptions
 from edge_dendrite.ship.remote import SshConnection
 from edge_dendrite.ship.target import parse_target
 from loopback_board import SECRET_DIR
+from waiting import wait_until
 
 pytestmark = pytest.mark.needs("sshd")
 QUICK = RunOptions(num_runs=50, max_other_load=1000)
@@ -95,14 +96,6 @@ def is_growing(path: Path) -> bool:
     before = path.stat().st_size
     time.sleep(0.3)
     return path.stat().st_size != before
-
-
-def wait_until(is_true) -> None:
-    for _ in range(100):
-        if is_true():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
 
 
 def test_a_part_that_is_not_the_beginning_is_not_trusted(board, tmp_path):
@@ -216,18 +209,10 @@ def test_a_killed_host_leaves_no_run_behind(board, bundle13, tmp_path):
     host = subprocess.Popen(
         [str(word) for word in [*command, "--out", tmp_path / "m"]], stderr=subprocess.DEVNULL, start_new_session=True
     )
-    wait_until_long(lambda: list((tmp_path / "there").rglob("measurement-1.json")))
+    wait_until(lambda: list((tmp_path / "there").rglob("measurement-1.json")))
     os.killpg(host.pid, signal.SIGKILL)
     host.wait()
     wait_until(lambda: not agents_in(tmp_path / "there"))
-
-
-def wait_until_long(is_true) -> None:
-    for _ in range(600):
-        if is_true():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
 
 
 def test_the_plain_way_needs_nothing_else(board, bundle13, tmp_path):

@@ -29,6 +29,7 @@ from edge_dendrite.ship.on_board.files import (
     remove_unused,
     status_of,
     unlink,
+    user_cache,
 )
 from edge_dendrite.ship.on_board.incoming import Incoming
 from edge_dendrite.ship.on_board.places import Places
@@ -144,9 +145,7 @@ class Store:
         return {"sent": True}
 
     def _newest_log(self) -> str:
-        caches = [os.path.join(self.run, "cache"), self.place("cache"), os.environ.get("XDG_CACHE_HOME", "")]
-        caches.append(os.path.join(os.path.expanduser("~"), ".cache"))
-        for cache in filter(os.path.isabs, caches):
+        for cache in (os.path.join(self.run, "cache"), self.place("cache"), user_cache()):
             folder = os.path.join(cache, "edge-bench", "engines", "logs")
             try:
                 paths = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".log")]
