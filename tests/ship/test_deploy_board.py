@@ -13,21 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from board_store import store_on
 from edge_bench.atomic import canonical_json
 from edge_bench.bundle import open_bundle
 from edge_bench.manifest import digest_line
 from edge_dendrite.errors import ConfigError, DeployError
 from edge_dendrite.progress import silent
-from edge_dendrite.ship.ask import new_token
-from edge_dendrite.ship.board_files import BoardFiles
 from edge_dendrite.ship.board_program import board_program
 from edge_dendrite.ship.bundle_files import ShippedFile, agent_file, files_of
 from edge_dendrite.ship.deploy import deploy, deploy_rounds, plan_rounds
 from edge_dendrite.ship.on_board.files import Refused
 from edge_dendrite.ship.on_board.places import Places
 from edge_dendrite.ship.options import RunOptions, SshOptions
-from edge_dendrite.ship.remote import SshConnection, for_any_shell
-from edge_dendrite.ship.target import parse_target
+from edge_dendrite.ship.remote import for_any_shell
 from loopback_board import SECRET_DIR, Board
 
 needs_sshd = pytest.mark.needs("sshd")
@@ -95,25 +93,6 @@ def test_a_new_manifest_alone_is_all_that_is_sent(board, bundle13, tmp_path):
             seen = there.look(bundle.id, files_of(bundle))
             there.bring(bundle.id, seen, 10, silent)
     assert len(seen.missing) == 2, "the manifest and its digest"
-
-
-class store_on:  # noqa: N801 - reads as a word of the test
-    """The store on the board, with its folder chosen."""
-
-    def __init__(self, board, python=None, remote_dir=None):
-        self._connection = SshConnection(parse_target(board.target), python or sys.executable, board.ssh_config)
-        self._folder = str(remote_dir or board.folder / SECRET_DIR)
-
-    def __enter__(self):
-        self._connection.__enter__()
-        self._there = BoardFiles(self._connection, new_token())
-        self._there.__enter__()
-        self._there.open(self._folder, [])
-        return self._there
-
-    def __exit__(self, *error):
-        self._there.__exit__(*error)
-        self._connection.__exit__(*error)
 
 
 @needs_sshd
