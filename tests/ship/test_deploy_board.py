@@ -43,29 +43,28 @@ def test_every_login_shell_gives_sh_the_same_words(shell):
     assert result.stdout.decode() == ODD
 
 
-class TalkingBoard(Board):
-    """A board whose login shell says something before every command, on both outputs."""
-
-    def start(self) -> None:
-        config = self.folder / "sshd_config"
-        talk = "echo Welcome; printf 'no line end'; echo motd >&2"
-        config.write_text(config.read_text() + f'ForceCommand {talk}; exec {self.shell} -c "$SSH_ORIGINAL_COMMAND"\n')
-        super().start()
-
-    shell = "/bin/sh"
-
-
 @needs_sshd
 @pytest.mark.parametrize("shell", ["sh", pytest.param("tcsh", marks=[pytest.mark.needs("tcsh"), pytest.mark.slow])])
 def test_a_login_shell_that_talks(bundle13, tmp_path, shell):
-    made = TalkingBoard(tmp_path)
-    made.shell = shell
-    made.start()
-    try:
-        record = deploy(bundle13.path, made.target, tmp_path / "m.json", options=QUICK, ssh=made.options())
-    finally:
-        made.stop()
+    talk = "echo Welcome; printf 'no line end'; echo motd >&2"
+    with Board(tmp_path, forced_command=f'{talk}; exec {shell} -c "$SSH_ORIGINAL_COMMAND"') as talking:
+        record = deploy(bundle13.path, talking.target, tmp_path / "m.json", options=QUICK, ssh=talking.options())
     assert record["status"] == "complete"
+
+
+@needs_sshd
+def test_where_a_group_may_write_by_default_nobody_else_may_write_to_ours(bundle13, tmp_path):
+    """A umask of 002 is what Debian and Ubuntu give to users with a group of their own."""
+    there = tmp_path / "group" / "there"
+    there.parent.mkdir()
+    there.parent.chmod(0o775)
+    with Board(tmp_path, forced_command='umask 002; exec sh -c "$SSH_ORIGINAL_COMMAND"') as board:
+        ssh = board.options(remote_dir=str(there))
+        record = deploy(bundle13.path, board.target, tmp_path / "m.json", options=QUICK, ssh=ssh)
+    assert record["status"] == "complete"
+    found = [there, *there.rglob("*")]
+    assert len(found) > len(record["bundle"]) > 0
+    assert [path for path in found if path.stat().st_mode & 0o022] == []
 
 
 @needs_sshd

@@ -11,6 +11,7 @@ error is answered once and ends the program, as does the end of its input: what 
 """
 
 import os
+import shutil
 import stat
 import sys
 import time
@@ -172,10 +173,11 @@ class Store:
         return {}
 
     def _remove_empty(self) -> None:
-        lock_file = self.place("measuring.lock")
-        left = set(names_in(self.folder)) - {os.path.basename(lock_file)} - set(PARTS)
+        lock_file, cache = self.place("measuring.lock"), self.place("cache")
+        left = set(names_in(self.folder)) - {os.path.basename(lock_file), os.path.basename(cache)} - set(PARTS)
         if left or any(names_in(self.place(name)) for name in PARTS):
             return
+        shutil.rmtree(cache, ignore_errors=True)  # what runs without a cache of the user's own left there
         for remove, path in [(os.rmdir, self.place(name)) for name in PARTS] + [(os.unlink, lock_file)]:
             try:
                 remove(path)
