@@ -31,6 +31,11 @@ DATA = os.path.join(HERE, "data")
 CHILD_LIMIT_S = 240
 
 
+def pytest_configure(config):
+    # scripts/test-agent reads no pyproject.toml, which older Pythons do not know.
+    config.addinivalue_line("markers", "slow: takes more than a minute")
+
+
 def read_data(name):
     with open(os.path.join(DATA, name), "rb") as stream:
         return stream.read()
