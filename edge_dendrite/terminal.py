@@ -82,9 +82,9 @@ class TerminalProgress:
 
     def agent_line(self, line: str) -> None:
         """A line of the agent's stderr, or of ours about it: its progress becomes a bar, the rest is shown."""
-        found = _AGENT_PROGRESS.match(line)
-        if found:
-            self._show_agent(f"{self._measuring}: {found['phase']}", int(found["percent"]))
+        progress = agent_progress(line)
+        if progress:
+            self._show_agent(f"{self._measuring}: {progress[0]}", progress[1])
         elif line.startswith("measuring ") and self._console.is_terminal:
             self._measuring = line.partition(", on ")[0]
         else:
@@ -95,6 +95,12 @@ class TerminalProgress:
         if self._agent_task is None:
             self._agent_task = self._bars.add_task(description, total=100)
         self._bars.update(self._agent_task, description=description, completed=percent_done)
+
+
+def agent_progress(line: str) -> tuple[str, int] | None:
+    """Phase and percentage, where a line of the agent says only how far it is."""
+    found = _AGENT_PROGRESS.match(line)
+    return (found["phase"], int(found["percent"])) if found else None
 
 
 def say(message: str) -> None:

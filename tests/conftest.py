@@ -19,31 +19,27 @@ REQUIRE_ALL = os.environ.get("EDGE_DENDRITE_REQUIRE_ALL") == "1"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(part): a system part; without it the test skips, or fails in .ci/run")
-    config.stash[_OUTCOMES] = Counter()
-
-
-_OUTCOMES: pytest.StashKey[Counter[tuple[str, str]]] = pytest.StashKey()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in item.iter_markers("needs"):
-        if find_part(marker.args[0]) is None:
+    parts = [marker.args[0] for marker in item.iter_markers("needs")]
+    # Goes with the report, also when that comes from another process.
+    item.user_properties += [("needs", part) for part in parts]
+    for part in parts:
+        if find_part(part) is None:
             if REQUIRE_ALL:
-                pytest.fail(why_missing(marker.args[0]), pytrace=False)
-            pytest.skip(why_missing(marker.args[0]))
+                pytest.fail(why_missing(part), pytrace=False)
+            pytest.skip(why_missing(part))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
-    report = yield
-    if report.when == "call" or (report.when == "setup" and not report.passed):
-        for marker in item.iter_markers("needs"):
-            item.config.stash[_OUTCOMES][marker.args[0], report.outcome] += 1
-    return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    outcomes = config.stash[_OUTCOMES]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    outcomes = Counter(
+        (part, "failed" if outcome == "error" else outcome)
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.stats.get(outcome, [])
+        for name, part in getattr(report, "user_properties", [])
+        if name == "needs"
+    )
     terminalreporter.section("covered by this run")
     for part in PARTS:
         counts = [f"{outcomes[part, one]} {one}" for one in ("passed", "failed", "skipped") if outcomes[part, one]]

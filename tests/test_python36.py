@@ -102,17 +102,3 @@ def test_opset_17_is_refused_there_in_one_line(python36, saved_baseline, tmp_pat
     assert result.returncode == 1
     assert "onnxruntime 1.10.0 cannot load the model" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-@pytest.mark.slow  # scripts/test-agent does the same under five Pythons
-def test_the_agents_own_suite_passes_there(python36):
-    # The tests choose the agent's locale themselves; they have to be able to write any file name.
-    environment = {"PYTHONPATH": str(ROOT / "deploy"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-    result = run(
-        python36, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null",
-        "--import-mode=importlib", "-m", "not slow",
-        "--rootdir", "tests/edge_bench", "--confcutdir", "tests/edge_bench", "tests/edge_bench",
-        cwd=ROOT, env=environment,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout[-3000:]
-    assert " passed" in result.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from edge_dendrite.report.format import shorten
 from edge_dendrite.ship.fleet_file import RUNNING, BoardResult
+from edge_dendrite.terminal import agent_progress
 
-_AGENT_PROGRESS = re.compile(r"edge-bench: (?P<phase>[a-z ]+?) +(?P<percent>\d+) %$")
 # One line a board: what does not fit is in the table at the end.
 _MAX_WORDS = 60
 
@@ -75,12 +74,11 @@ class FleetProgress:
 
     def line(self, name: str, line: str) -> None:
         """A line of a board's work; without a name one that is of all."""
-        found = _AGENT_PROGRESS.match(line)
+        progress = agent_progress(line)
         if name and self._console.is_terminal:
-            words = found["phase"] if found else line.partition(", on ")[0]
-            percent = int(found["percent"]) if found else 0
+            words, percent = progress or (line.partition(", on ")[0], 0)
             self._bars.update(self._tasks[name], completed=percent, description=shorten(words, _MAX_WORDS))
-        elif not found:  # how far each of many boards is would bury what happens to them
+        elif not progress:  # how far each of many boards is would bury what happens to them
             self._print(f"{name}: {line}" if name else line)
 
     def _print(self, line: str) -> None:

@@ -8,7 +8,7 @@ from edge_dendrite.ship import on_board
 from edge_dendrite.ship.agent import bare
 
 # Each with the modules that it imports, in the order of their imports.
-_PARTS = {"store": ("files", "places", "channel", "incoming", "bundles", "store"), "watch": ("watch",)}
+_PARTS = {"store": ("files", "places", "channel", "incoming", "bundles", "store"), "watch": ("files", "watch")}
 
 
 def board_program(name: str) -> bytes:

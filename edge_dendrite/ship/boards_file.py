@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_dendrite.errors import ConfigError, DeployError
+from edge_dendrite.errors import ConfigError
 from edge_dendrite.ship.target import parse_target
 
 if sys.version_info >= (3, 11):
@@ -153,7 +153,7 @@ class _Reader:
             raise self._error(place, "has no target; give user@host, ssh://user@host:port or local")
         try:
             parse_target(table["target"])
-        except DeployError as error:
+        except ConfigError as error:
             raise self._error((*place, "target"), str(error)) from error
         return FleetBoard(name, table["target"], self._settings(place, table), self._bundles(place, table))
 

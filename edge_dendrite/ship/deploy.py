@@ -49,8 +49,9 @@ def deploy(
 
     The bundle is verified here before it leaves; the board is asked what it is, gets the files that it lacks, builds
     an engine where it has TensorRT, and measures. With `clean` nothing of it stays there. Returns the checked
-    measurement. A partial or failed one is written too, beside `output` if a complete one is there. Raises DeployError
-    when the bundle is damaged, the board does not answer or cannot load it, or the run fails there.
+    measurement. A partial or failed one is written too, beside `output` if a complete one is there. Raises ConfigError
+    when `target` is none of these, and DeployError when the bundle is damaged, the board does not answer or cannot load
+    it, or the run fails there.
     """
     bundle = _open(bundle_path)
     _check_place(Path(output), bundle)

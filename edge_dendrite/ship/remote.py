@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +24,8 @@ from edge_dendrite.ship.target import SshTarget
 _CONNECT_TIMEOUT_S = 15
 # Of the whole login, where nobody can be asked for anything.
 _LOGIN_TIMEOUT_S = 30.0
+# An empty one may be of a connection that is being made: somebody may be asked for a passphrase for long.
+_FOLDER, _LEFT_OVER_S = "ed-ssh-", 86400.0
 _NO_PYTHON, _OLD_PYTHON, _BROKEN = 97, 98, 255
 # Python 2 has to understand it, to say that it is too old. The program's own input follows it.
 _LOADER = (
@@ -44,7 +47,8 @@ class SshConnection:
         self.target, self.python = target, python
         # A socket's path has at most about 100 characters, and ssh adds some of its own.
         parent = tempfile.gettempdir() if len(tempfile.gettempdir()) < 50 else "/tmp"
-        self._folder = tempfile.mkdtemp(prefix="ed-ssh-", dir=parent)
+        _remove_left_over(Path(parent))
+        self._folder = tempfile.mkdtemp(prefix=_FOLDER, dir=parent)
         self._options = ["-o", f"ControlPath={self._folder}/c", "-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"]
         # A board that freezes or loses power must not keep us waiting for ever.
         self._options += ["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]
@@ -159,6 +163,15 @@ def for_any_shell(command: str) -> str:
     """
     encoded = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in os.fsencode(command))
     return f"""exec sh -c 'eval "$(printf %b "$0")"' '{encoded}'"""
+
+
+def _remove_left_over(parent: Path) -> None:
+    """Folders of connections whose host was killed; the master has taken its socket away when nobody came any more."""
+    for folder in parent.glob(f"{_FOLDER}*"):
+        with contextlib.suppress(OSError):  # gone, not empty, or of another user
+            status = folder.lstat()
+            if status.st_uid == os.getuid() and time.time() - status.st_mtime > _LEFT_OVER_S:
+                folder.rmdir()
 
 
 def _has_terminal() -> bool:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from edge_dendrite.errors import DeployError
+from edge_dendrite.errors import ConfigError
 
 # A host or user that begins with a dash would be an option to ssh.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -37,10 +37,10 @@ class SshTarget:
 
 
 def parse_target(text: str) -> SshTarget | None:
-    """The board that `text` names; None for `local`. Raises DeployError for anything else."""
+    """The board that `text` names; None for `local`. Raises ConfigError for anything else."""
     if text == "local":
         return None
-    refusal = DeployError(f"target {text!r} is not known; give local, ssh://user@host:port or user@host")
+    refusal = ConfigError(f"target {text!r} is not known; give local, ssh://user@host:port or user@host")
     if ("://" not in text and "@" not in text) or not text.isprintable():  # urlsplit leaves line ends out
         raise refusal
     try:
@@ -51,7 +51,7 @@ def parse_target(text: str) -> SshTarget | None:
     if parts.scheme != "ssh" or parts.path not in ("", "/") or parts.query or parts.fragment or not host:
         raise refusal
     if parts.password is not None:
-        raise DeployError(f"target for {host}: no password on a command line; use a key or the agent of ssh")
+        raise ConfigError(f"target for {host}: no password on a command line; use a key or the agent of ssh")
     # urlsplit lowers the host's case, which names in ssh_config may need.
     host = text[text.lower().rindex(host) :][: len(host)]
     if not (_NAME.fullmatch(host) or (":" in host and _ADDRESS.fullmatch(host))):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import os
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any
 
 import torch
 
+from board_store import large_file, store_on
 from cut_proxy import CutProxy  # type: ignore[import-not-found]
 from edge_bench.atomic import canonical_json, write_bytes
 from edge_bench.board.describe import describe_board
@@ -37,11 +37,7 @@ from edge_dendrite.errors import DeployError
 from edge_dendrite.export.bundle import export_bundle
 from edge_dendrite.progress import silent
 from edge_dendrite.ship.agent import build_agent
-from edge_dendrite.ship.ask import new_token
-from edge_dendrite.ship.board_files import BoardFiles
 from edge_dendrite.ship.bundle_files import ShippedFile
-from edge_dendrite.ship.remote import SshConnection
-from edge_dendrite.ship.target import SshTarget, parse_target
 from loopback_board import Board  # type: ignore[import-not-found]
 from scripts.benchmarks.environment import source
 
@@ -141,19 +137,17 @@ def _names(there: Path) -> set[tuple[str, int]]:
 
 
 def _resume(board: Any, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    file = _large_file(folder / "large")
+    file = large_file(folder / "large", LARGE_BYTES)
     proxy = CutProxy(board.port)
-    target = parse_target(board.target.replace(str(board.port), str(proxy.port)))
-    assert target is not None
     with board.known_as(proxy.port):
         proxy.reset(cut_after=file.num_bytes // 2)
         with contextlib.suppress(DeployError):
-            _bring(board, target, folder / "there", file)
+            _bring(board, proxy.port, folder / "there", file)
         time.sleep(2.0)
         num_there = (folder / "there" / "parts" / file.sha256).stat().st_size
         proxy.reset()
         began = time.perf_counter()
-        _bring(board, target, folder / "there", file)
+        _bring(board, proxy.port, folder / "there", file)
         num_seconds = time.perf_counter() - began
     proxy.close()
     return {
@@ -202,22 +196,8 @@ def _timed(command: list[str], folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def _large_file(path: Path) -> ShippedFile:
-    block, digest = os.urandom(1 << 20), hashlib.sha256()
-    with path.open("wb") as stream:
-        for number in range(LARGE_BYTES >> 20):
-            data = number.to_bytes(8, "big") + block[8:]
-            digest.update(data)
-            stream.write(data)
-    return ShippedFile("model.onnx", LARGE_BYTES, digest.hexdigest(), str(path))
-
-
-def _bring(board: Any, target: SshTarget, there: Path, file: ShippedFile) -> None:
-    with (
-        SshConnection(target, sys.executable, board.ssh_config) as connection,
-        BoardFiles(connection, new_token()) as files,
-    ):
-        files.open(str(there), [file])
+def _bring(board: Any, port: int, there: Path, file: ShippedFile) -> None:
+    with store_on(board, port=port, remote_dir=there) as files:
         files.bring("0" * 64, files.look("0" * 64, [file]), 1, silent)
 
 

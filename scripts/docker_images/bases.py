@@ -28,7 +28,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def ensure_base(store: Store, architecture: str) -> str:
-    """The name of an image with Debian and Python 3.11; made when it is not kept yet (half a minute)."""
+    """The name of an image with Debian and Python 3.11; made when it is not kept yet."""
     site = mirror()
     key = hashlib.sha256(json.dumps([SUITE, architecture, site, _OPTIONS]).encode()).hexdigest()[:16]
     name = f"localhost/edge-base-{architecture}:{key}"

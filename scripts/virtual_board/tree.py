@@ -38,7 +38,7 @@ def system_tree(cache: Path, suite: str, mirror: str | None, log: Log) -> Path:
     key = _key(_RECIPE, suite, _PACKAGES, mirror or "")
 
     def make(folder: Path) -> None:
-        log(f"the arm64 system of {suite}: downloading and unpacking it, about half a minute, only this first time")
+        log(f"the arm64 system of {suite}: downloading and unpacking it, only this first time")
         _run_mmdebstrap(folder, suite, mirror)
         _compile_library(folder, log)
 
@@ -134,7 +134,7 @@ def _compile_library(system: Path, log: Log) -> None:
             [here, "-m", "compileall", "-q", "-s", str(system), "-p", "/", str(library)], "compiling its library", "", 1
         )
         return
-    log("compiling its Python library under emulation: a minute or two")
+    log("compiling its Python library under emulation, which takes its time")
     _run(
         ["chroot", str(system), f"/usr/bin/{python}", "-m", "compileall", "-q", f"/usr/lib/{python}"],
         "compiling",

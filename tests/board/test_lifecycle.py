@@ -7,13 +7,13 @@ import os
 import secrets
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from scripts.virtual_board.board import default_cache
 from virtual_boards import PROGRAM, virtual_board
+from waiting import listen_to_ctrl_c, wait_until
 
 pytestmark = [pytest.mark.board, pytest.mark.needs("ARM emulator")]
 
@@ -54,19 +54,6 @@ def traces(name: str) -> list[str]:
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if f"/boards/{name}/" in line]
     folder = default_cache() / "boards" / name
     return processes_of(name) + mounts + ([str(folder)] if folder.exists() else [])
-
-
-def wait_until(condition) -> bool:
-    for _ in range(3000):
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
-
-
-def listen_to_ctrl_c() -> None:
-    """A background job of a shell, as CI may be, passes on that SIGINT is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def bring_up(name: str, profile: str = "raspberry-pi-5") -> dict:
@@ -127,7 +114,7 @@ def test_a_board_neither_sees_nor_writes_the_host(name):
 def test_a_killed_up_can_be_cleaned_or_repeated(name, noted, number):
     command = [PROGRAM, "up", "raspberry-pi-5", "--name", name]
     process = subprocess.Popen(command, start_new_session=True, preexec_fn=listen_to_ctrl_c)
-    assert wait_until((default_cache() / "boards" / name / noted).exists)
+    wait_until((default_cache() / "boards" / name / noted).exists)
     os.killpg(process.pid, number)
     process.wait(timeout=60)
     if number == signal.SIGINT and process.returncode != 0:
@@ -146,7 +133,7 @@ def test_a_killed_supervisor_takes_its_board_with_it(name):
     bring_up(name)
     interface = interface_of(name)
     os.kill(supervisor_of(name), signal.SIGKILL)
-    assert wait_until(lambda: processes_of(name) == [])
+    wait_until(lambda: processes_of(name) == [])
     rows = {row["name"]: row["state"] for row in json.loads(virtual_board("list", "--json").stdout)}
     assert rows[name] == "dead"
     assert virtual_board("down", name).returncode == 0
@@ -168,7 +155,7 @@ def test_a_number_that_is_another_process_by_now_is_not_killed(name):
         stranger.kill()
         stranger.wait()
         os.kill(real["pid"], signal.SIGTERM)
-    assert wait_until(lambda: processes_of(name) == [])
+    wait_until(lambda: processes_of(name) == [])
 
 
 def test_the_machines_own_settings_are_read_only_even_for_the_boards_root(name):

@@ -8,7 +8,6 @@ import ctypes
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,10 +24,16 @@ from edge_bench.cuda import runtime as cuda_runtime
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))  # under Python 3.6 no setting of pytest does it
 import fakes  # noqa: E402
+import waiting  # noqa: E402
 
 DATA = os.path.join(HERE, "data")
 # Nothing here waits on purpose; a child that does not end by then hangs.
 CHILD_LIMIT_S = 240
+
+
+def pytest_configure(config):
+    # scripts/test-agent reads no pyproject.toml, which older Pythons do not know.
+    config.addinivalue_line("markers", "slow: takes more than a minute")
 
 
 def read_data(name):
@@ -268,11 +273,6 @@ def hostile_variants():
     return variants
 
 
-def _with_interrupts():
-    """In a child: a test run in the background would hand down "ignore"."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Agent:
     """`python -m edge_bench` as a child process in a folder of its own."""
 
@@ -294,7 +294,7 @@ class Agent:
         options.setdefault("stdin", subprocess.DEVNULL)
         for stream in ("stdout", "stderr"):
             options.setdefault(stream, subprocess.PIPE)
-        options.setdefault("preexec_fn", _with_interrupts)
+        options.setdefault("preexec_fn", waiting.listen_to_ctrl_c)
         command = [sys.executable] + options.pop("python", ["-m", "edge_bench"]) + list(arguments)
         return subprocess.Popen(command, env=environment, cwd=self.folder, **options)
 

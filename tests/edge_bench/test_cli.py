@@ -123,10 +123,7 @@ def test_a_bad_bundle_is_one_line_and_no_file(maker, agent, damage):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_leaves_a_valid_partial_file(maker, agent, number):
-    def default_interrupt():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background would hand down "ignore"
-
-    child = agent.start("run", maker.folder(), *LONG, preexec_fn=default_interrupt)
+    child = agent.start("run", maker.folder(), *LONG)
     for line in iter(child.stderr.readline, b""):
         if b"latency" in line:
             break

@@ -17,14 +17,10 @@ LONG = ["--duration", "60", "--warmup", "0.05", "--power", "none", "--max-other-
 LONGEST_DELAY_S = 2.5
 
 
-def default_interrupt():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background would hand down "ignore"
-
-
 def end_all(agent, path, number, delays_s):
     """Start as many runs side by side, send each the signal after its delay; gives (file, exit code, what it said)."""
     outputs = [agent.path("m-%d.json" % attempt) for attempt in range(len(delays_s))]
-    children = [agent.start("run", path, "--output", output, *LONG, preexec_fn=default_interrupt) for output in outputs]
+    children = [agent.start("run", path, "--output", output, *LONG) for output in outputs]
     began_s = time.monotonic()
     for delay_s, child in sorted(zip(delays_s, children), key=lambda pair: pair[0]):
         time.sleep(max(0.0, began_s + delay_s - time.monotonic()))

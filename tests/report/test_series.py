@@ -10,11 +10,11 @@ import subprocess
 import sys
 
 import pytest
-from measured_series import IDLE_BEGAN_S, PAUSE_S, energy_of, ramp_w, watch_of
 
 from edge_dendrite.report.pictures import draw_pictures
 from edge_dendrite.report.rows import build_report
 from edge_dendrite.report.series import MAX_RUNS
+from measured_series import IDLE_BEGAN_S, PAUSE_S, energy_of, ramp_w, watch_of
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loopback_board import Board
+from loopback_boards import LoopbackBoards
 
 
 @pytest.fixture(scope="module")
@@ -14,3 +15,10 @@ def board(tmp_path_factory):
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def boards(tmp_path):
+    """None at first; a test adds those that it wants."""
+    with LoopbackBoards(tmp_path) as made:
+        yield made

@@ -9,17 +9,17 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from edge_bench.schema import read_measurement
+from edge_bench.schema import JOURNAL_SUFFIX, read_measurement
 from edge_dendrite.errors import DeployError
 from edge_dendrite.ship.deploy import deploy, deploy_rounds
 from edge_dendrite.ship.options import RunOptions, SshOptions
 from loopback_board import SECRET_DIR
 from loopback_sshd import free_port
+from waiting import listen_to_ctrl_c, wait_until
 
 # A busy machine must not turn these runs invalid: nothing here is about times.
 QUICK = RunOptions(num_runs=50, max_other_load=1000)
@@ -179,20 +179,14 @@ def test_a_board_that_does_not_answer(board, bundle13, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def listen_to_ctrl_c() -> None:
-    """A background job of a shell, as CI may be, passes on that SIGINT is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def wait_for_samples(process: subprocess.Popen[str], folder: Path) -> None:
+    """Until the agent has written more samples beside its file than a line or two."""
 
-
-def wait_for_the_latency_phase(process: subprocess.Popen[str], folder: Path) -> None:
-    """The agent writes its file when it begins; a little later it is in the middle of a long phase."""
-    for _ in range(300):
+    def are_there() -> bool:
         assert process.poll() is None, process.communicate()[1]
-        if any(folder.rglob("measurement*.json")):
-            time.sleep(3.0)
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"no run began in {folder}")
+        return any(path.stat().st_size > 1000 for path in folder.rglob(f"*{JOURNAL_SUFFIX}"))
+
+    wait_until(are_there, f"a run in {folder}")
 
 
 @needs_sshd
@@ -212,7 +206,7 @@ def test_ctrl_c_keeps_what_was_measured(board, bundle13, tmp_path, where):
         env={**os.environ, "TMPDIR": str(tmp_path)},
         preexec_fn=listen_to_ctrl_c,
     )  # fmt: skip
-    wait_for_the_latency_phase(process, tmp_path if where == "local" else board.folder / SECRET_DIR)
+    wait_for_samples(process, tmp_path if where == "local" else board.folder / SECRET_DIR)
     process.send_signal(signal.SIGINT)
     _, seen = process.communicate(timeout=60)
     assert process.returncode == 130, seen

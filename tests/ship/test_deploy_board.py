@@ -13,21 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from board_store import store_on
 from edge_bench.atomic import canonical_json
 from edge_bench.bundle import open_bundle
 from edge_bench.manifest import digest_line
 from edge_dendrite.errors import ConfigError, DeployError
 from edge_dendrite.progress import silent
-from edge_dendrite.ship.ask import new_token
-from edge_dendrite.ship.board_files import BoardFiles
 from edge_dendrite.ship.board_program import board_program
 from edge_dendrite.ship.bundle_files import ShippedFile, agent_file, files_of
 from edge_dendrite.ship.deploy import deploy, deploy_rounds, plan_rounds
 from edge_dendrite.ship.on_board.files import Refused
 from edge_dendrite.ship.on_board.places import Places
 from edge_dendrite.ship.options import RunOptions, SshOptions
-from edge_dendrite.ship.remote import SshConnection, for_any_shell
-from edge_dendrite.ship.target import parse_target
+from edge_dendrite.ship.remote import for_any_shell
 from loopback_board import SECRET_DIR, Board
 
 needs_sshd = pytest.mark.needs("sshd")
@@ -45,29 +43,28 @@ def test_every_login_shell_gives_sh_the_same_words(shell):
     assert result.stdout.decode() == ODD
 
 
-class TalkingBoard(Board):
-    """A board whose login shell says something before every command, on both outputs."""
-
-    def start(self) -> None:
-        config = self.folder / "sshd_config"
-        talk = "echo Welcome; printf 'no line end'; echo motd >&2"
-        config.write_text(config.read_text() + f'ForceCommand {talk}; exec {self.shell} -c "$SSH_ORIGINAL_COMMAND"\n')
-        super().start()
-
-    shell = "/bin/sh"
-
-
 @needs_sshd
 @pytest.mark.parametrize("shell", ["sh", pytest.param("tcsh", marks=[pytest.mark.needs("tcsh"), pytest.mark.slow])])
 def test_a_login_shell_that_talks(bundle13, tmp_path, shell):
-    made = TalkingBoard(tmp_path)
-    made.shell = shell
-    made.start()
-    try:
-        record = deploy(bundle13.path, made.target, tmp_path / "m.json", options=QUICK, ssh=made.options())
-    finally:
-        made.stop()
+    talk = "echo Welcome; printf 'no line end'; echo motd >&2"
+    with Board(tmp_path, forced_command=f'{talk}; exec {shell} -c "$SSH_ORIGINAL_COMMAND"') as talking:
+        record = deploy(bundle13.path, talking.target, tmp_path / "m.json", options=QUICK, ssh=talking.options())
     assert record["status"] == "complete"
+
+
+@needs_sshd
+def test_where_a_group_may_write_by_default_nobody_else_may_write_to_ours(bundle13, tmp_path):
+    """A umask of 002 is what Debian and Ubuntu give to users with a group of their own."""
+    there = tmp_path / "group" / "there"
+    there.parent.mkdir()
+    there.parent.chmod(0o775)
+    with Board(tmp_path, forced_command='umask 002; exec sh -c "$SSH_ORIGINAL_COMMAND"') as board:
+        ssh = board.options(remote_dir=str(there))
+        record = deploy(bundle13.path, board.target, tmp_path / "m.json", options=QUICK, ssh=ssh)
+    assert record["status"] == "complete"
+    found = [there, *there.rglob("*")]
+    assert len(found) > len(record["bundle"]) > 0
+    assert [path for path in found if path.stat().st_mode & 0o022] == []
 
 
 @needs_sshd
@@ -95,25 +92,6 @@ def test_a_new_manifest_alone_is_all_that_is_sent(board, bundle13, tmp_path):
             seen = there.look(bundle.id, files_of(bundle))
             there.bring(bundle.id, seen, 10, silent)
     assert len(seen.missing) == 2, "the manifest and its digest"
-
-
-class store_on:  # noqa: N801 - reads as a word of the test
-    """The store on the board, with its folder chosen."""
-
-    def __init__(self, board, python=None, remote_dir=None):
-        self._connection = SshConnection(parse_target(board.target), python or sys.executable, board.ssh_config)
-        self._folder = str(remote_dir or board.folder / SECRET_DIR)
-
-    def __enter__(self):
-        self._connection.__enter__()
-        self._there = BoardFiles(self._connection, new_token())
-        self._there.__enter__()
-        self._there.open(self._folder, [])
-        return self._there
-
-    def __exit__(self, *error):
-        self._there.__exit__(*error)
-        self._connection.__exit__(*error)
 
 
 @needs_sshd

@@ -15,17 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from board_store import large_file, store_on
 from cut_proxy import CutProxy
 from edge_dendrite.errors import DeployError
 from edge_dendrite.progress import silent
-from edge_dendrite.ship.ask import new_token
 from edge_dendrite.ship.board_files import BoardFiles
 from edge_dendrite.ship.bundle_files import ShippedFile
 from edge_dendrite.ship.deploy import deploy
 from edge_dendrite.ship.options import RunOptions
-from edge_dendrite.ship.remote import SshConnection
-from edge_dendrite.ship.target import parse_target
 from loopback_board import SECRET_DIR
+from waiting import wait_until
 
 pytestmark = pytest.mark.needs("sshd")
 QUICK = RunOptions(num_runs=50, max_other_load=1000)
@@ -37,29 +36,6 @@ def proxy(board):
     with board.known_as(made.port):
         yield made
     made.close()
-
-
-@contextlib.contextmanager
-def files_on(board, port=None, remote_dir=None):
-    """The store on the board, with a folder chosen."""
-    target = parse_target(board.target.replace(str(board.port), str(port or board.port)))
-    with (
-        SshConnection(target, sys.executable, board.ssh_config) as connection,
-        BoardFiles(connection, new_token()) as there,
-    ):
-        there.open(str(remote_dir or board.folder / SECRET_DIR), [])
-        yield there
-
-
-def large_file(path: Path, num_bytes: int) -> ShippedFile:
-    block = os.urandom(1 << 20)
-    digest = hashlib.sha256()
-    with path.open("wb") as stream:
-        for number in range(num_bytes >> 20):
-            data = number.to_bytes(8, "big") + block[8:]
-            digest.update(data)
-            stream.write(data)
-    return ShippedFile("model.onnx", num_bytes, digest.hexdigest(), str(path))
 
 
 def bring(there: BoardFiles, bundle_id: str, file: ShippedFile, progress=silent) -> None:
@@ -75,7 +51,7 @@ def test_a_large_file_goes_on_where_it_was_cut(board, proxy, tmp_path, num_mib):
     file, bundle_id = large_file(tmp_path / "large", num_mib << 20), f"{num_mib:064x}"
     proxy.reset(cut_after=file.num_bytes // 2)
     with pytest.raises(DeployError, match="what arrived is kept: run the same command again"):  # noqa: SIM117
-        with files_on(board, proxy.port) as there:
+        with store_on(board, port=proxy.port) as there:
             bring(there, bundle_id, file)
     assert bundle_id not in installed(board)
     part = board.folder / SECRET_DIR / "parts" / file.sha256
@@ -83,7 +59,7 @@ def test_a_large_file_goes_on_where_it_was_cut(board, proxy, tmp_path, num_mib):
     num_there = part.stat().st_size
     assert num_there > file.num_bytes * 0.4
     proxy.reset()
-    with files_on(board, proxy.port) as there:
+    with store_on(board, port=proxy.port) as there:
         bring(there, bundle_id, file)
     assert proxy.num_up < file.num_bytes - num_there + (1 << 20), "what had arrived was not sent again"
     whole = board.folder / SECRET_DIR / "bundles" / bundle_id / "model.onnx"
@@ -97,17 +73,9 @@ def is_growing(path: Path) -> bool:
     return path.stat().st_size != before
 
 
-def wait_until(is_true) -> None:
-    for _ in range(100):
-        if is_true():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
-
-
 def test_a_part_that_is_not_the_beginning_is_not_trusted(board, tmp_path):
     file, bundle_id = large_file(tmp_path / "large", 2 << 20), "a" * 64
-    with files_on(board) as there:
+    with store_on(board) as there:
         (board.folder / SECRET_DIR / "parts" / file.sha256).write_bytes(b"x" * 1000)
         bring(there, bundle_id, file)
     whole = board.folder / SECRET_DIR / "bundles" / bundle_id / "model.onnx"
@@ -118,7 +86,7 @@ def test_a_file_that_changes_here_while_it_is_copied_arrives_nowhere(board, tmp_
     file, bundle_id = large_file(tmp_path / "large", 2 << 20), "b" * 64
     with Path(file.path).open("r+b") as stream:
         stream.write(b"changed")
-    with pytest.raises(DeployError, match="arrived damaged, or changed here"), files_on(board) as there:
+    with pytest.raises(DeployError, match="arrived damaged, or changed here"), store_on(board) as there:
         bring(there, bundle_id, file)
     assert bundle_id not in installed(board)
     assert not (board.folder / SECRET_DIR / "objects" / file.sha256).exists()
@@ -134,7 +102,7 @@ def test_two_hosts_at_once_bring_one_file_once(board, tmp_path):
             time.sleep(0.002)  # long enough to meet the other
 
         try:
-            with files_on(board) as there:
+            with store_on(board) as there:
                 bring(there, bundle_id, file, count)
         except Exception as error:
             failed.append(error)
@@ -146,7 +114,8 @@ def test_two_hosts_at_once_bring_one_file_once(board, tmp_path):
         thread.join()
     assert not failed
     assert sorted(sent) == [0, file.num_bytes]
-    assert hashlib.sha256(Path(file.path).read_bytes()).hexdigest() == file.sha256
+    whole = board.folder / SECRET_DIR / "bundles" / bundle_id / "model.onnx"
+    assert hashlib.sha256(whole.read_bytes()).hexdigest() == file.sha256
     assert not list((board.folder / SECRET_DIR / "parts").glob(file.sha256))
 
 
@@ -157,7 +126,7 @@ def test_cut_anywhere_while_copying_and_again(board, proxy, tmp_path):
     while True:
         proxy.reset(cut_after)
         try:
-            with files_on(board, proxy.port, folder) as there:
+            with store_on(board, port=proxy.port, remote_dir=folder) as there:
                 bring(there, bundle_id, file)
             break
         except DeployError as error:
@@ -168,7 +137,7 @@ def test_cut_anywhere_while_copying_and_again(board, proxy, tmp_path):
         cut_after = int(cut_after * 2.2)
     assert num_cuts > 4
     assert (folder / "bundles" / bundle_id / "model.onnx").read_bytes() == Path(file.path).read_bytes()
-    with files_on(board, proxy.port, folder) as there:
+    with store_on(board, port=proxy.port, remote_dir=folder) as there:
         assert there.look(bundle_id, [file]).installed
         assert [path.name for path in (folder / "runs").iterdir()] == [there.run.rpartition("/")[2]], "no leftovers"
 
@@ -216,18 +185,10 @@ def test_a_killed_host_leaves_no_run_behind(board, bundle13, tmp_path):
     host = subprocess.Popen(
         [str(word) for word in [*command, "--out", tmp_path / "m"]], stderr=subprocess.DEVNULL, start_new_session=True
     )
-    wait_until_long(lambda: list((tmp_path / "there").rglob("measurement-1.json")))
+    wait_until(lambda: list((tmp_path / "there").rglob("measurement-1.json")))
     os.killpg(host.pid, signal.SIGKILL)
     host.wait()
     wait_until(lambda: not agents_in(tmp_path / "there"))
-
-
-def wait_until_long(is_true) -> None:
-    for _ in range(600):
-        if is_true():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
 
 
 def test_the_plain_way_needs_nothing_else(board, bundle13, tmp_path):

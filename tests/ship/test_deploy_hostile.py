@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -45,10 +44,8 @@ def hostile_python(folder: Path, *, store: str = "", doctor: str = "", run: str 
 def refusal(board, bundle, tmp_path, python: str) -> str:
     """The one line that the user gets; nothing else was shown that could steer a terminal, nothing was written."""
     lines: list[str] = []
-    began = time.monotonic()
     with pytest.raises(DeployError) as caught:
         deploy(bundle.path, board.target, tmp_path / "m.json", ssh=board.options(python=python), log=lines.append)
-    assert time.monotonic() - began < 60, "an answer without an end must not be waited for"
     assert not (tmp_path / "m.json").exists()
     assert all(line.isprintable() and len(line) <= 4096 for line in [*lines, str(caught.value)])
     assert len(str(caught.value)) < 1500

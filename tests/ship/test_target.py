@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_dendrite.errors import DeployError
+from edge_dendrite.errors import ConfigError
 from edge_dendrite.ship.target import SshTarget, parse_target
 
 
@@ -46,12 +46,12 @@ def test_forms(text, target):
     ],
 )
 def test_anything_else_is_refused(text):
-    with pytest.raises(DeployError, match="local, ssh://user@host:port"):
+    with pytest.raises(ConfigError, match="local, ssh://user@host:port"):
         parse_target(text)
 
 
 def test_a_password_is_refused_and_not_repeated():
-    with pytest.raises(DeployError, match="no password on a command line") as caught:
+    with pytest.raises(ConfigError, match="no password on a command line") as caught:
         parse_target("ssh://me:secret@nano")
     assert "secret" not in str(caught.value)
 

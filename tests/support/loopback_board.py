@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_dendrite.ship.options import SshOptions
@@ -17,13 +17,21 @@ SECRET_DIR = "odd folder; it's $HOME"
 class Board:
     """One board that can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, forced_command: str = "", inside: Sequence[str | Path] = ()) -> None:
         self.folder = folder
-        self._sshd = LoopbackSshd(folder, make_key(folder / "user_key"))
+        self._sshd = LoopbackSshd(folder, make_key(folder / "user_key"), forced_command, inside)
         self.start, self.stop, self.port = self._sshd.start, self._sshd.stop, self._sshd.port
+        self.num_logins = self._sshd.num_logins
         (folder / "known_hosts").write_text(self._sshd.known_host())
         self.ssh_config = write_client_config(folder, more="  BatchMode yes\n")
         self.target = f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Board:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def options(self, **changes) -> SshOptions:
         """How this board is reached; `python` and `remote_dir` can be others."""

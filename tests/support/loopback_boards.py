@@ -93,6 +93,11 @@ def running_under(folder: Path) -> list[int]:
     return found
 
 
+def left_of_runs(folder: Path) -> list[str]:
+    """What deploys that have ended left in a board's folder, besides what they keep for the next time."""
+    return [path.name for kind in ("runs", "parts") for path in os.scandir(folder / kind)]
+
+
 def waiting_python(path: Path, seconds: float) -> Path:
     """A Python that waits before each run of the agent, as a board does that is busy with nothing of this host."""
     path.write_text(

@@ -6,17 +6,24 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from parts import find_part
 
 
 class LoopbackSshd:
-    """An sshd with a host key, a port and a log of its own, all below its folder. authorized: public keys it takes."""
+    """An sshd with a host key, a port and a log of its own, all below its folder.
 
-    def __init__(self, folder: Path, authorized: str, forced_command: str = "") -> None:
+    authorized: public keys that it takes; inside: a command that runs it, where that makes another world for it.
+    """
+
+    def __init__(
+        self, folder: Path, authorized: str, forced_command: str = "", inside: Sequence[str | Path] = ()
+    ) -> None:
         self.port = free_port()
         self._config, self._log = folder / "sshd_config", folder / "sshd.log"
+        self._inside = list(map(str, inside))
         self._host_key = make_key(folder / "host_key")
         (folder / "authorized_keys").write_text(authorized)
         self._config.write_text(
@@ -31,11 +38,15 @@ class LoopbackSshd:
         """The line of a known_hosts file that tells this key of the host, or another."""
         return f"[127.0.0.1]:{self.port} {host_key or self._host_key}"
 
+    def num_logins(self) -> int:
+        """Connections on which somebody logged in, since the beginning."""
+        return self._log.read_text().count("Accepted publickey for ")
+
     def start(self) -> None:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation wants it
         with self._log.open("ab") as log:
-            command = [str(find_part("sshd")), "-D", "-e", "-f", str(self._config)]
+            command = [*self._inside, str(find_part("sshd")), "-D", "-e", "-f", str(self._config)]
             self._process = subprocess.Popen(command, stderr=log)
         for _ in range(100):
             with socket.socket() as probe:

@@ -14,6 +14,7 @@ from scripts.virtual_board.host import which as host_program
 ROOT = Path(__file__).parent.parent.parent
 AGENT_PYTHONS = ("3.8", "3.10", "3.12", "3.13")
 ARM_EMULATOR = "ARM emulator"
+MOUNT_NAMESPACES = "mount namespaces"
 PARTS = (
     "sshd",
     "fish",
@@ -22,6 +23,7 @@ PARTS = (
     "python3.6 + onnxruntime 1.10",
     *(f"python{version}" for version in AGENT_PYTHONS),
     ARM_EMULATOR,
+    MOUNT_NAMESPACES,
 )
 
 
@@ -43,6 +45,10 @@ def find_part(part: str) -> Path | None:
         return python if python.exists() else None
     if part == ARM_EMULATOR:
         return None if missing_parts() else Path(host_program("qemu-aarch64-static") or "/")
+    if part == MOUNT_NAMESPACES:
+        unshare = shutil.which("unshare")
+        can = unshare is not None and subprocess.run([unshare, "--mount", "true"], capture_output=True).returncode == 0
+        return Path(unshare) if unshare and can else None
     return _find_python(part.removeprefix("python"))
 
 
@@ -50,6 +56,8 @@ def why_missing(part: str) -> str:
     """Why a part that is missing cannot be used, and what to do."""
     if part == ARM_EMULATOR:
         return "; ".join(missing_parts())
+    if part == MOUNT_NAMESPACES:
+        return "mounts of its own: this takes root, and a kernel or container that allows them"
     return f"{part} is not on this machine (README: what the tests use)"
 
 

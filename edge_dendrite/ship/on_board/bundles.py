@@ -20,6 +20,7 @@ from edge_dendrite.ship.on_board.files import (
     unlink,
 )
 
+NEW = ".new-"  # names of folders that are being made begin so; the rest is the token of their deploy
 Files = List[List[Any]]  # of each name, sha256, size
 
 
@@ -54,7 +55,8 @@ class Bundles:
             path = self.place("bundles", name)
             if name.startswith(OLD):
                 remove_unused(path)
-            elif name.startswith(".") and is_old(path):
+            # While a deploy lives its folder in runs is there, before it makes anything and after.
+            elif name.startswith(NEW) and not os.path.lexists(self.place("runs", name[len(NEW) :])):
                 shutil.rmtree(path, ignore_errors=True)
         self._remove_objects(lambda path, status: is_old(path))
 
@@ -84,7 +86,7 @@ class Bundles:
 
     def install(self, bundle: str, files: Files, keep: int) -> None:
         """Build the folder of the bundle beside its place, check all of it there, and rename it into place."""
-        final, made = self.place("bundles", bundle), self.place("bundles", ".new-" + self.token)
+        final, made = self.place("bundles", bundle), self.place("bundles", NEW + self.token)
         os.mkdir(made, 0o700)
         try:
             for name, sha256, size in files:

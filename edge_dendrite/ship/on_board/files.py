@@ -23,6 +23,12 @@ def native(text: str) -> str:
     return os.fsdecode(text.encode("utf-8"))
 
 
+def user_cache() -> str:
+    """The folder of the user's caches (XDG Base Directory Specification; a relative one is to be ignored)."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    return cache if os.path.isabs(cache) else os.path.join(os.path.expanduser("~"), ".cache")
+
+
 def portable(path: str) -> str:
     try:
         return os.fsencode(path).decode("utf-8")

@@ -4,7 +4,7 @@ import os
 import stat
 from typing import Dict, Iterator, List, Tuple
 
-from edge_dendrite.ship.on_board.files import Refused, free_bytes, native
+from edge_dendrite.ship.on_board.files import Refused, free_bytes, native, user_cache
 
 MARGIN_BYTES = 8 << 20  # for the agent, the measurement and temporary files
 
@@ -56,9 +56,7 @@ class Places:
         raise Refused("no folder to write to (%s); make room, or give one with --remote-dir" % "; ".join(reasons))
 
     def _candidates(self) -> Iterator[Tuple[str, bool]]:
-        cache = os.environ.get("XDG_CACHE_HOME", "")
-        cache = cache if os.path.isabs(cache) else os.path.join(os.path.expanduser("~"), ".cache")
-        yield os.path.join(cache, "edge-dendrite"), False
+        yield os.path.join(user_cache(), "edge-dendrite"), False
         for parent in ("/var/tmp", os.environ.get("TMPDIR", ""), "/tmp", "/dev/shm"):
             if os.path.isabs(parent) and os.path.isdir(parent):
                 yield os.path.join(parent, "edge-dendrite-%d" % os.getuid()), True

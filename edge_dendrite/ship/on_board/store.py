@@ -11,6 +11,7 @@ error is answered once and ends the program, as does the end of its input: what 
 """
 
 import os
+import shutil
 import stat
 import sys
 import time
@@ -29,6 +30,7 @@ from edge_dendrite.ship.on_board.files import (
     remove_unused,
     status_of,
     unlink,
+    user_cache,
 )
 from edge_dendrite.ship.on_board.incoming import Incoming
 from edge_dendrite.ship.on_board.places import Places
@@ -144,9 +146,7 @@ class Store:
         return {"sent": True}
 
     def _newest_log(self) -> str:
-        caches = [os.path.join(self.run, "cache"), self.place("cache"), os.environ.get("XDG_CACHE_HOME", "")]
-        caches.append(os.path.join(os.path.expanduser("~"), ".cache"))
-        for cache in filter(os.path.isabs, caches):
+        for cache in (os.path.join(self.run, "cache"), self.place("cache"), user_cache()):
             folder = os.path.join(cache, "edge-bench", "engines", "logs")
             try:
                 paths = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".log")]
@@ -173,10 +173,11 @@ class Store:
         return {}
 
     def _remove_empty(self) -> None:
-        lock_file = self.place("measuring.lock")
-        left = set(names_in(self.folder)) - {os.path.basename(lock_file)} - set(PARTS)
+        lock_file, cache = self.place("measuring.lock"), self.place("cache")
+        left = set(names_in(self.folder)) - {os.path.basename(lock_file), os.path.basename(cache)} - set(PARTS)
         if left or any(names_in(self.place(name)) for name in PARTS):
             return
+        shutil.rmtree(cache, ignore_errors=True)  # what runs without a cache of the user's own left there
         for remove, path in [(os.rmdir, self.place(name)) for name in PARTS] + [(os.unlink, lock_file)]:
             try:
                 remove(path)

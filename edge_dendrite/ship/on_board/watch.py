@@ -15,22 +15,18 @@ import threading
 import time
 from typing import Any, Dict
 
+from edge_dendrite.ship.on_board.files import native, user_cache
+
 GRACE_S = 15.0
-
-
-def native(text: str) -> str:
-    return os.fsdecode(text.encode("utf-8"))
 
 
 def environment(request: Dict[str, Any]) -> Dict[str, str]:
     """Temporary files into the run's folder; what is built into one that can be written."""
     folder, run = native(request["folder"]), native(request["run"])
     changed = dict(os.environ, TMPDIR=os.path.join(run, "tmp"))
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    cache = cache if os.path.isabs(cache) else os.path.join(os.path.expanduser("~"), ".cache")
     if request["own_cache"]:
         changed["XDG_CACHE_HOME"] = os.path.join(run, "cache")
-    elif not can_be_written(cache):
+    elif not can_be_written(user_cache()):
         changed["XDG_CACHE_HOME"] = os.path.join(folder, "cache")
     return changed
 

@@ -4,13 +4,13 @@ import json
 import os
 import re
 import signal
-import time
 
 import pytest
 
 import fakes
 from edge_bench.commands.build import batch_sizes
 from edge_bench.engine import sidecar
+from waiting import has_ended, wait_until
 
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
 RECIPE = {
@@ -152,30 +152,17 @@ def test_a_build_that_fails_names_its_log(board, maker, mode, words):
 
 def wait_for_hang(board):
     """The process number that a build that hangs has written into its log."""
-    logs, deadline = os.path.join(board.cache, "logs"), time.monotonic() + 60
-    while time.monotonic() < deadline:
+    logs = os.path.join(board.cache, "logs")
+
+    def numbers():
         for name in os.listdir(logs) if os.path.isdir(logs) else []:
             with open(os.path.join(logs, name), encoding="utf-8") as stream:
                 found = re.search("hangs as process ([0-9]+)\n", stream.read())
             if found:
-                return int(found.group(1))
-        time.sleep(0.05)
-    raise AssertionError("it does not hang")
+                yield int(found.group(1))
 
-
-def has_ended(number):
-    """Whether a process ends within a minute."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with open("/proc/%d/stat" % number) as stream:
-                if stream.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except OSError:
-            return True
-        time.sleep(0.05)
-    os.kill(number, signal.SIGKILL)
-    return False
+    wait_until(lambda: any(numbers()), "a build that hangs")
+    return next(numbers())
 
 
 @pytest.mark.parametrize("way", ["python", "trtexec"])
@@ -188,7 +175,7 @@ def test_a_kill_takes_the_build_along_and_the_next_one_clears_up(board, maker, a
     number = wait_for_hang(board)
     child.kill()
     assert agent.finish(child).code == -signal.SIGKILL
-    assert has_ended(number)
+    wait_until(lambda: has_ended(number))
     left = [name for name in os.listdir(board.cache) if name.startswith(".building-")]
     assert len(left) == 1
     result = board(path, "--json", **options)

@@ -16,6 +16,7 @@ from edge_bench.errors import CameraError
 from edge_bench.images import camera, process_camera
 from edge_bench.images.image import Image
 from edge_bench.images.newest import Camera, NewestFrame
+from waiting import has_ended
 
 DEVICE = "/dev/null"  # is there, and the programs do not open it
 
@@ -51,15 +52,6 @@ def expected(frame, width=6, height=4):
 def called(folder):
     with open(os.path.join(folder, "called.json"), encoding="utf-8") as stream:
         return json.load(stream)
-
-
-def has_ended(number):
-    """Whether a process is gone; one that nobody waited for yet is too."""
-    try:
-        with open("/proc/%d/stat" % number, encoding="utf-8") as stream:
-            return stream.read().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 @pytest.mark.parametrize("way", ["ffmpeg", "gst-launch-1.0"])

@@ -367,15 +367,11 @@ def test_an_empty_stdin(maker, agent):
     assert_no_traceback(done)
 
 
-def default_interrupt():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background would hand down "ignore"
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_interrupt_ends_with_the_summary(maker, agent, tmp_path, number, as_json):
     extra = ["--loop", "--fps", "200"] + (["--json"] if as_json else [])
-    child = agent.start("classify", maker.folder(), write_idx(tmp_path, 3), *extra, preexec_fn=default_interrupt)
+    child = agent.start("classify", maker.folder(), write_idx(tmp_path, 3), *extra)
     for _ in range(5):
         child.stdout.readline()
     child.send_signal(number)
@@ -449,9 +445,7 @@ def on_a_terminal(agent, arguments, columns, rows, until=None, environment=None)
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
     variables = {"TERM": "xterm", "COLUMNS": "", "LINES": "", "LC_ALL": "C"}
     variables.update(environment or {})
-    child = agent.start(
-        "classify", *arguments, stdout=slave, stderr=slave, environment=variables, preexec_fn=default_interrupt
-    )
+    child = agent.start("classify", *arguments, stdout=slave, stderr=slave, environment=variables)
     os.close(slave)
     text, interrupted, deadline = "", False, time.time() + 60
     while time.time() < deadline:
@@ -552,7 +546,7 @@ def test_the_camera_is_given_back_at_the_end_and_at_an_interrupt(maker, agent, t
     done = agent.run("classify", maker.folder(), *(ARGUMENTS + ["--count", "3"]), environment=environment)
     assert done.code == 0 and records(done.out)[-1]["num_images"] == 3
     numbers = [read_number(tmp_path)]
-    child = agent.start("classify", maker.folder(), *ARGUMENTS, environment=environment, preexec_fn=default_interrupt)
+    child = agent.start("classify", maker.folder(), *ARGUMENTS, environment=environment)
     child.stdout.readline()
     child.send_signal(signal.SIGINT)
     done = agent.finish(child)

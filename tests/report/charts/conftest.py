@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from measured_series import energy_of, watch_of
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from measured_series import PAUSE_S, energy_of
 
 from edge_dendrite.report import captions
 from edge_dendrite.report.charts.draw import LEFT, RIGHT
 from edge_dendrite.report.charts.power import drawn_power, power_traces
 from edge_dendrite.report.rows import build_report
+from measured_series import PAUSE_S, energy_of
 
 
 def rows_of(study):

@@ -6,12 +6,12 @@ import copy
 import random
 
 import pytest
-from measured_series import energy_of, watch_of
 
 from edge_dendrite.report.charts.histogram import latency_ridges
 from edge_dendrite.report.charts.over_time import latency_over_time
 from edge_dendrite.report.charts.power import power_traces
 from edge_dendrite.report.rows import build_report
+from measured_series import energy_of, watch_of
 
 MAX_BYTES = 140_000  # tooltips included, which stand there twice
 
