@@ -219,6 +219,7 @@ def all_sections() -> dict[str, str]:
         "grow-mnist-tenth": study("grow-mnist-tenth"),
         "grow-cifar10-jpeg": study("grow-cifar10-jpeg"),
         "ship": document("deploying") + "\n" + without_heading("fleet"),
+        "report": document("report-page"),
     }
 
 
