@@ -259,6 +259,23 @@ def refuse_idle_flags(flags: Mapping[str, object]) -> None:
             raise ConfigError(f"{sentence}; leave it out here")
 
 
+def refuse_outputs(outputs: Mapping[str, Path | None], inputs: Sequence[Path]) -> None:
+    """Refuse to write over what was given, over each other, and into a folder where it would be read next time.
+
+    outputs: by the flag that names them. Raises ConfigError.
+    """
+    places = {flag: path.resolve() for flag, path in outputs.items() if path is not None}
+    for flag, place in places.items():
+        if str(outputs[flag]) == "-":
+            raise ConfigError(f"{flag} - is no file; for JSON on stdout give --json, for a file of that name ./-")
+        for given in inputs:
+            inside = place.suffix == ".json" and given.resolve() in place.parents
+            if place == given.resolve() or inside:
+                raise ConfigError(f"{flag} {outputs[flag]}: lies in {given}, which is read here; give another path")
+    if len(set(places.values())) < len(places):
+        raise ConfigError(f"{' and '.join(places)} name one file; give each its own")
+
+
 def read_history(model: Path) -> list[dict[str, Any]]:
     """The epochs of a compressed model, of its baseline and of its controls, as far as they are there."""
     from edge_dendrite.compress.record import RECORD, read_record

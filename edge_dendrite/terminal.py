@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from types import TracebackType
@@ -139,7 +140,9 @@ def print_plan(plan: Plan) -> None:
 
 def print_report(report: Report) -> None:
     """The rows of a report: on a wide terminal in one table, else sizes, times and the rest below each other."""
-    rows = [(row.role.removeprefix("control:"), _sizes(row), _times(row), _uses(row)) for row in report.rows]
+    roles = Counter(row.role for row in report.rows)
+    names = [row.role.removeprefix("control:") if roles[row.role] == 1 else row.name for row in report.rows]
+    rows = [(name, _sizes(row), _times(row), _uses(row)) for name, row in zip(names, report.rows, strict=True)]
     where = report.condition.sentence() if report.condition else "no run was valid"
     if _width() >= _WIDE:
         cells = [[name, *sizes, *times, *uses] for name, sizes, times, uses in rows]

@@ -150,6 +150,18 @@ def test_bad_input_gets_one_clear_line(arguments, message, here):
     refused(inside(*arguments), message, 1, 2)
 
 
+@pytest.mark.parametrize("out", ["m/one.json", "m/new.json", "linked.json"])
+def test_a_report_is_not_written_over_measurements(out, here):
+    """Nor beside them as .json, where it would be read as one next time."""
+    (here / "m").mkdir()
+    measured = Path(__file__).parent / "history" / "data" / "agent-with-named-memory.json"
+    (here / "m" / "one.json").write_bytes(measured.read_bytes())
+    (here / "linked.json").symlink_to(here / "m" / "one.json")
+    refused(inside("report", "m", "--out", out), "is read here; give another path", 2)
+    assert (here / "m" / "one.json").read_bytes() == measured.read_bytes()
+    assert not (here / "m" / "new.json").exists()
+
+
 def test_boards_and_doctor():
     boards = json.loads(inside("boards", "--json").stdout)
     assert {"jetson-nano", "jetson-orin-nano", "raspberry-pi-5"} <= {board["name"] for board in boards}
@@ -222,6 +234,13 @@ def test_a_closed_pipe_is_no_crash():
     command = f"'{sys.executable}' -m edge_dendrite boards --json | true"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in result.stderr
+
+
+def test_a_closed_pipe_behind_a_table_is_no_fault_of_a_network():
+    measured = Path(__file__).parent / "history" / "data" / "agent-with-named-memory.json"
+    command = f"'{sys.executable}' -m edge_dendrite compare '{measured}' '{measured}' | true"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "ended the program" not in result.stderr and "Traceback" not in result.stderr
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):

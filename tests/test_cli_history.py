@@ -73,6 +73,18 @@ def write_weeks(folder, num_weeks=6):
         (folder / f"week-{week}.json").write_text(json.dumps(made))
 
 
+@pytest.mark.parametrize(
+    "command", [("export", "kept.json"), ("export", "kept.csv"), ("plot", "median", "--out", "kept.html")]
+)
+def test_a_history_is_not_written_over_itself(history, tmp_path, command):
+    place = tmp_path / command[-1]
+    assert history("add", MEASURED, "--db", place).returncode == 0
+    before = place.read_bytes()
+    done = history(*command, "--db", place)
+    assert done.returncode == 2 and "give another path" in done.stderr
+    assert place.read_bytes() == before
+
+
 def test_from_measurements_to_a_picture_and_back(history, program, tmp_path):
     write_weeks(tmp_path / "m" / "orin-lab")
     added = program("add", "m", "--tag", "weekly")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_dendrite.commands.guard import EXIT_FAILED, EXIT_INVALID
+from edge_dendrite.commands.guard import EXIT_FAILED, EXIT_INVALID, explain
 from edge_dendrite.errors import ConfigError, DataError
-from edge_dendrite.inputs import refuse_idle_flags
+from edge_dendrite.inputs import refuse_idle_flags, refuse_outputs
 from edge_dendrite.options import JsonOption
 from edge_dendrite.terminal import TerminalProgress, say
 
@@ -101,7 +100,7 @@ def compare(
 
     PASS only where the whole interval is within what is allowed, REGRESSION where it is beyond, else INCONCLUSIVE with
     what would decide. Exit code: 0 PASS (or compared without thresholds), 1 REGRESSION, 2 usage, 4 INCONCLUSIVE,
-    refused (other boards, states, invalid runs) or unreadable.
+    refused (other boards, states, invalid runs), unreadable, or a file that could not be written.
     """
     from edge_dendrite.report.comparison.compare import compare_paths
     from edge_dendrite.report.comparison.thresholds import Thresholds, read_thresholds
@@ -120,7 +119,7 @@ def compare(
         raise ConfigError(f"--thresholds {thresholds}: holds none; write one, or leave the file out")
     if len(measurements) < (1 if baseline else 2):
         raise ConfigError(f"{measurements[0]}: has nothing to be compared with; give the baseline, then what is new")
-    _refuse_outputs({"--junit": junit, "--markdown": markdown}, [*measurements, *(baseline or [])])
+    refuse_outputs({"--junit": junit, "--markdown": markdown}, [*measurements, *(baseline or [])])
     try:
         with TerminalProgress() as progress:
             report = compare_paths(
@@ -136,11 +135,13 @@ def compare(
         # 1 would say that something got worse.
         say(f"error: {error}")
         raise typer.Exit(EXIT_INVALID) from None
+    code = _exit_code(report)
     try:
         _write(report, junit, markdown)
-    finally:  # a full disk takes no verdict away
-        _print(report, as_json)
-    code = _exit_code(report)
+    except OSError as error:  # a full disk takes no verdict away, and makes no REGRESSION
+        say(f"error: {explain(error)}")
+        code = code or EXIT_INVALID
+    _print(report, as_json)
     if code:
         raise typer.Exit(code)
 
@@ -151,20 +152,6 @@ def _merged(file: Thresholds | None, flags: Thresholds) -> Thresholds:
         return flags
     overall = file.overall if flags.overall is None else flags.overall
     return type(flags)(overall, {**file.by_figure, **flags.by_figure})
-
-
-def _refuse_outputs(outputs: Mapping[str, Path | None], inputs: Sequence[Path]) -> None:
-    """Refuse to write over what is measured, over each other, and into a folder where it would be read next time."""
-    places = {flag: path.resolve() for flag, path in outputs.items() if path is not None}
-    for flag, place in places.items():
-        if str(outputs[flag]) == "-":
-            raise ConfigError(f"{flag} - is no file; for JSON on stdout give --json, for a file of that name ./-")
-        for measured in inputs:
-            inside = place.suffix == ".json" and measured.resolve() in place.parents
-            if place == measured.resolve() or inside:
-                raise ConfigError(f"{flag} {outputs[flag]}: lies in {measured}, which is compared; give another path")
-    if len(set(places.values())) < len(places):
-        raise ConfigError(f"{' and '.join(places)} name one file; give each its own")
 
 
 def _print(report: ComparisonReport, as_json: bool) -> None:

@@ -31,10 +31,12 @@ def guarded(command: Command) -> Command:
             say("interrupted: what was finished is kept; the same command goes on from there")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader of our output went away; nothing more may be written to it, at exit neither.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            _leave_stdout()
             raise typer.Exit(EXIT_FAILED) from None
         except SystemExit as error:  # of a user's network or function; its code would pass for one of ours
+            if isinstance(error.__context__, BrokenPipeError):  # rich's answer to it
+                _leave_stdout()
+                raise typer.Exit(EXIT_FAILED) from None
             say(f"error: code that was called ended the program (sys.exit({error.code!r})); mend it")
             raise typer.Exit(EXIT_FAILED) from None
         except ConfigError as error:
@@ -44,13 +46,18 @@ def guarded(command: Command) -> Command:
             say(f"error: {error}")
             raise typer.Exit(EXIT_FAILED) from None
         except OSError as error:
-            say(f"error: {_explain(error)}")
+            say(f"error: {explain(error)}")
             raise typer.Exit(EXIT_FAILED) from None
 
     return call  # type: ignore[return-value]
 
 
-def _explain(error: OSError) -> str:
+def _leave_stdout() -> None:
+    """The reader of our output went away; nothing more may be written to it, at exit neither."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def explain(error: OSError) -> str:
     """A failed system call as file, reason and remedy."""
     remedies = {
         errno.ENOSPC: "make room and run the same command again; what was finished is kept",

@@ -12,6 +12,7 @@ import typer
 
 from edge_dendrite.commands.guard import EXIT_FAILED, guarded
 from edge_dendrite.errors import ConfigError
+from edge_dendrite.inputs import refuse_outputs
 from edge_dendrite.options import JsonOption
 from edge_dendrite.terminal import TerminalProgress, print_table, say
 
@@ -160,6 +161,7 @@ def plot(
 
     chosen, which = find_metric(metric), _filter(network, board, role, precision, status, bundle, tag, since, until)
     with _open(db) as history:
+        refuse_outputs({"--out": out}, [history.path])
         runs = history.runs(which)
     lines = build_lines(runs, chosen)
     unplaced = [run.id for run in runs if run.facts.started_at is None]
@@ -197,6 +199,7 @@ def export(
 
     which = _filter(network, board, role, precision, status, bundle, tag, since, until)
     with _open(db) as history, TerminalProgress() as progress:
+        refuse_outputs({"DIR|FILE": out}, [history.path])
         runs = history.runs(which)
         files = export_runs(history, runs, out, progress=progress)
     if as_json:

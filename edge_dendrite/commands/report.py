@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_dendrite.inputs import read_history, read_records, refuse_idle_flags
+from edge_dendrite.inputs import read_history, read_records, refuse_idle_flags, refuse_outputs
 from edge_dendrite.options import JsonOption
 from edge_dendrite.terminal import print_report, print_table
 
@@ -33,6 +33,8 @@ def report(
     from edge_dendrite.report.files import read_measurements, write_reports
     from edge_dendrite.report.rows import Report, build_report
 
+    for path in out or []:
+        refuse_outputs({"--out": path}, [*measurements, *([model] if model else [])])
     history, records = (read_history(model), read_records(model)) if model else ([], [])
     boards = read_measurements(measurements)
     made: Report | BoardsReport

@@ -38,6 +38,8 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         remedy = next((words for sign, words in _REMEDIES if sign in str(error).lower()), None)
         raise DataError(f"{path}: {error}; {remedy or 'it may be damaged; give another --db, or a copy'}") from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes what it found in the file
+        raise DataError(f"{path}: damaged; put back a copy of it, or give another --db") from error
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ A finding says 'different' only where compare.py found a difference; what was no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +19,7 @@ from edge_dendrite.report.compare import (
     compare_latency,
     compare_memory,
 )
-from edge_dendrite.report.pool import Accuracy
+from edge_dendrite.report.pool import Accuracy, Energy
 from edge_dendrite.report.rows import Row
 from edge_dendrite.report.runs import Condition
 
@@ -124,7 +125,22 @@ def energy_change(row: Row, baseline: Row, condition: Condition | None) -> Findi
         f"{' instead of '.join(gross)} gross per inference ({ours.scope or 'scope not recorded'}); net of idle power "
         f"{' instead of '.join(net)}"
     )
+    num_rounds = len(comparison.ratios)
+    if comparison.outcome in ("less", "more") and num_rounds < _ENOUGH_ROUNDS and _within_intervals(ours, theirs):
+        text += f". Not distinguishable: {num_rounds} rounds agree, which is too few, "
+        text += "and the intervals allow for no difference"
+        figure = f"{comparison.ratio:.2f} times"
+        return Finding("Energy", "even", "not distinguishable", figure, f"{text}. Measured on {condition.sentence()}.")
     return _by_rounds("Energy", text, comparison, condition, _consumption, ("less", "more"))
+
+
+def _within_intervals(ours: Energy, theirs: Energy) -> bool:
+    """Whether the difference is no larger than the two intervals together leave open."""
+    higher, lower = (ours, theirs) if ours.gross_j > theirs.gross_j else (theirs, ours)
+    if higher.gross_interval_j is None or lower.gross_interval_j is None:
+        return False
+    reach = math.hypot(higher.gross_j - higher.gross_interval_j[0], lower.gross_interval_j[1] - lower.gross_j)
+    return higher.gross_j - lower.gross_j <= reach
 
 
 def _with_interval(value_j: float, interval_j: tuple[float, float] | None) -> str:

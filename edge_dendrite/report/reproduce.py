@@ -169,6 +169,7 @@ def _run_line(run: Run, measurement: Measurement, keys: Sequence[str] | None = N
     kind = fields.text(source, "kind") or "bundle"
     words, name = source.get("words"), slug(run.name)
     parts = ["edge-bench", "run"]
+    layers = ["--layers"] if settings.get("layers") is True else []
     if kind == "command" and isinstance(words, list) and words:
         parts += ["--cmd", shlex.join(_one_line(word) for word in words)]
     else:
@@ -177,7 +178,7 @@ def _run_line(run: Run, measurement: Measurement, keys: Sequence[str] | None = N
         value = _setting(settings, key, factor, kind)
         if value is not None and (keys is None or key in keys):
             parts += [flag, value]
-    return shlex.join([*parts, "--output", f"measurements/{name}-1.json"])
+    return shlex.join([*parts, *layers, "--output", f"measurements/{name}-1.json"])
 
 
 def _setting(settings: Mapping[str, Any], key: str, factor: float | None, kind: str) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_bench.stats import median
@@ -104,6 +104,7 @@ def examine_runs(measurements: Sequence[Measurement]) -> list[tuple[Run, Measure
     sound = Counter(condition for condition, why in zip(conditions, reasons, strict=True) if not why)
     common = sound.most_common(1)[0][0] if sound else None
     rounds: Counter[tuple[object, ...]] = Counter()
+    names = _distinct_names(ordered)
     examined: list[tuple[Run, Measurement]] = []
     for measurement, condition, why in zip(ordered, conditions, reasons, strict=True):
         series = _series(measurement, condition)
@@ -113,8 +114,27 @@ def examine_runs(measurements: Sequence[Measurement]) -> list[tuple[Run, Measure
             rounds[series] += 1
         if not why and common is not None and condition != common:
             why = [_other_condition(condition, common)]
-        examined.append((_describe(measurement, rounds[series], condition, why), measurement))
+        run = _describe(measurement, rounds[series], condition, why)
+        examined.append((replace(run, name=names[measurement["bundle"]["id"]]), measurement))
     return examined
+
+
+def _distinct_names(measurements: Sequence[Measurement]) -> dict[str, str]:
+    """The name of each bundle by its id; with its role, precision or id where others are called the same."""
+    bundles = {measurement["bundle"]["id"]: measurement["bundle"] for measurement in measurements}
+    names = {id_: clean_text(bundle["name"]) or "unnamed" for id_, bundle in bundles.items()}
+    words: list[Callable[[Measurement], str | None]] = [
+        lambda bundle: clean_text(bundle["role"]),
+        lambda bundle: fields.text(bundle["model"], "precision"),
+        lambda bundle: clean_text(bundle["id"])[:12],
+    ]
+    for word in words:
+        counts = Counter(names.values())
+        added = {id_: word(bundle) for id_, bundle in bundles.items() if counts[names[id_]] > 1}
+        # A word that all of a name share tells nothing.
+        tells = {name for name in counts if len({text for id_, text in added.items() if names[id_] == name}) > 1}
+        names |= {id_: f"{names[id_]} {text}" for id_, text in added.items() if text and names[id_] in tells}
+    return names
 
 
 def _series(measurement: Measurement, condition: Condition) -> tuple[object, ...]:

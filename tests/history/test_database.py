@@ -40,6 +40,15 @@ def test_a_new_file_says_what_it_is(history, path):
     assert history._connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
 
 
+def test_damage_that_sqlite_cannot_even_quote_is_told(path):
+    """Its message repeats the name of a table, which is no text here."""
+    with History.open(path, create=True):
+        pass
+    path.write_bytes(path.read_bytes().replace(b"tagstags", b"tag\xf9ta\xf9s"))
+    with pytest.raises(DataError, match="damaged|malformed"), History.open(path) as history:
+        history.runs()
+
+
 def foreign_text(path):
     path.write_text("dear diary\n" * 200)
 

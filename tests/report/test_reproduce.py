@@ -74,6 +74,21 @@ def test_a_line_of_edge_bench_makes_the_same_settings(study, settings):
         run_command._check_usage(given)
 
 
+@pytest.mark.parametrize("power", [None, "none"])
+def test_layers_are_profiled_again(study, power):
+    for run in study:
+        run["settings"] |= {"layers": True, "power": power}
+    (line,) = {line.partition(" ")[0]: line for line in lines(build_report(study, title="t"), "--layers")}.values()
+    assert "--layers" in shlex.split(line)
+
+
+def test_networks_of_one_name_are_measured_from_bundles_of_their_own(study):
+    for run in study:
+        run["bundle"]["name"] = "digits-cnn"
+    (line,) = lines(build_report(study, title="t"), "deploy")
+    assert {"bundles/digits-cnn-baseline", "bundles/digits-cnn-compressed"} <= set(shlex.split(line))
+
+
 def test_a_command_that_was_timed_is_quoted_twice(study):
     study = study[:1]
     words = ["./run it", "$(id)", "a'b"]

@@ -166,6 +166,41 @@ def test_energy_is_compared_by_rounds_too(study):
     assert "instead of 500 uJ (500 to 500 uJ) gross per inference (module input)" in found.text
 
 
+def test_energies_whose_intervals_hold_no_difference_are_not_told_apart_by_two_rounds(study):
+    """The means are 652 and 249 uJ, and both may be below zero: what the rounds show by chance in half of all cases."""
+    for number, run in enumerate(study[:8]):
+        is_small = run["bundle"]["role"] == "compressed"
+        joules = (8.8e-4 if is_small else 2.9e-4) if number < 4 else (4.3e-4 if is_small else 2.1e-4)
+        run["energy"] = {"gross_energy_j": joules, "net_energy_j": 0.0, "scope": "module input"}
+        run["energy"]["gross_interval_j"] = [-1e-3, 2e-3]
+    made = judge(build_report(study[:8], title="t"))
+    found = findings_of(made)["Energy"]
+    assert (found.tag, found.tone) == ("not distinguishable", "even")
+    assert "the intervals allow for no difference" in found.text
+    assert "energy per inference: not distinguishable" in made.lead
+
+
+def test_networks_of_one_name_are_told_apart(study):
+    for run in study:
+        run["bundle"]["name"] = "digits-cnn"
+    report = build_report(study, title="t")
+    names = [row.name for row in report.rows]
+    assert names == [f"digits-cnn {row.role}" for row in report.rows]
+    assert judge(report).groups[0][0] == "digits-cnn compressed against digits-cnn baseline"
+    assert {run.name for run in report.runs} == set(names)
+
+
+def test_networks_of_one_name_and_role_have_their_precision_or_id(study, bundle, measurement):
+    one, two = (bundle("cnn", "compressed", SMALL, 350) for _ in range(2))
+    two["model"]["precision"] = "int8"
+    two["id"] = "f" * 64
+    names = {row.name for row in build_report([measurement(one), measurement(two)], title="t").rows}
+    assert names == {"cnn fp32", "cnn int8"}
+    two["model"]["precision"] = "fp32"
+    names = {row.name for row in build_report([measurement(one), measurement(two)], title="t").rows}
+    assert names == {f"cnn {one['id'][:12]}", "cnn ffffffffffff"}
+
+
 def test_several_compressed_networks_get_a_group_each(study, bundle, measurement):
     more = [measurement(bundle(f"small-{n}", "compressed", SMALL, 350), 12e-6, 40 + n) for n in range(6)]
     made = judge(build_report([*study, *more], title="t"))
