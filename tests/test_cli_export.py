@@ -114,8 +114,9 @@ def test_a_place_that_cannot_be_taken_shows_before_the_work(out, place):
     (place / "dangling").symlink_to("nowhere")
     root = os.geteuid() == 0  # who may write everywhere
     if root and out == "sealed/b":
-        for folder in (place, place.parent, place.parent.parent):
-            folder.chmod(0o755)
+        for folder in (place, *place.parents):
+            if folder == place or folder.name.startswith(("pytest-", "popen-")):  # pytest's own, for this user alone
+                folder.chmod(0o755)
         os.seteuid(65534)
     try:
         result = export("no-such-network", "--input-shape", "1,8,8", "--out", out)  # the place comes before the network

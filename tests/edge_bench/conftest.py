@@ -285,8 +285,9 @@ class Agent:
         `environment` adds variables, `path` adds import folders, `python` runs another program than the agent.
         """
         environment = dict(os.environ)
-        # What a developer's shell may set and a board's does not: unbuffered output hides failures at the end.
-        for name in ("PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONWARNINGS"):
+        # What a developer's shell may set and a board's does not: unbuffered output hides failures at the end, and a
+        # size in the environment stands before the terminal's own.
+        for name in ("PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONWARNINGS", "COLUMNS", "LINES"):
             environment.pop(name, None)
         package = os.path.dirname(os.path.dirname(os.path.abspath(edge_bench.__file__)))
         environment["PYTHONPATH"] = os.pathsep.join(options.pop("path", []) + [package])
