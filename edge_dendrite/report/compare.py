@@ -51,6 +51,11 @@ class RatioComparison:
             return "less"
         return "more" if min(self.ratios) > 1 else "not distinguishable"
 
+    @property
+    def chance(self) -> float:
+        """How often all rounds of two equal networks agree, in one direction or the other."""
+        return float(2.0 ** (1 - len(self.ratios)))
+
 
 def compare_accuracy(row: Row, reference: Row) -> AccuracyComparison | None:
     """None when one has no accuracy, or they are of different metrics or splits."""

@@ -184,7 +184,7 @@ def _by_rounds(
         return Finding(topic, "even", comparison.outcome, figure, f"{text}. Not distinguishable: {seen}. {where}")
     number, unit = words(comparison.ratio)
     low, high = sorted((words(min(ratios))[0], words(max(ratios))[0]), key=lambda end: (len(end), end))
-    chance = fmt.percent(2.0 ** (1 - len(ratios)))
+    chance = fmt.percent(comparison.chance)
     note = f" With {len(ratios)} rounds, equal networks would agree like this in {chance} of cases."
     note = note if len(ratios) < _ENOUGH_ROUNDS else ""
     text = f"{text}: {number}{unit} ({low} to {high} over {len(ratios)} rounds).{note} {where}"

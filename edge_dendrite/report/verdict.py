@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.compare import AccuracyComparison, compare_accuracy, same_shape
+from edge_dendrite.report.compare import AccuracyComparison, compare_accuracy, compare_latency, same_shape
 from edge_dendrite.report.findings import (
     Finding,
     accuracy_change,
@@ -107,6 +107,9 @@ def _lead_measured(row: Row, baseline: Row, report: Report) -> str:
         return ""
     even = {"not distinguishable": "Its latency cannot be told from the baseline's", "one round only": ""}
     text = even.get(latency.tag, f"It is {latency.figure}") or "Its latency was compared in one round only"
+    rounds = compare_latency(row, baseline)
+    if rounds and rounds.outcome in ("less", "more") and rounds.chance > 0.05:
+        text += f" in {len(rounds.ratios)} rounds (so by chance in {fmt.percent(rounds.chance)} of cases)"
     energy = energy_change(row, baseline, report.condition)
     if energy.tag in ("less", "more"):
         text += f" and takes {energy.figure.lstrip('+-')} {energy.tag} energy per inference"
