@@ -29,8 +29,8 @@ def print_comparisons(report: ComparisonReport) -> None:
         console.print(Text(f"{mark}: {entry.what}: {entry.reason}", style="yellow" if entry.blocks else ""))
     for text in report.left_out:
         console.print(Text(f"left out: {text}"))
-    if report.chance():
-        console.print(Text(f"{report.chance()}."))
+    for note in report.notes():
+        console.print(Text(f"{note}."))
     console.print(Text(headline(report), style=_STYLES.get(report.verdict or "", "")))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from math import fsum
+from math import inf
 from typing import Any
 
-from edge_bench.stats import dependence, mean_interval, median, percentile, percentile_ranks
+from edge_bench.stats import median
+from edge_bench.verdict import figures as measured
 from edge_dendrite.report import fields
-from edge_dendrite.report.pool import read_accuracy
+from edge_dendrite.report.pool import read_accuracy, read_energy, read_sizes
 from edge_dendrite.report.runs import Condition, examine_runs
 
 VALID, INVALID, PARTIAL, FAILED = "valid", "invalid", "partial", "failed"
@@ -20,7 +21,7 @@ ENERGY_OF = "energy of"
 _FIRST_YEAR = 2020
 _MAX_REASONS, _MAX_RUN_ID = 20, 100
 # Outside of these nothing was measured: such a run is invalid, and its figures would only break an axis.
-_SHORTEST_S, _LONGEST_S, _MOST_J = 1e-12, 1e8, 1e9
+_SHORTEST_S, _LONGEST_S = 1e-12, 1e8
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,16 @@ def _state(condition: Condition, measurement: Mapping[str, Any]) -> dict[str, st
 def read_figures(measurement: Mapping[str, Any]) -> dict[str, Figure]:
     """The figures of metrics.py that this measurement has. Latencies are those of its samples, not of its summary."""
     bundle, memory = measurement["bundle"], fields.mapping(measurement, "memory")
-    samples = fields.mapping(measurement, "latency").get("samples_s") or []
-    batch = fields.whole(fields.mapping(measurement, "backend"), "batch") or 1
-    num_bytes = fields.whole(bundle["stats"], "onnx_bytes") or fields.whole(bundle["model"], "num_bytes")
+    samples, sizes = fields.mapping(measurement, "latency").get("samples_s") or [], read_sizes(bundle)
+    is_timed = samples and _SHORTEST_S <= min(samples) <= max(samples) <= _LONGEST_S
     figures = {
-        **(_latencies(samples, batch) if samples and _SHORTEST_S <= min(samples) <= max(samples) <= _LONGEST_S else {}),
+        **(_latencies(measurement, samples) if is_timed else {}),
         "gross-energy": _energy(measurement, "gross"),
         "net-energy": _energy(measurement, "net"),
         "memory": _once(fields.whole(memory, "process_peak_rss_bytes")),
         "accuracy": _accuracy(bundle),
-        "bytes": _once(num_bytes),
-        "parameters": _once(fields.whole(bundle["stats"], "num_parameters")),
+        "bytes": _once(sizes["onnx_bytes"]),
+        "parameters": _once(sizes["num_parameters"]),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 
@@ -128,40 +128,25 @@ def _once(value: int | None) -> Figure | None:
     return None if value is None else Figure(float(value))
 
 
-def _latencies(samples: Sequence[float], batch: int) -> dict[str, Figure | None]:
-    ordered = sorted(samples)
-    mean, interval = fsum(samples) / len(samples), mean_interval(samples)
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    rate = batch / mean
+def _latencies(measurement: Mapping[str, Any], samples: Sequence[float]) -> dict[str, Figure | None]:
+    """As `edge-bench validate` has them, which gives no median of fewer samples than an interval needs."""
+    # No limit is asked about, so none is near.
+    found = {f"p{percent:.0f}": measured.latency(dict(measurement), percent, inf) for percent in (50.0, 90.0, 99.0)}
     return {
-        "median": _percentile(samples, ordered, 50.0, median(ordered)),
-        "p90": _percentile(samples, ordered, 90.0, percentile(ordered, 90.0)),
-        "p99": _percentile(samples, ordered, 99.0, percentile(ordered, 99.0)),
-        "throughput": Figure(rate, batch / high if high else None, batch / low if low and low > 0 else None),
+        "median": _figure(found["p50"]) or Figure(median(samples)),
+        "p90": _figure(found["p90"]),
+        "p99": _figure(found["p99"]),
+        "throughput": _figure(measured.throughput(dict(measurement))),
     }
 
 
-def _percentile(
-    samples: Sequence[float], ordered: Sequence[float], percent: float, value: float | None
-) -> Figure | None:
-    """The agent's way: exact ranks, by how much neighbours resemble each other widened; None without enough samples."""
-    if value is None:
-        return None
-    factor = dependence(bytearray(sample > value for sample in samples))
-    low, high = (ordered[rank - 1] if rank else None for rank in percentile_ranks(len(ordered), percent, factor=factor))
-    return Figure(value, low, high)
+def _figure(found: measured.Figure) -> Figure | None:
+    return None if found.value is None else Figure(found.value, found.low, found.high)
 
 
 def _energy(measurement: Mapping[str, Any], kind: str) -> Figure | None:
-    energy = fields.mapping(measurement, "energy")
-    value = fields.number(energy, f"{kind}_energy_j")
-    if value is None or abs(value) > _MOST_J:
-        return None
-    bounds = energy.get(f"{kind}_interval_j")
-    pair = dict(zip(("low", "high"), bounds, strict=False)) if isinstance(bounds, list) else {}
-    low, high = fields.number(pair, "low"), fields.number(pair, "high")
-    known = low is not None and high is not None and low <= value <= high
-    return Figure(value, low, high) if known else Figure(value)
+    found = read_energy(measurement, kind)
+    return None if found is None else Figure(found[0], *(found[1] or ()))
 
 
 def _accuracy(bundle: Mapping[str, Any]) -> Figure | None:

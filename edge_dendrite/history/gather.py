@@ -11,7 +11,7 @@ from edge_bench.errors import EdgeBenchError
 from edge_bench.schema import read_measurement
 from edge_dendrite.history.store import Added, History, RefusedError
 from edge_dendrite.progress import Progress, silent
-from edge_dendrite.ship.fleet_file import FLEET_FILE
+from edge_dendrite.report.measurement_files import files_of
 
 _MAX_BATCH, _MAX_BATCH_SAMPLES = 50, 500_000
 
@@ -34,24 +34,11 @@ class Gathered:
 
 
 def find_files(paths: Sequence[Path]) -> list[Found]:
-    """The files behind FILE and DIR, as `report` reads them, by name: all .json of a folder; where it has none, those
-    of its folders, which are called as the boards. What is not there is among them, and fails when it is read.
+    """The files behind FILE and DIR, as `report` reads them, each once. What is not there is among them, and fails when
+    it is read.
     """
-    found: list[Found] = []
-    for path in paths:
-        if not path.is_dir():
-            found.append(Found(path))
-            continue
-        files = _files(path)
-        found += map(Found, files)
-        if not files:
-            inner = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
-            found += [Found(file, folder.name) for folder in inner for file in _files(folder)]
+    found = [Found(file, board or "") for path in paths for board, file in files_of(path)]
     return list({one.path: one for one in found}.values())
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.json") if path.name != FLEET_FILE)
 
 
 def add_files(

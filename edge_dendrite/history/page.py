@@ -20,7 +20,7 @@ from edge_dendrite.report.format import plural, typographic
 
 ENDINGS = (".svg", ".html", ".png")
 _MAX_ROWS, _MAX_CHANGES = 1000, 200
-_TIPPED = re.compile(r'<g data-tip="([^"]*)"([^>]*)>')
+_DATA_TIP = re.compile(r'(?<=<g) data-tip="[^"]*"')
 _VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
@@ -47,12 +47,12 @@ def _standalone(svg: str) -> str:
     width, height = (found[1], found[2]) if found else ("100%", "100%")
     end = svg.index(">") + 1
     paper = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-    return plain(_with_titles(f'{svg[: end - 1]} width="{width}" height="{height}">{paper}{svg[end:]}')) + "\n"
+    return plain(_without_script(f'{svg[: end - 1]} width="{width}" height="{height}">{paper}{svg[end:]}')) + "\n"
 
 
-def _with_titles(svg: str) -> str:
-    """What hovers over a mark as its title, which a browser shows by itself."""
-    return _TIPPED.sub(r"<g\2><title>\1</title>", svg)
+def _without_script(svg: str) -> str:
+    """What a script would show beside a mark stands in the mark's title too, which a browser shows by itself."""
+    return _DATA_TIP.sub("", svg)
 
 
 def render_page(lines: Sequence[Line], metric: Metric, num_unplaced: int) -> str:
@@ -76,7 +76,7 @@ def render_page(lines: Sequence[Line], metric: Metric, num_unplaced: int) -> str
     return environment.get_template("history.html.j2").render(
         metric=metric,
         lead=_lead(lines),
-        svg=_with_titles(svg) if svg else None,
+        svg=_without_script(svg) if svg else None,
         caption=caption(lines, metric, num_unplaced),
         lines=[_line_cells(line, metric) for line in lines],
         changes=numbered_changes(drawn_lines(lines))[:_MAX_CHANGES],

@@ -5,11 +5,11 @@ Ratios and verdicts stay within a board: between boards everything differs at on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_bench.stats import median
 from edge_dendrite.report import fields
 from edge_dendrite.report.format import clean_text, joules, plural, seconds, watts
 from edge_dendrite.report.rows import Report, Row, build_report
@@ -23,7 +23,9 @@ COLUMNS = ("Board", "Network", "Median", "p99", "Power", "Energy", "Board state"
 
 @dataclass(frozen=True)
 class BoardReport:
-    """One board: its name, all that a report of it alone holds, and the power under load of each row in watts."""
+    """One board: its name, all that a report of it alone holds, and the power under load of each row in watts: the mean
+    of its valid runs, as its energy is.
+    """
 
     name: str
     report: Report
@@ -84,7 +86,7 @@ def _build_board(name: str, measurements: Sequence[Measurement]) -> BoardReport:
         power_w = fields.number(fields.mapping(measurement, "energy"), "load_power_w")
         if power_w is not None and (id_, clean_text(measurement["started_at"])) in valid:
             powers.setdefault(id_, []).append(power_w)
-    return BoardReport(name, report, {id_: median(values) for id_, values in powers.items()})
+    return BoardReport(name, report, {id_: math.fsum(values) / len(values) for id_, values in powers.items()})
 
 
 def short_state(runs: Sequence[Run]) -> str:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge_dendrite.report import format as fmt
+from edge_dendrite.report.charts.layer_time import profiled_rows
 from edge_dendrite.report.charts.over_time import drawn_over_time, watched
 from edge_dendrite.report.charts.power import drawn_power
+from edge_dendrite.report.layer_times import LayerTimes
 from edge_dendrite.report.power_series import PowerTrace
 from edge_dendrite.report.rows import Report, Row
+
+# Of a clock that steps by more than this share of the longest bar a step shows.
+_COARSE = 0.02
 
 
 def ridges(report: Report) -> str:
@@ -52,6 +58,38 @@ def power(report: Report) -> str:
     if any(power.is_counter for _, _, power in drawn):
         text += " Of a counter of energy the power is that between two readings at which it moved."
     return text + _measured_on(report) + _not_drawn([row for row, _, _ in drawn], report)
+
+
+def layers(report: Report) -> str:
+    """Of the layers: that it was profiled, what that costs, and what of the latency is in no layer."""
+    profiled = [(row.name, row.layer_times) for row in profiled_rows(report.rows) if row.layer_times is not None]
+    sources = " and ".join(dict.fromkeys(source for _, times in profiled for source in times.sources))
+    ratios = [times.latency_ratio for _, times in profiled if times.latency_ratio is not None]
+    slower = f": {max(ratios):.1f} times as long as without" if ratios and max(ratios) > 1 else ""
+    text = (
+        f"Profiled by {sources}, apart from the runs that latency and energy are from, since it takes longer{slower}. "
+        "Read which layers take the most, not how long the network takes. "
+    )
+    text += " ".join(_account(name, times) for name, times in profiled)
+    num_short = sum(times.num_short + times.num_left_out for _, times in profiled)
+    steps = [times.resolution_s for _, times in profiled if times.resolution_s]
+    longest = max(layer.time_s for _, times in profiled for layer in times.layers)
+    if steps and max(steps) > _COARSE * longest:
+        text += f" The profiler's clock steps by {fmt.tick_seconds(max(steps))}: a difference of a step says nothing."
+    if num_short:
+        text += f" Not drawn: {fmt.plural(num_short, 'part')} too short for the profiler's clock."
+    return text + _measured_on(report)
+
+
+def _account(name: str, times: LayerTimes) -> str:
+    # Of single runs, not of all samples pooled, which is another figure.
+    share, whole = times.unattributed_share, f"a run's {times.compared_with} ({fmt.seconds(times.compared_s)})"
+    if share < 0:
+        return (
+            f"{name}: the layers take {fmt.percent(-share)} more than {whole}, so each part looks longer than it is, "
+            f"by {fmt.tick_seconds(times.excess_s)} or more on average."
+        )
+    return f"{name}: {fmt.percent(share)} of {whole} is in no layer."
 
 
 def _measured_on(report: Report) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from edge_bench.stats import median
 from edge_dendrite.report.intervals import difference_interval
+from edge_dendrite.report.pool import Accuracy
 from edge_dendrite.report.rows import Row
 
 AccuracyOutcome = Literal["better", "worse", "not distinguishable", "not judged"]
@@ -60,7 +61,12 @@ class RatioComparison:
 def compare_accuracy(row: Row, reference: Row) -> AccuracyComparison | None:
     """None when one has no accuracy, or they are of different metrics or splits."""
     ours, theirs = row.accuracy, reference.accuracy
-    if ours is None or theirs is None or (ours.metric, ours.split) != (theirs.metric, theirs.split):
+    return None if ours is None or theirs is None else compare_accuracies(ours, theirs)
+
+
+def compare_accuracies(ours: Accuracy, theirs: Accuracy) -> AccuracyComparison | None:
+    """Ours minus theirs; None when they are of different metrics or splits."""
+    if (ours.metric, ours.split) != (theirs.metric, theirs.split):
         return None
     interval = None
     if ours.interval and theirs.interval and ours.num_samples and theirs.num_samples:

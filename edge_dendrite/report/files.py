@@ -14,9 +14,9 @@ from edge_dendrite.errors import ConfigError, DataError
 from edge_dendrite.report.boards import BoardsReport
 from edge_dendrite.report.html import render_boards_html, render_html
 from edge_dendrite.report.markdown import render_boards_markdown, render_markdown
+from edge_dendrite.report.measurement_files import find_files
 from edge_dendrite.report.rows import Report
 from edge_dendrite.report.runs import read_condition
-from edge_dendrite.ship.fleet_file import FLEET_FILE
 
 
 def read_measurements(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
@@ -38,27 +38,6 @@ def read_measurements(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     for name, found in by_board.items():
         boards.setdefault(name, []).extend(found)
     return boards
-
-
-def find_files(paths: Sequence[Path]) -> list[tuple[str | None, Path]]:
-    """The files of measurements, each with the board that its folder names; None for one that names none.
-
-    Raises DataError for a folder without one.
-    """
-    found: list[tuple[str | None, Path]] = []
-    for path in paths:
-        files = _files(path) if path.is_dir() else [path]
-        inner = [] if files else [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _files(folder)]
-        if not files and not inner:
-            raise DataError(f"{path}: no measurement (*.json) in this folder; make one with `edge-dendrite deploy`")
-        found += [(None, file) for file in files]
-        found += [(folder.name, file) for folder in inner for file in _files(folder)]
-    return found
-
-
-def _files(folder: Path) -> list[Path]:
-    """All .json files but the list of boards that `deploy --boards` keeps beside their folders."""
-    return sorted(path for path in folder.glob("*.json") if path.name != FLEET_FILE)
 
 
 def _read(path: Path) -> dict[str, Any]:

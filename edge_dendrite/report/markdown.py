@@ -13,6 +13,8 @@ from edge_dendrite.report.steps import step_cells
 from edge_dendrite.report.table import COLUMNS, Cell, build_table
 from edge_dendrite.report.verdict import judge
 
+# What GitHub makes a link of without any brackets.
+_AUTOLINK = re.compile(r"(://|(?<=www)\.|@)", re.IGNORECASE)
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$!&])")
 
 
@@ -69,7 +71,7 @@ def _commands(report: Report, heads: str) -> list[str]:
 
 def escape(text: str) -> str:
     """Foreign text as plain text on one line: it opens no cell, link, image, heading or tag."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _AUTOLINK.sub(r"\\\1", _SPECIAL.sub(r"\\\1", " ".join(text.split())))
 
 
 def _table(report: Report) -> list[str]:

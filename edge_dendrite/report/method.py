@@ -67,7 +67,7 @@ def _rules() -> tuple[str, ...]:
         "lie on both sides of 1, or there is only one round, the report does not call them different.",
         "Intervals of accuracies are 95 % Wilson intervals. Two accuracies are called different only where the 95 % "
         "Newcombe interval of their difference excludes zero. Neither covers how training varies from seed to seed.",
-        "Peak memory is that of the whole measuring process: interpreter, runtime and model.",
+        "Peak memory is that of the whole measuring process, interpreter and runtime too; of several runs the highest.",
     )
 
 

@@ -10,7 +10,7 @@ from edge_dendrite.report.charts.accuracy import MAX_POINTS, accuracy_against_la
 from edge_dendrite.report.charts.draw import MAX_DRAWN
 from edge_dendrite.report.charts.histogram import latency_ridges
 from edge_dendrite.report.charts.latency import ecdf_limits, latency_ecdf
-from edge_dendrite.report.charts.layer_time import layer_times, layers_caption, profiled_rows
+from edge_dendrite.report.charts.layer_time import layer_times
 from edge_dendrite.report.charts.network_levels import find_levels, fold, is_chain, is_uneven, line_value
 from edge_dendrite.report.charts.network_picture import network_picture
 from edge_dendrite.report.charts.over_time import latency_over_time
@@ -165,7 +165,7 @@ def _layers(report: Report) -> Picture | None:
     svg = layer_times(report.rows)
     if svg is None or report.condition is None:
         return None
-    return Picture(LATENCY, "Time per layer", layers_caption(profiled_rows(report.rows), report.condition), svg)
+    return Picture(LATENCY, "Time per layer", captions.layers(report), svg)
 
 
 def _relative(report: Report) -> Picture | None:

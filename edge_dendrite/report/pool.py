@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_bench.stats import MIN_SAMPLES, median, median_absolute_deviation, percentile, student_quantile
+from edge_bench.verdict import figures as measured
 from edge_dendrite.report import fields
 from edge_dendrite.report.format import clean_text
 from edge_dendrite.report.intervals import wilson_interval
@@ -97,6 +98,27 @@ def read_accuracy(source: Mapping[str, Any]) -> Accuracy | None:
     return Accuracy(metric, split, value, num_samples, runtime, interval)
 
 
+def read_sizes(bundle: Mapping[str, Any]) -> dict[str, int | None]:
+    """num_parameters, num_nonzero, num_macs and onnx_bytes of a bundle; None for what it does not state."""
+    sizes = {key: fields.whole(bundle["stats"], key) for key in ("num_parameters", "num_nonzero", "num_macs")}
+    sizes["onnx_bytes"] = fields.whole(bundle["stats"], "onnx_bytes") or fields.whole(bundle["model"], "num_bytes")
+    return sizes
+
+
+def read_energy(measurement: Measurement, kind: str) -> tuple[float, tuple[float, float] | None] | None:
+    """Joules per inference of a run, `gross` or `net`, with the run's own interval where it has one.
+
+    None where the agent's `compare` and `validate` take it for not measured either.
+    """
+    record, key = dict(fields.mapping(measurement, "energy")), f"{kind}_interval_j"
+    record[key] = fields.interval(record, key)
+    figure = measured.energy({**measurement, "energy": record}, kind)
+    if figure.value is None:
+        return None
+    known = figure.low is not None and figure.high is not None and not figure.is_assumed
+    return figure.value, (figure.low, figure.high) if known else None  # type: ignore[return-value]
+
+
 def read_layers(source: object) -> tuple[Layer, ...]:
     """The layers of a bundle's stats, or none at all when one of them is not what the format says."""
     layers = []
@@ -167,25 +189,26 @@ def pool_energy(valid: Examined, missing: dict[str, str]) -> Energy | None:
     """The mean over the valid runs that measured energy."""
     figures = []
     for run, measurement in valid:
-        record = fields.mapping(measurement, "energy")
-        gross, net = fields.number(record, "gross_energy_j"), fields.number(record, "net_energy_j")
+        gross, net = read_energy(measurement, "gross"), read_energy(measurement, "net")
         if gross is not None and net is not None:
-            figures.append((run.round, gross, net, record))
+            figures.append((run.round, gross, net))
+            last = fields.mapping(measurement, "energy")
     if not figures:
         missing["energy"] = missing.get("latency") or _why_no_energy(valid)
         return None
-    rounds, all_gross, all_net, records = zip(*figures, strict=True)
-    last = records[-1]
+    rounds, all_gross, all_net = zip(*figures, strict=True)
+    run_gross_j, gross_intervals_j = zip(*all_gross, strict=True)
+    run_net_j, net_intervals_j = zip(*all_net, strict=True)
     return Energy(
-        gross_j=math.fsum(all_gross) / len(figures),
-        net_j=math.fsum(all_net) / len(figures),
-        gross_interval_j=pool_interval(all_gross, [fields.interval(one, "gross_interval_j") for one in records]),
-        net_interval_j=pool_interval(all_net, [fields.interval(one, "net_interval_j") for one in records]),
+        gross_j=math.fsum(run_gross_j) / len(figures),
+        net_j=math.fsum(run_net_j) / len(figures),
+        gross_interval_j=pool_interval(run_gross_j, gross_intervals_j),
+        net_interval_j=pool_interval(run_net_j, net_intervals_j),
         source=fields.text(last, "source"),
         scope=fields.text(last, "scope"),
         rails=fields.texts(last, "rails"),
         rounds=rounds,
-        run_gross_j=all_gross,
+        run_gross_j=run_gross_j,
     )
 
 

@@ -170,8 +170,7 @@ def _build_row(examined: Sequence[tuple[Run, Measurement]]) -> Row:
     run, measurement = examined[0]
     bundle = measurement["bundle"]
     valid = [(run, measurement) for run, measurement in examined if not run.reasons]
-    sizes = {key: fields.whole(bundle["stats"], key) for key in ("num_parameters", "num_nonzero", "num_macs")}
-    sizes["onnx_bytes"] = fields.whole(bundle["stats"], "onnx_bytes") or fields.whole(bundle["model"], "num_bytes")
+    sizes = pool.read_sizes(bundle)
     missing = {key: "the bundle does not state it" for key, value in sizes.items() if value is None}
     # First, since the others give its reason as theirs.
     latency = pool.pool_latency(valid, missing)

@@ -73,7 +73,8 @@ def test_files_of_every_kind(lines, history, tmp_path):
     assert float(root.attrib["width"]) == 960
     assert "var(" not in svg  # Inkscape and others know no CSS variables
     assert "data-tip" not in svg
-    assert len(re.findall("<title>run ", svg)) == 11
+    titles = re.findall("<title>(run [^<]*)</title>", svg)
+    assert len(titles) == len(set(titles)) == 11
     png = (tmp_path / "new" / "p99.png").read_bytes()
     assert png.startswith(b"\x89PNG")
     write_picture(lines, P99, tmp_path / "again.svg", 0)

@@ -126,6 +126,18 @@ def test_noise_is_called_a_drift_as_rarely_as_it_says():
     assert 0.02 * 300 <= alarms <= 0.09 * 300
 
 
+def test_days_that_resemble_their_neighbours_are_not_taken_for_a_drift():
+    """No drift, neighbours correlated by 0.6: an interval for independent days calls a third of these drifting."""
+    rng, alarms = random.Random(7), 0
+    for _ in range(200):
+        deviation, runs = rng.gauss(0, 0.0125), []
+        for day in range(30):
+            deviation = 0.6 * deviation + rng.gauss(0, 0.01)
+            runs.append(run(day, 1e-3 * (1 + deviation)))
+        alarms += "no drift distinguishable" not in judge_drift(only_line(runs), MEDIAN)
+    assert 0 < alarms < 0.2 * 200
+
+
 def test_only_the_last_stretch_is_judged():
     runs = [run(day, 1e-3 * (1 + 0.1 * day)) for day in range(8)]
     runs += [run(day, 2e-3, state={"power mode": "7W"}) for day in range(8, 11)]

@@ -67,6 +67,17 @@ def test_no_figure_without_the_state_of_its_board(groups):
     assert second["Board state"] == "15W, performance, 51 C"
 
 
+def test_the_power_of_a_board_is_the_mean_of_its_runs_as_its_energy_is(groups):
+    first = groups["orin"][0]["bundle"]["id"]
+    runs = [one for one in groups["orin"] if one["bundle"]["id"] == first]
+    runs[0]["energy"]["load_power_w"] += 0.4 * len(runs)
+    runs[0]["energy"]["gross_energy_j"] += 1e-4 * len(runs)
+    board = build_boards_report(groups, title="t").boards[1]
+    row = next(row for row in board.report.rows if row.id == first)
+    assert len(runs) > 2 and board.load_power_w[first] == pytest.approx(6.9)
+    assert row.energy.gross_j == pytest.approx(2.1e-3)
+
+
 def test_a_board_without_a_valid_run_shows_none(groups):
     for one in groups["nano"]:
         one["invalid"] = [THROTTLED]

@@ -28,13 +28,13 @@ def test_a_table_line_per_network_and_every_verdict_sentence(study):
 
 def test_hostile_names_cannot_open_a_cell_a_line_or_a_tag(study):
     for run in study:
-        run["bundle"]["name"] += " | a\n| b | [x](http://e) <b> `c` ![i](j)"
+        run["bundle"]["name"] += " | a\n| b | [x](http://e) <b> `c` ![i](j) @team WWW.e"
     text = render_markdown(build_report(study, title="# <script>\n## x"))
     for line in table_lines(text):
         assert len(re.findall(r"(?<!\\)\|", line)) == len(COLUMNS) + 1
     assert "<script>" not in outside_of_code(text).replace("\\<script\\>", "")
     assert "\n## x" not in text
-    assert "\\[x\\](http://e) \\<b\\> \\`c\\` \\!\\[i\\](j)" in text
+    assert "\\[x\\](http\\://e) \\<b\\> \\`c\\` \\!\\[i\\](j) \\@team WWW\\.e" in text
 
 
 def test_left_out_runs_and_missing_figures_are_named(study):

@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from edge_bench.verdict import figures
+from edge_dendrite.history.facts import read_facts
 from edge_dendrite.report import pool
 from edge_dendrite.report.rows import build_report
 from edge_dendrite.report.table import COLUMNS, build_table
@@ -93,6 +95,23 @@ def test_runs_that_agree_by_chance_keep_what_each_of_them_did_not_know():
 def test_an_interval_that_is_none_counts_as_unknown(one_run, wrong):
     one_run["energy"] = energy(4.2e-3, 0.9e-3, wrong, wrong)
     assert build_report([one_run], title="t").rows[0].energy.gross_interval_j is None
+
+
+@pytest.mark.parametrize("gross_j", [0.0, -4.2e-3, 1e12])
+def test_an_energy_that_no_board_takes_is_none_in_a_report_a_history_and_a_comparison(one_run, gross_j):
+    one_run["energy"] = energy(gross_j, 0.9e-3)
+    row = build_report([one_run], title="t").rows[0]
+    assert row.energy is None and row.missing["energy"]
+    assert not {"gross-energy"} & set(read_facts(one_run).figures)
+    assert figures.energy(one_run, "gross").value is None
+
+
+def test_a_history_has_the_medians_of_edge_bench(one_run):
+    own = {name: figure.value for name, figure in read_facts(one_run).figures.items()}
+    assert own["median"] == figures.latency(one_run, 50.0, 1.0).value
+    assert own["throughput"] == figures.throughput(one_run).value
+    latency = build_report([one_run], title="t").rows[0].latency
+    assert (own["median"], own["throughput"]) == (latency.median_s, pytest.approx(latency.throughput_per_s))
 
 
 def test_a_row_of_which_nothing_is_known_has_a_reason_in_every_cell(one_run):

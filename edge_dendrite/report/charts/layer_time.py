@@ -14,15 +14,12 @@ from edge_dendrite.report.charts.labels import CHAR_WIDTH, text_width
 from edge_dendrite.report.charts.svg import GRID, INK, MUTED, new_figure, style, tip, to_svg
 from edge_dendrite.report.layer_times import LayerTime, LayerTimes
 from edge_dendrite.report.rows import Row
-from edge_dendrite.report.runs import Condition
 from edge_dendrite.roles import BASELINE, COMPRESSED
 
 MAX_LAYERS = 20
 # Side by side more bars per layer than these are no longer read as one layer.
 _MAX_NETWORKS = 3
 _BAR, _GAP, _NAMES = 13.0, 9.0, 170.0
-# Of a clock that steps by more than this share of the longest bar a step shows.
-_COARSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -121,35 +118,3 @@ def _words(row: Row, times: LayerTimes, layer: LayerTime) -> str:
 def _figure(time_s: float, times: LayerTimes) -> str:
     share = f", {fmt.percent(time_s / times.sum_s)} of its layers" if times.sum_s > 0 else ""
     return fmt.typographic(f"{fmt.tick_seconds(time_s)}{share}")
-
-
-def layers_caption(rows: Sequence[Row], condition: Condition) -> str:
-    """That it was profiled, what that costs, and what of the latency is in no layer."""
-    profiled = [(row.name, row.layer_times) for row in rows if row.layer_times is not None]
-    sources = " and ".join(dict.fromkeys(source for _, times in profiled for source in times.sources))
-    ratios = [times.latency_ratio for _, times in profiled if times.latency_ratio is not None]
-    slower = f": {max(ratios):.1f} times as long as without" if ratios and max(ratios) > 1 else ""
-    text = (
-        f"Profiled by {sources}, apart from the runs that latency and energy are from, since it takes longer{slower}. "
-        "Read which layers take the most, not how long the network takes. "
-    )
-    text += " ".join(_account(name, times) for name, times in profiled)
-    num_short = sum(times.num_short + times.num_left_out for _, times in profiled)
-    steps = [times.resolution_s for _, times in profiled if times.resolution_s]
-    longest = max(layer.time_s for _, times in profiled for layer in times.layers)
-    if steps and max(steps) > _COARSE * longest:
-        text += f" The profiler's clock steps by {fmt.tick_seconds(max(steps))}: a difference of a step says nothing."
-    if num_short:
-        text += f" Not drawn: {fmt.plural(num_short, 'part')} too short for the profiler's clock."
-    return f"{text} Measured on {condition.sentence()}."
-
-
-def _account(name: str, times: LayerTimes) -> str:
-    # Of single runs, not of all samples pooled, which is another figure.
-    share, whole = times.unattributed_share, f"a run's {times.compared_with} ({fmt.seconds(times.compared_s)})"
-    if share < 0:
-        return (
-            f"{name}: the layers take {fmt.percent(-share)} more than {whole}, so each part looks longer than it is, "
-            f"by {fmt.tick_seconds(times.excess_s)} or more on average."
-        )
-    return f"{name}: {fmt.percent(share)} of {whole} is in no layer."

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_bench.stats import MIN_SAMPLES
+from edge_bench.stats import Samples
 from edge_bench.verdict import figures as measured
 from edge_bench.verdict import records
 from edge_dendrite.report import fields, pool
+from edge_dendrite.report.compare import compare_accuracies
 from edge_dendrite.report.comparison.sides import Loaded
 from edge_dendrite.report.comparison.thresholds import KINDS, Kind
 from edge_dendrite.report.format import clean_text
-from edge_dendrite.report.intervals import difference_interval
 
-NOT_MEASURED, NOT_COMPARABLE, UNDECIDED, REFUSED = "not measured", "not comparable", "not distinguishable", "refused"
+NOT_MEASURED, NOT_COMPARABLE, REFUSED = "not measured", "not comparable", "refused"
 _SIZES = {"parameters": "num_parameters", "macs": "num_macs", "size": "onnx_bytes"}
 _PERCENTS = {"latency": 50.0, "p99": 99.0}
 
@@ -86,15 +86,18 @@ def _from_runs(kind: Kind, row: Mapping[str, Any], baseline: Sequence[Loaded]) -
 
 def _is_there(kind: Kind, record: dict[str, Any]) -> bool:
     if kind.key in _PERCENTS:
-        percent = _PERCENTS[kind.key]
-        return len(records.samples_of(record)) >= (8 if percent == 50.0 else MIN_SAMPLES[percent])
+        try:
+            Samples(records.samples_of(record), _PERCENTS[kind.key])
+        except ValueError:  # too few of them
+            return False
+        return True
     if kind.key == "memory":
         return measured.memory(record).value is not None
     return measured.energy(record, kind.label.partition(" ")[0]).value is not None
 
 
 def _size(kind: Kind, baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Figure:
-    before, after = (_read_size(kind, record["bundle"]) for record in (baseline, new))
+    before, after = (pool.read_sizes(record["bundle"])[_SIZES[kind.key]] for record in (baseline, new))
     if before is None or after is None:
         which = "neither bundle states" if before is after else "only one of the two bundles states"
         return Figure(kind, NOT_MEASURED, was_measured=before is not None, reason=f"{which} it")
@@ -114,11 +117,6 @@ def _size(kind: Kind, baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Fi
     )
 
 
-def _read_size(kind: Kind, bundle: Mapping[str, Any]) -> int | None:
-    found = fields.whole(bundle["stats"], _SIZES[kind.key])
-    return found or fields.whole(bundle["model"], "num_bytes") if kind.key == "size" else found
-
-
 def _accuracy(kind: Kind, baseline: Mapping[str, Any], new: Mapping[str, Any]) -> Figure:
     """Of one network exactly the same; else with Newcombe's interval, as the test samples are a sample."""
     before, after = (pool.read_accuracy(fields.mapping(record["bundle"], "accuracy")) for record in (baseline, new))
@@ -126,19 +124,27 @@ def _accuracy(kind: Kind, baseline: Mapping[str, Any], new: Mapping[str, Any]) -
         which = "neither bundle states one" if before is after else "only one of the two bundles states one"
         reason = f"{which}: export with test data"
         return Figure(kind, NOT_MEASURED, was_measured=before is not None, reason=reason)
-    if (before.metric, before.split) != (after.metric, after.split):
+    compared = compare_accuracies(after, before)
+    if compared is None:
         found = " and ".join(f"{one.metric} on {one.split or 'unnamed data'}" for one in (before, after))
         return Figure(kind, NOT_COMPARABLE, reason=f"the bundles state different figures: {found}")
-    difference = after.value - before.value
+    difference = compared.difference
     named = "" if before.metric == "accuracy" else f"{before.metric}; "
     if baseline["bundle"]["id"] == new["bundle"]["id"]:
         reason = f"{named}one network on both sides"
         return Figure(kind, "the same", before.value, after.value, 0.0, (0.0, 0.0), is_exact=True, reason=reason)
-    if not (before.interval and after.interval and before.num_samples and after.num_samples):
+    if compared.interval is None or not before.num_samples or not after.num_samples:
         reason = f"{named}no interval: the bundles do not state an accuracy with its number of test samples"
         return Figure(kind, NOT_COMPARABLE, before.value, after.value, difference, reason=reason)
-    low, high = difference_interval(after.value, after.num_samples, before.value, before.num_samples)
-    outcome = "better" if low > 0 else "worse" if high < 0 else UNDECIDED
     counts = (before.num_samples, after.num_samples)
     reason = f"{counts[1]:,} test samples" + ("" if counts[0] == counts[1] else f" after {counts[0]:,}")
-    return Figure(kind, outcome, before.value, after.value, difference, (low, high), num_samples=counts, reason=reason)
+    return Figure(
+        kind,
+        compared.outcome,
+        before.value,
+        after.value,
+        difference,
+        compared.interval,
+        num_samples=counts,
+        reason=reason,
+    )

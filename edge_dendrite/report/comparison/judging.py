@@ -1,7 +1,8 @@
 """PASS, REGRESSION, INCONCLUSIVE or NOT MEASURED for each figure, and one verdict over all.
 
 PASS: the 95 % interval lies within what is allowed. That all figures pass is claimed only where each of them does, so
-their number makes the claim no weaker, and nothing is corrected (intersection-union test, Berger 1982).
+their number makes the claim no weaker, and nothing is corrected (intersection-union test; Berger,
+Technometrics 24, 1982).
 
 REGRESSION of any figure ends a build, and among twenty figures without a difference some interval lies beyond its
 threshold by chance in about four builds of ten. So regressions are taken step by step from the clearest one (Holm,

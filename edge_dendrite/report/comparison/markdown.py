@@ -69,8 +69,7 @@ def _comparison(one: Compared) -> str:
 def _tail(report: ComparisonReport) -> str:
     lines = [f"- Left out: {_text(text)}" for text in report.left_out]
     lines += [f"- {_text(f'{one.what}: {one.reason}')}" for one in report.missing if not one.blocks]
-    chance = report.chance()
-    return "\n".join([*lines, "", f"{_text(chance)}." if chance else ""])
+    return "\n".join([*lines, *(f"\n{_text(note)}." for note in report.notes()), ""])
 
 
 def _shortened(report: ComparisonReport, parts: list[str], max_bytes: int) -> list[str]:
@@ -96,6 +95,4 @@ def _sign(verdict: str | None) -> str:
 
 
 def _text(text: str) -> str:
-    """Foreign text that opens nothing: no link of GitHub's own making either, which needs no brackets."""
-    plain = escape(typographic(text))
-    return plain.replace("://", r"\://").replace("www.", r"www\.").replace("@", r"\@")
+    return escape(typographic(text))

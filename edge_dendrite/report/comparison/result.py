@@ -90,6 +90,12 @@ class ComparisonReport:
             if judgement is not None
         ]
 
+    def notes(self) -> list[str]:
+        """What has to be known of all figures: what a value of several runs is, and how often chance makes one."""
+        num_runs = [len(side.files) for one in self.comparisons for side in (one.baseline, one.new)]
+        pooled = "of several runs a value here is the mean of theirs, where a report pools their samples"
+        return [text for text in (pooled if max(num_runs, default=1) > 1 else "", self.chance()) if text]
+
     def chance(self) -> str:
         """How often figures differ by chance, for as many as there are here."""
         intervals = [figure for one in self.comparisons for figure in one.figures if _is_uncertain(figure)]
@@ -122,7 +128,7 @@ class ComparisonReport:
             "baseline": self.baseline,
             "new": list(self.sides),
             "num_judged": sum(judgement.counts for _, _, judgement in self.judged()),
-            "note": self.chance(),
+            "note": "; ".join(self.notes()),
             "comparisons": [_compared_dict(one) for one in self.comparisons],
             "unmatched": [asdict(one) for one in self.missing],
             "left_out": list(self.left_out),

@@ -10,8 +10,8 @@ from typing import Any
 from edge_bench.errors import EdgeBenchError
 from edge_bench.verdict import records
 from edge_dendrite.errors import ConfigError, DataError
-from edge_dendrite.report.files import find_files
 from edge_dendrite.report.format import clean_text
+from edge_dendrite.report.measurement_files import find_files
 from edge_dendrite.report.runs import read_condition
 
 

@@ -9,7 +9,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from edge_bench.schema import measurement_problem
-from edge_dendrite.report.charts.layer_time import MAX_LAYERS, layer_times, layers_caption, profiled_rows
+from edge_dendrite.report import captions
+from edge_dendrite.report.charts.layer_time import MAX_LAYERS, layer_times
 from edge_dendrite.report.html import render_html
 from edge_dendrite.report.pictures import LATENCY, draw_pictures
 from edge_dendrite.report.rows import build_report
@@ -113,7 +114,7 @@ def test_the_many_fast_ones_are_drawn_together(study):
 
 def test_the_caption_says_that_it_was_profiled_and_what_is_in_no_layer(study):
     report = study_of(study, DENSE, SMALL)
-    text = layers_caption(profiled_rows(report.rows), report.condition)
+    text = captions.layers(report)
     assert "Profiled by onnxruntime" in text and "1.5 times as long" in text
     assert "digits-dense: 20.0 % of a run's median latency (1.00 ms) is in no layer." in text
     assert "digits-pruned: the layers take 20.0 % more than a run's median latency (200 us)" in text
@@ -124,7 +125,7 @@ def test_the_caption_says_that_it_was_profiled_and_what_is_in_no_layer(study):
 
 def test_a_coarse_clock_is_admitted(study):
     report = study_of(study, profile([entry("a", 4e-6), entry("b", 3e-6)], 10e-6))
-    text = layers_caption(profiled_rows(report.rows), report.condition)
+    text = captions.layers(report)
     assert "The profiler's clock steps by 1 us: a difference of a step says nothing." in text
 
 

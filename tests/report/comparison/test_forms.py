@@ -137,6 +137,17 @@ def test_markdown_says_first_what_failed(sides):
     assert "PASS" not in plain and "REGRESSION" not in plain and "slower" in plain
 
 
+def test_what_a_value_of_several_runs_is_stands_beside_the_table(sides, capsys):
+    old, new = sides(1.2)
+    report = compare(old, new)
+    meaning = "of several runs a value here is the mean of theirs"
+    print_comparisons(report)
+    for shown in (render_markdown(report), report.to_dict()["note"], capsys.readouterr().out):
+        assert " ".join(shown.split()).count(meaning) == 1
+    medians_s = [json.loads(file.read_bytes())["latency"]["summary"]["median_s"] for file in old.iterdir()]
+    assert report.comparisons[0].figures[0].baseline == pytest.approx(sum(medians_s) / 5)
+
+
 def test_a_summary_stays_below_its_limit(sides, save, make_run):
     old, new = sides()
     slow = save("slow", *(make_run(seed=500 + n, level=3.0) for n in range(5)))
