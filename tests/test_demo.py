@@ -30,7 +30,7 @@ def test_it_ends_with_the_path_of_the_report(demo):
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == str(out / "report.html")
     table = result.stdout
-    for role in ("baseline", "compressed", "control:dense-longer", "control:from-scratch"):
+    for role in ("baseline", "compressed", "dense-longer", "from-scratch"):
         assert role in table
     for column in ("accuracy", "parameters", "MACs", "ONNX", "median", "p99"):
         assert column in table

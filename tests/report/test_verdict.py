@@ -256,10 +256,8 @@ def test_equal_memory_is_not_distinguishable_and_unread_memory_open(study):
 
 def test_the_lead_says_what_the_board_said_with_its_state(verdict):
     made = verdict(rounds=((28, 14),) * 3)
-    assert (
-        "It is 2.00 times as fast in 4 rounds (so by chance in 12.5 % of cases); its energy was not measured (Testboard 1, Test CPU 2.0 GHz, 1 thread"
-        in made.lead
-    )
+    assert "It is 2.00 times as fast in 3 rounds (so by chance in 25.0 % of cases); its energy was not" in made.lead
+    assert "measured (Testboard 1, Test CPU 2.0 GHz, 1 thread" in made.lead
 
 
 def test_an_emulated_board_is_said_before_anything_else(study):
