@@ -113,6 +113,7 @@ def test_a_place_that_cannot_be_taken_shows_before_the_work(out, place):
     (place / "sealed").mkdir(mode=0o555)
     (place / "dangling").symlink_to("nowhere")
     root = os.geteuid() == 0  # who may write everywhere
+    export("no-such-network", "--out", "there")  # what it imports, another user may not be able to read
     if root and out == "sealed/b":
         for folder in (place, *place.parents):
             if folder == place or folder.name.startswith(("pytest-", "popen-")):  # pytest's own, for this user alone
