@@ -43,6 +43,9 @@ def assert_stats_agree(module: nn.Module, selection: Selection, before: nn.Modul
     assert stats.num_macs < whole.num_macs
     for layer in stats.layers:
         part = module.get_submodule(layer.name)
+        if isinstance(part, nn.RNNBase):
+            assert (part.hidden_size * (1 + part.bidirectional), part.input_size) == (layer.num_units, layer.num_inputs)
+            continue
         assert (layer.num_units, layer.num_inputs) == (part.weight.shape[0], part.weight.shape[1] * groups_of(part))
         if isinstance(part, nn.Conv2d):
             assert (part.out_channels, part.in_channels) == (layer.num_units, layer.num_inputs)
