@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from edge_dendrite.cli import app
@@ -43,12 +44,13 @@ def test_there_are_python_blocks():
 
 
 def test_flags_in_shell_blocks_exist():
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
     commands = [line.split("#")[0] for line in lines if re.search(r"\bedge-dendrite \w+", line)]
     assert commands
     for line in commands:
-        command = re.search(r"edge-dendrite (\w+)", line)[1]
-        shown = CliRunner().invoke(app, [command, "--help"])
+        words = re.search(r"edge-dendrite (\w+) *([\w-]*)", line).groups()
+        group = typer.main.get_command(app).commands[words[0]]
+        shown = CliRunner().invoke(app, [*(words if hasattr(group, "commands") else words[:1]), "--help"])
         assert shown.exit_code == 0, line
         for flag in re.findall(r"(?<=\s)--[a-z-]+", line):
             assert flag in shown.stdout, (line, flag)
