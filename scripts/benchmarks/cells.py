@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from edge_dendrite.paired import Interval
 from edge_dendrite.report.format import count, percent
 from scripts.benchmarks.rows import Row
-from scripts.benchmarks.studies import SAME_SHAPE
 from scripts.benchmarks.summary import mean_and_spread
 
 
@@ -34,8 +33,3 @@ def difference(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
         return f"{text} (no interval: too few pairs that differ)"
     return f"{text} ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
-
-
-def other_name(other: str) -> str:
-    """What stands on the other side of a comparison."""
-    return f"the same shape from scratch (`{other}`)" if other in SAME_SHAPE.values() else f"`{other}`"

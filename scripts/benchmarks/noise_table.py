@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edge_dendrite.report.format import percent
-from scripts.benchmarks.cells import accuracy, difference, other_name, seeds
+from scripts.benchmarks.cells import accuracy, difference, seeds
 from scripts.benchmarks.rows import NOISE, Row
 from scripts.benchmarks.summary import Comparison, Summary
 
@@ -36,10 +36,11 @@ def _budget(summary: Summary, budget: float) -> Iterator[str]:
         yield f"| `{arm}` | {seeds(rows)} | {' | '.join(_accuracies(summary, arm, rows))} |"
     yield from ("", f"| ours | against | pairs | {' | '.join(names)} |", f"|---|---|---|{'---:|' * len(names)}")
     found = {sigma: summary.comparisons(budget, sigma) for sigma in summary.sigmas}
-    pairs = dict.fromkeys((one.arm, one.other, one.basis) for comparisons in found.values() for one in comparisons)
-    for arm, other, basis in pairs:
-        cells = [_cell(found[sigma], (arm, other, basis)) for sigma in summary.sigmas]
-        yield f"| `{arm}` | {other_name(other)} | {basis} | {' | '.join(cells)} |"
+    pairs = dict.fromkeys((one.arm, one.other_name, one.basis) for some in found.values() for one in some)
+    for key in pairs:
+        arm, other, basis = key
+        cells = [_cell(found[sigma], key) for sigma in summary.sigmas]
+        yield f"| `{arm}` | {other} | {basis} | {' | '.join(cells)} |"
     yield ""
 
 
@@ -53,6 +54,6 @@ def _accuracies(summary: Summary, arm: str, rows: Sequence[Row]) -> Iterator[str
 
 def _cell(comparisons: Sequence[Comparison], key: tuple[str, str, str]) -> str:
     for one in comparisons:
-        if (one.arm, one.other, one.basis) == key:
+        if (one.arm, one.other_name, one.basis) == key:
             return f"{difference(one.difference)}: {one.words}"
     return "not measured"

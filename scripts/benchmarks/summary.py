@@ -15,10 +15,14 @@ from scripts.benchmarks.studies import DENSE, DENSE_LONGER, OUR_ARMS, OURS, RECI
 
 @dataclass(frozen=True)
 class Comparison:
-    """`arm - other` in test accuracy at one budget, over the seeds that both have."""
+    """`arm - other` in test accuracy at one budget, over the seeds that both have.
+
+    same_shape: `other` has the arm's shape, and new weights.
+    """
 
     arm: str
     other: str
+    same_shape: bool
     difference: Interval
     num_seeds: int
     num_samples: int
@@ -29,6 +33,11 @@ class Comparison:
         if self.num_seeds > 1:
             return f"{self.num_seeds} seeds"
         return f"{self.num_samples:,} test images, one seed"
+
+    @property
+    def other_name(self) -> str:
+        """What stands on the other side."""
+        return f"the same shape from scratch (`{self.other}`)" if self.same_shape else f"`{self.other}`"
 
     @property
     def words(self) -> str:
@@ -101,7 +110,8 @@ class Summary:
         else:
             pairs = [unpack_bits(group[seeds[0]]["test_correct"]).tolist() for group in (mine, theirs)]
         num_samples = mine[seeds[0]]["test_correct"]["num_samples"]
-        return Comparison(arm, other, paired_difference(*pairs), len(seeds), num_samples)
+        same_shape = other in SAME_SHAPE.values() and self.has_shape_of(arm, other, budget)
+        return Comparison(arm, other, same_shape, paired_difference(*pairs), len(seeds), num_samples)
 
     def comparisons(self, budget: float, sigma: float | None = None) -> list[Comparison]:
         """Each of our arms against its shape from scratch, every peer, and the dense networks; sigma: under noise."""
@@ -121,6 +131,7 @@ class Summary:
         """Its own shape from scratch, for the recipe plain networks of equal size, peers, the dense networks."""
         controls = [one for one in SAME_SHAPE.values() if self.of(one, budget)]
         own = [one for one in controls if self._is_control_of(arm, one, budget)]
+        own.sort(key=lambda one: one != SAME_SHAPE.get(arm))  # another arm's control where it has none itself
         plain = [] if arm != RECIPE else [one for one in (OURS, SCRATCH) if self.of(one, budget) and one not in own[:1]]
         peers = [one for one in self.arms(budget) if one not in OUR_ARMS and one not in controls]
         return [*own[:1], *plain, *peers, DENSE, DENSE_LONGER]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from edge_dendrite.report.format import file_size, percent
-from scripts.benchmarks.cells import accuracy, count_range, difference, other_name, seeds
+from scripts.benchmarks.cells import accuracy, count_range, difference, seeds
 from scripts.benchmarks.gate_table import gate_section, gate_sentence
 from scripts.benchmarks.latency_table import latency, latency_method, latency_sentence, ratio
 from scripts.benchmarks.memory_table import memory_section, memory_sentence
@@ -60,7 +60,7 @@ def _findings(summary: Summary) -> Iterator[str]:
         choice = " (the better one of ours on validation data)" if summary.is_choice(budget) else ""
         yield f"- **{size} {summary.study.cut}**, `{arm}`{choice}:"
         yield from (f"  - {_sentence(one)}" for one in comparisons)
-        if arm in SAME_SHAPE and not any(one.other in SAME_SHAPE.values() for one in comparisons):
+        if arm in SAME_SHAPE and not any(one.same_shape for one in comparisons):
             yield "  - is not compared with its own shape from scratch yet."
         yield from (f"  - {sentence}" for sentence in gate_sentence(summary.of(arm, budget)))
         yield f"  - {latency_sentence(summary, arm, budget)}"
@@ -68,7 +68,7 @@ def _findings(summary: Summary) -> Iterator[str]:
 
 
 def _sentence(one: Comparison) -> str:
-    name = other_name(one.other)
+    name = one.other_name
     points = difference(one.difference)
     if one.words == "better":
         verb = "beats" if one.num_seeds > 1 else "is above, in one seed,"
@@ -88,7 +88,7 @@ def _budget(summary: Summary, budget: float) -> Iterator[str]:
             yield _network(arm, rows, summary.of(arm, size, LATENCY), arm == summary.recommended(budget))
     yield from ("", "| ours | against | difference in test accuracy | pairs | |", "|---|---|---:|---|---|")
     for one in summary.comparisons(budget):
-        other = other_name(one.other)
+        other = one.other_name
         yield f"| `{one.arm}` | {other} | {difference(one.difference)} | {one.basis} | {one.words} |"
     yield ""
 

@@ -115,6 +115,24 @@ def test_gradual_is_compared_with_a_control_of_its_shape_only():
     assert against[0] == "from-scratch-gradual"
 
 
+def test_the_recipe_stands_beside_its_own_control_also_where_pruning_left_the_same_shape():
+    study = find_study("recipe-mnist-gru")
+    own, other = {"gru": 8}, {"gru": 16}
+    arms = [("edge-dendrite-recipe", 0, own), ("from-scratch-recipe", 0, own)]
+    arms += [("edge-dendrite", 0, own), ("from-scratch", 0, own)]
+    rows = [trained(arm, 0.75, seed, 980, widths=widths) | {"study": study.name} for arm, seed, widths in arms]
+    text = markdown(Summary(study, rows))
+    assert "| `edge-dendrite-recipe` | the same shape from scratch (`from-scratch-recipe`) |" in text
+    assert "| `edge-dendrite` | the same shape from scratch (`from-scratch`) |" in text
+    # Another seed, in which pruning left another shape: no control of the recipe's shape, only of its size.
+    later = [("edge-dendrite-recipe", 1, own), ("from-scratch-recipe", 1, own)]
+    later += [("edge-dendrite", 1, other), ("from-scratch", 1, other)]
+    rows += [trained(arm, 0.75, seed, 980, widths=widths) | {"study": study.name} for arm, seed, widths in later]
+    text = markdown(Summary(study, rows))
+    assert "| `edge-dendrite-recipe` | the same shape from scratch (`from-scratch-recipe`) |" in text
+    assert "| `edge-dendrite-recipe` | `from-scratch` |" in text
+
+
 def test_the_table_says_what_lost_and_what_did_not_win():
     text = markdown(Summary(STUDY, ONE_SEED), "picture.svg")
     assert "![Accuracy against parameters](picture.svg)" in text
