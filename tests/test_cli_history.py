@@ -74,7 +74,7 @@ def write_weeks(folder, num_weeks=6):
 
 
 @pytest.mark.parametrize(
-    "command", [("export", "kept.json"), ("export", "kept.csv"), ("plot", "median", "--out", "kept.html")]
+    "command", [("export", "kept.json"), ("export", "kept.csv"), ("plot", "latency", "--out", "kept.html")]
 )
 def test_a_history_is_not_written_over_itself(history, tmp_path, command):
     place = tmp_path / command[-1]
@@ -109,15 +109,15 @@ def test_from_measurements_to_a_picture_and_back(history, program, tmp_path):
     measured = json.loads((tmp_path / "m" / "orin-lab" / "week-0.json").read_text("utf-8"))
     assert json.loads(history("show", 1, "--json").stdout) == measured
 
-    plotted = program("plot", "median")
+    plotted = program("plot", "latency")
     assert plotted.returncode == 0, plotted.stderr
     assert "digits-cnn (as given, fp32) on orin-lab" in plotted.stdout
     assert "5 of 6 runs are valid and have it" in plotted.stdout
     assert "no drift distinguishable" in plotted.stdout
     for ending in ("html", "svg", "png"):
-        drawn = history("plot", "median", "--out", f"out/median.{ending}")
-        assert (drawn.returncode, drawn.stdout) == (0, f"{tmp_path}/out/median.{ending}\n")
-        assert (tmp_path / "out" / f"median.{ending}").stat().st_size > 1000
+        drawn = history("plot", "latency", "--out", f"out/latency.{ending}")
+        assert (drawn.returncode, drawn.stdout) == (0, f"{tmp_path}/out/latency.{ending}\n")
+        assert (tmp_path / "out" / f"latency.{ending}").stat().st_size > 1000
     points = json.loads(history("plot", "p90", "--json").stdout)["lines"][0]["points"]
     assert [point["status"] for point in points] == ["valid", "valid", "invalid", "valid", "valid", "valid"]
 
@@ -128,8 +128,8 @@ def test_from_measurements_to_a_picture_and_back(history, program, tmp_path):
     history("export", "table.csv")
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text("utf-8").splitlines()))
     assert len(rows) == 6
-    assert float(rows[0]["median_s"]) > 0
-    assert rows[0]["gross_energy_j"] == ""
+    assert float(rows[0]["latency_s"]) > 0
+    assert rows[0]["energy_j"] == ""
 
 
 def test_one_bad_file_does_not_stop_the_others(history, tmp_path):
@@ -153,7 +153,7 @@ def test_one_bad_file_does_not_stop_the_others(history, tmp_path):
     ("arguments", "code", "message"),
     [
         (("list",), 1, "no history there; `edge-dendrite history add FILE` begins one"),
-        (("plot", "p95"), 2, "METRIC 'p95' is not known; give one of median"),
+        (("plot", "p95"), 2, "METRIC 'p95' is not known; give one of latency"),
         (("list", "--status", "good"), 2, "give one of valid, invalid"),
         (("list", "--since", "monday"), 2, "write a day"),
         (("add", "empty"), 2, "no measurement"),
@@ -165,7 +165,7 @@ def test_one_bad_file_does_not_stop_the_others(history, tmp_path):
         (("remove", "99", "--yes", "--db", "h.sqlite"), 1, "no run 99"),
         (("remove", "1", "--db", "h.sqlite"), 2, "give --yes"),
         (("tag", "1", "x", "--remove", "--db", "h.sqlite"), 1, "has no tag 'x'"),
-        (("plot", "median", "--out", "x.pdf", "--db", "h.sqlite"), 2, "ends in .svg, .html, .png"),
+        (("plot", "latency", "--out", "x.pdf", "--db", "h.sqlite"), 2, "ends in .svg, .html, .png"),
         (("plot", "p99", "--out", "x.svg", "--db", "h.sqlite"), 1, "no run of those has p99"),
     ],
 )
@@ -237,7 +237,7 @@ def test_names_do_not_steer_the_terminal(history, tmp_path):
     made["board"]["model"] = "=cmd|' /C calc'!A0"
     (tmp_path / "h.json").write_text(json.dumps(made))
     history("add", "h.json")
-    for arguments in (("list",), ("show", "1"), ("plot", "median"), ("plot", "median", "--json")):
+    for arguments in (("list",), ("show", "1"), ("plot", "latency"), ("plot", "latency", "--json")):
         out = history(*arguments).stdout
         assert "owned" in out
         assert "\x1b" not in out
@@ -255,6 +255,6 @@ def test_names_do_not_steer_the_terminal(history, tmp_path):
 def test_a_terminal_without_unicode(history, program, environment, tmp_path):
     write_weeks(tmp_path / "m", 3)
     history("add", "m")
-    plain = program("plot", "median", env=environment | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    plain = program("plot", "latency", env=environment | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
     assert plain.returncode == 0, plain.stderr
     assert "\n  _#o\n" in plain.stdout

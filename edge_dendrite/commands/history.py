@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_dendrite.commands.guard import EXIT_FAILED, guarded
+from edge_dendrite.commands.history_text import print_lines, run_cells
 from edge_dendrite.errors import ConfigError
 from edge_dendrite.inputs import refuse_outputs
 from edge_dendrite.options import JsonOption
@@ -18,10 +19,7 @@ from edge_dendrite.terminal import TerminalProgress, print_table, say
 
 if TYPE_CHECKING:
     from edge_dendrite.history.filters import Filter
-    from edge_dendrite.history.metrics import Metric
     from edge_dendrite.history.store import History
-    from edge_dendrite.history.stored import StoredRun
-    from edge_dendrite.history.trends import Line
 
 DbOption = Annotated[
     Path | None,
@@ -39,7 +37,6 @@ TagOption = Annotated[str | None, typer.Option("--tag", help="with this tag")]
 SinceOption = Annotated[str | None, typer.Option("--since", metavar="DAY", help="2026-08-21, or a time in UTC")]
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="DAY", help="the day as a whole, or a time")]
 IdArgument = Annotated[int, typer.Argument(metavar="ID", help="of the run, as `history list` shows it")]
-_WIDTH = 60
 
 app = typer.Typer(
     help="Keep measurements over time in one file: list them, and see whether a figure drifted.",
@@ -111,9 +108,9 @@ def list_(
         typer.echo(json.dumps({"db": str(history.path), "total": total, "runs": [run.to_dict() for run in runs]}))
         return
     columns = ["id", "started (UTC)", "network", "role", "board", "state", "status", "tags"]
-    columns += ["median", "p99", "energy", "accuracy"]
+    columns += ["latency", "p99", "energy", "accuracy"]
     shown = f"{len(runs):,} of {total:,} runs" if len(runs) < total else f"{total:,} run{'' if total == 1 else 's'}"
-    print_table(f"{shown} in {history.path}", columns, map(_cells, runs), num_text_columns=8)
+    print_table(f"{shown} in {history.path}", columns, map(run_cells, runs), num_text_columns=8)
 
 
 def show(id_: IdArgument, db: DbOption = None, as_json: JsonOption = False) -> None:
@@ -135,9 +132,7 @@ def show(id_: IdArgument, db: DbOption = None, as_json: JsonOption = False) -> N
 def plot(
     metric: Annotated[
         str,
-        typer.Argument(
-            help="median, p90, p99, throughput, gross-energy, net-energy, memory, accuracy, bytes or parameters"
-        ),
+        typer.Argument(help="latency, p90, p99, throughput, energy, net-energy, memory, accuracy, size or parameters"),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="picture: .html, .svg or .png  [default: lines on the terminal]")
@@ -175,7 +170,7 @@ def plot(
     elif out is not None:
         typer.echo(str(out.absolute()))
     else:
-        _print_lines(lines, chosen)
+        print_lines(lines, chosen)
     if unplaced and not as_json:
         say(f"runs without a place in time, since the board's clock was not set: {', '.join(map(str, unplaced[:20]))}")
 
@@ -287,42 +282,3 @@ def _filter(
         since=None if since is None else read_day("--since", since),
         until=None if until is None else read_day("--until", until, is_end=True),
     )
-
-
-def _cells(run: StoredRun) -> list[str]:
-    from edge_dendrite.history.metrics import METRICS
-
-    facts, by_name = run.facts, {metric.name: metric for metric in METRICS}
-    figures = [
-        by_name[name].show(facts.figures[name].value) if name in facts.figures else "-"
-        for name in ("median", "p99", "gross-energy", "accuracy")
-    ]
-    started = facts.started_at[:16].replace("T", " ") if facts.started_at else "clock not set"
-    role = ", ".join(filter(None, (facts.role, facts.precision)))
-    texts = [str(run.id), started, facts.network, role, run.board(), run.state(), facts.status, ", ".join(run.tags)]
-    return texts + figures
-
-
-def _print_lines(lines: list[Line], metric: Metric) -> None:
-    """Each line as a row of characters, its last figure with state, whether it drifted, what changed."""
-    from edge_dendrite.history.drift import judge_drift
-    from edge_dendrite.history.sparkline import sparkline
-
-    typer.echo(f"{metric.title} over time")
-    for line in lines:
-        typer.echo(f"\n{line.name()} on {line.board}")
-        typer.echo(f"  {sparkline(line, width=_WIDTH, encoding=sys.stdout.encoding)}")
-        valid = [point for stretch in line.stretches for point in stretch]
-        earlier = f", the last {_WIDTH} shown" if len(line.points) > _WIDTH else ""
-        typer.echo(f"  {len(valid)} of {len(line.points)} runs are valid and have it{earlier}")
-        if valid and valid[-1].figure:
-            values = [point.figure.value for point in valid if point.figure]
-            last = f"{metric.show(valid[-1].figure.value)} on {valid[-1].time:%Y-%m-%d} ({valid[-1].run.state()})"
-            typer.echo(f"  last {last}, lowest {metric.show(min(values))}, highest {metric.show(max(values))}")
-        drift = judge_drift(line, metric)
-        if drift:
-            typer.echo(f"  {drift}")
-        for change in line.changes[-10:]:
-            typer.echo(f"  {change.time:%Y-%m-%d}: {change.words}")
-    if not lines:
-        typer.echo("no runs")

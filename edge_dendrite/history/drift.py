@@ -45,6 +45,13 @@ def judge_drift(line: Line, metric: Metric) -> str:
     return sentence + _last_day(days, metric)
 
 
+def say_level(num_lines: int, metric: Metric) -> str:
+    """How far sentences about several lines may be trusted; empty where there is no more than one."""
+    if num_lines < 2 or metric.kind == "bundle":
+        return ""
+    return "Each line is judged by itself at 95 %: of twenty without a drift, one is still said to have one."
+
+
 def _by_day(stretch: Sequence[Point]) -> list[tuple[int, float]]:
     """(day, median of its runs), in order."""
     values: dict[int, list[float]] = {}

@@ -16,8 +16,8 @@ from edge_dendrite.history.store import History
 from edge_dendrite.history.stored import StoredRun
 from edge_dendrite.progress import Progress, silent
 
-_UNITS = {"median": "s", "p90": "s", "p99": "s", "throughput": "per_s", "gross-energy": "j", "net-energy": "j"}
-_UNITS |= {"memory": "bytes", "accuracy": "share", "bytes": "bytes", "parameters": ""}
+_UNITS = {"latency": "s", "p90": "s", "p99": "s", "throughput": "per_s", "energy": "j", "net-energy": "j"}
+_UNITS |= {"memory": "bytes", "accuracy": "share", "size": "bytes", "parameters": ""}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 

@@ -114,11 +114,11 @@ def read_figures(measurement: Mapping[str, Any]) -> dict[str, Figure]:
     is_timed = samples and _SHORTEST_S <= min(samples) <= max(samples) <= _LONGEST_S
     figures = {
         **(_latencies(measurement, samples) if is_timed else {}),
-        "gross-energy": _energy(measurement, "gross"),
+        "energy": _energy(measurement, "gross"),
         "net-energy": _energy(measurement, "net"),
         "memory": _once(fields.whole(memory, "process_peak_rss_bytes")),
         "accuracy": _accuracy(bundle),
-        "bytes": _once(sizes["onnx_bytes"]),
+        "size": _once(sizes["onnx_bytes"]),
         "parameters": _once(sizes["num_parameters"]),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
@@ -133,7 +133,7 @@ def _latencies(measurement: Mapping[str, Any], samples: Sequence[float]) -> dict
     # No limit is asked about, so none is near.
     found = {f"p{percent:.0f}": measured.latency(dict(measurement), percent, inf) for percent in (50.0, 90.0, 99.0)}
     return {
-        "median": _figure(found["p50"]) or Figure(median(samples)),
+        "latency": _figure(found["p50"]) or Figure(median(samples)),
         "p90": _figure(found["p90"]),
         "p99": _figure(found["p99"]),
         "throughput": _figure(measured.throughput(dict(measurement))),

@@ -1,4 +1,5 @@
-"""The figures that a history follows: their names on the command line, units, and what they depend on."""
+"""The figures that a history follows: their names on the command line, which are those of `compare`, units, and what
+they depend on."""
 
 from __future__ import annotations
 
@@ -55,15 +56,15 @@ class Metric:
 METRICS = tuple(
     Metric(*words)
     for words in (
-        ("median", "Median latency", "time", _TIME),
+        ("latency", "Median latency", "time", _TIME),
         ("p90", "p90 of the latency", "time", _TIME),
         ("p99", "p99 of the latency", "time", _TIME),
         ("throughput", "Throughput (examples a second, one inference after another)", "time", _RATE),
-        ("gross-energy", "Gross energy per inference", "energy", _ENERGY),
+        ("energy", "Gross energy per inference", "energy", _ENERGY),
         ("net-energy", "Net energy per inference (idle power taken off)", "energy", _ENERGY),
         ("memory", "Peak memory of the process", "time", _BYTES),
         ("accuracy", "Accuracy that the bundle states", "bundle", _SHARE),
-        ("bytes", "Size of the ONNX file", "bundle", _BYTES),
+        ("size", "Size of the ONNX file", "bundle", _BYTES),
         ("parameters", "Parameters", "bundle", _COUNT),
     )
 )

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from edge_bench.atomic import write_bytes
 from edge_dendrite.errors import ConfigError, DataError
 from edge_dendrite.history.chart import MAX_LINES, MAX_MARKS, drawn_lines, metric_png, metric_svg, numbered_changes
-from edge_dendrite.history.drift import judge_drift
+from edge_dendrite.history.drift import judge_drift, say_level
 from edge_dendrite.history.metrics import Metric
 from edge_dendrite.history.trends import Line
 from edge_dendrite.report.charts.svg import plain
@@ -117,7 +117,7 @@ def caption(lines: Sequence[Line], metric: Metric, num_unplaced: int) -> str:
     left_out = len(lines) - len(drawn)
     if left_out:
         texts.append(f"Not drawn: {plural(left_out, 'line')} (at most {MAX_LINES}, the latest; none without figures).")
-    return " ".join([*texts, "The axis need not begin at zero."])
+    return " ".join(filter(None, [*texts, "The axis need not begin at zero.", say_level(len(drawn), metric)]))
 
 
 def _line_cells(line: Line, metric: Metric) -> dict[str, object]:

@@ -56,4 +56,10 @@ CREATE TABLE measurements (
 )
 """
 
-STEPS: tuple[Step, ...] = ((_RUNS, "CREATE INDEX runs_by_start ON runs (started_at)", _FIGURES, _TAGS, _MEASUREMENTS),)
+# As `edge-dendrite compare` calls them.
+_NEW_NAMES = (("median", "latency"), ("gross-energy", "energy"), ("bytes", "size"))
+
+STEPS: tuple[Step, ...] = (
+    (_RUNS, "CREATE INDEX runs_by_start ON runs (started_at)", _FIGURES, _TAGS, _MEASUREMENTS),
+    tuple(f"UPDATE figures SET metric = '{new}' WHERE metric = '{old}'" for old, new in _NEW_NAMES),
+)

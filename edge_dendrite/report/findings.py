@@ -1,6 +1,6 @@
 """Single answers of a report: each a topic, a short figure and a full sentence in plain words.
 
-A finding says 'different' only where compare.py found a difference; what was not measured is said to be open.
+A finding says 'different' only where rounds.py found a difference; what was not measured is said to be open.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.compare import (
+from edge_dendrite.report.pool import Accuracy, Energy
+from edge_dendrite.report.rounds import (
     AccuracyComparison,
     RatioComparison,
     compare_accuracy,
@@ -19,7 +20,6 @@ from edge_dendrite.report.compare import (
     compare_latency,
     compare_memory,
 )
-from edge_dendrite.report.pool import Accuracy, Energy
 from edge_dendrite.report.rows import Row
 from edge_dendrite.report.runs import Condition
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_dendrite.report import format as fmt
-from edge_dendrite.report.compare import AccuracyComparison, compare_accuracy, compare_latency, same_shape
 from edge_dendrite.report.findings import (
     Finding,
     accuracy_change,
@@ -18,6 +17,7 @@ from edge_dendrite.report.findings import (
     memory_change,
     size,
 )
+from edge_dendrite.report.rounds import AccuracyComparison, compare_accuracy, compare_latency, same_shape
 from edge_dendrite.report.rows import Report, Row
 from edge_dendrite.roles import BASELINE, COMPRESSED, CONTROL, DENSE_LONGER, EQUAL_CAPACITY, FROM_SCRATCH, ZEROED
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_bench.atomic import parse_json, write_json
-from edge_dendrite.errors import DeployError
+from edge_dendrite.errors import ConfigError, DeployError
 from edge_dendrite.ship.target import parse_target
 
 SCHEMA, VERSION = "edge-dendrite.fleet", 1
@@ -63,7 +63,7 @@ def read_fleet(path: str | Path) -> tuple[BoardResult, ...]:
         if record["schema"] != SCHEMA or record["version"] != VERSION:
             raise DeployError(refusal)
         return tuple(_result(entry, path.parent) for entry in record["boards"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise DeployError(refusal) from error
 
 
@@ -83,4 +83,5 @@ def _result(entry: Mapping[str, Any], folder: Path) -> BoardResult:
     files = [folder / file for file in entry["files"] if ".." not in Path(file).parts]
     if not all(isinstance(text, str) for text in texts) or entry["state"] not in STATES:
         raise ValueError("an entry of another form")
+    parse_target(target)
     return BoardResult(name, target, state, reason, tuple(files), float(entry["duration_s"]))

@@ -35,7 +35,7 @@ def versions(path):
 
 
 def test_a_new_file_says_what_it_is(history, path):
-    assert versions(path) == [APPLICATION_ID, 1]
+    assert versions(path) == [APPLICATION_ID, len(STEPS)]
     assert history._connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
     assert history._connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
 
@@ -87,7 +87,7 @@ def cut_off(path):
         (foreign_bytes, "not a history, nor any SQLite file"),
         (foreign_database, "of another program"),
         (other_application, "of another program"),
-        (newer_version, "version 9, and this edge-dendrite reads up to 1; update"),
+        (newer_version, "version 9, and this edge-dendrite reads up to 2; update"),
         (cut_off, "malformed"),
     ],
 )
@@ -136,16 +136,28 @@ def test_an_older_file_is_migrated_and_kept_as_it_was(path, measurement):
         assert history._connection.execute("SELECT note FROM runs").fetchone() == ("",)
         history.remove([1])
         assert history._connection.execute("SELECT count(*) FROM tags").fetchone() == (0,)
-    assert versions(path) == [APPLICATION_ID, 2]
+    assert versions(path) == [APPLICATION_ID, len(STEPS) + 1]
     (copy,) = path.parent.glob("*.backup")
     assert str(copy) in said[0]
     with History.open(copy) as old:  # a whole history of its own
         assert old.run(1).tags == ("a", "b")
     assert len(copy.read_bytes()) == len(before)
-    with pytest.raises(DataError, match="version 2, and this edge-dendrite reads up to 1"):
+    with pytest.raises(DataError, match="version 3, and this edge-dendrite reads up to 2"):
         History.open(path)
     with History.open(path, steps=(*STEPS, LATER), notice=said.append):
         assert len(said) == 1
+
+
+def test_figures_of_the_first_version_get_the_names_of_compare(path, measurement):
+    with History.open(path, create=True, steps=STEPS[:1]) as history:
+        history.add(measurement())
+        with history._connection as connection:
+            for old, new in (("median", "latency"), ("bytes", "size")):
+                connection.execute("UPDATE figures SET metric = ? WHERE metric = ?", (old, new))
+    with History.open(path) as history:
+        figures = history.run(1).facts.figures
+    assert {"latency", "size", "p99"} <= figures.keys()
+    assert not {"median", "bytes"} & figures.keys()
 
 
 @pytest.mark.parametrize("last", ["CREATE TABLE runs (id INTEGER)", "INSERT INTO tags VALUES (99, 'of no run')"])
@@ -154,7 +166,7 @@ def test_a_migration_that_fails_changes_nothing(path, measurement, last):
         history.add(measurement(), tags=["a"])
     with pytest.raises(DataError):
         History.open(path, steps=(*STEPS, (*LATER, last)))
-    assert versions(path) == [APPLICATION_ID, 1]
+    assert versions(path) == [APPLICATION_ID, len(STEPS)]
     with History.open(path) as history:
         assert history.run(1).tags == ("a",)
 

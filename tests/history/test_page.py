@@ -81,8 +81,8 @@ def test_files_of_every_kind(lines, history, tmp_path):
     assert (tmp_path / "again.svg").read_text("utf-8") == svg
     with pytest.raises(ConfigError, match=r"ends in \.svg, \.html, \.png"):
         write_picture(lines, P99, tmp_path / "p99.pdf", 0)
-    with pytest.raises(DataError, match="no run of those has gross-energy"):
-        write_picture(build_lines(history.runs(), energy := find_metric("gross-energy")), energy, tmp_path / "e.svg", 0)
+    with pytest.raises(DataError, match="no run of those has energy"):
+        write_picture(build_lines(history.runs(), energy := find_metric("energy")), energy, tmp_path / "e.svg", 0)
     assert not (tmp_path / "e.svg").exists()
 
 
@@ -137,7 +137,7 @@ def test_measurements_of_earlier_versions(history, data, metric):
     assert [history.measurement(run.id) for run in (oldest, middle, newest)] == [path.read_bytes() for path in data]
     (line,) = build_lines(history.runs(), metric)
     assert line.changes == ()
-    known = metric.name not in ("p99", "gross-energy", "net-energy", "accuracy")  # 70 samples, no sensor, no test data
+    known = metric.name not in ("p99", "energy", "net-energy", "accuracy")  # 70 samples, no sensor, no test data
     assert [point.figure is not None for point in line.points] == [known] * 3
     assert (metric_svg([line], metric) is not None) is known
     again = add_files(history, find_files([data[0].parent]))

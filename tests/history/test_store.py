@@ -20,13 +20,13 @@ def test_a_measurement_comes_out_byte_for_byte(history, measurement):
     assert (run.board(), run.facts.board_where, run.tags) == ("orin-1", "Testboard 1, Test CPU", ("weekly",))
     assert run.facts.started_at == "2026-08-03T09:00:00Z"
     samples = made["latency"]["samples_s"]
-    assert run.facts.figures["median"].value == median(samples)
+    assert run.facts.figures["latency"].value == median(samples)
     assert run.facts.figures["p99"].value == percentile(samples, 99.0)
-    low, value, high = (getattr(run.facts.figures["median"], key) for key in ("low", "value", "high"))
+    low, value, high = (getattr(run.facts.figures["latency"], key) for key in ("low", "value", "high"))
     assert min(samples) < low < value < high < max(samples)
     assert run.facts.figures["throughput"].value == pytest.approx(len(samples) / sum(samples))
     assert run.facts.state["power mode"] == "15W"
-    assert "gross-energy" not in run.facts.figures  # not measured is no row, and no zero
+    assert "energy" not in run.facts.figures  # not measured is no row, and no zero
 
 
 def test_the_same_measurement_is_kept_once(history, measurement):
@@ -52,7 +52,7 @@ def test_a_whole_run_replaces_what_a_cut_off_one_had_left(history, measurement):
     cut = {key: value for key, value in whole.items() if key != "latency"} | {"status": "partial"}
     first = history.add(cut, tags=["kept"])
     assert history.run(first.id).facts.status == "partial"
-    assert "median" not in history.run(first.id).facts.figures
+    assert "latency" not in history.run(first.id).facts.figures
     assert history.add(whole) == type(first)(first.id, COMPLETED)
     assert history.run(first.id).facts.status == "valid"
     assert history.run(first.id).tags == ("kept",)
@@ -188,7 +188,7 @@ def test_samples_that_no_clock_gave_make_no_figures(history, measurement):
     made["latency"]["samples_s"] = [5e-324] * 700
     history.add(made)
     assert history.run(1).facts.status == "invalid"
-    assert not {"median", "p99", "throughput"} & history.run(1).facts.figures.keys()
+    assert not {"latency", "p99", "throughput"} & history.run(1).facts.figures.keys()
 
 
 def test_the_numbers_that_python_has_and_sqlite_has_not(history):

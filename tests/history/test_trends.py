@@ -8,18 +8,18 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from edge_dendrite.errors import ConfigError
-from edge_dendrite.history.drift import judge_drift
+from edge_dendrite.history.drift import judge_drift, say_level
 from edge_dendrite.history.facts import Facts, Figure, read_moment
 from edge_dendrite.history.metrics import METRICS, find_metric
 from edge_dendrite.history.sparkline import sparkline
 from edge_dendrite.history.stored import StoredRun
 from edge_dendrite.history.trends import build_lines
 
-MEDIAN, ENERGY, BYTES = find_metric("median"), find_metric("gross-energy"), find_metric("bytes")
+MEDIAN, ENERGY, BYTES = find_metric("latency"), find_metric("energy"), find_metric("size")
 FIRST_DAY = datetime(2026, 6, 1, 9, tzinfo=timezone.utc)
 
 
-def run(day, value=1e-3, *, state=None, status="valid", bundle="b1", metric="median", hour=0, **changes):
+def run(day, value=1e-3, *, state=None, status="valid", bundle="b1", metric="latency", hour=0, **changes):
     facts = {
         "run_id": None,
         "started_at": f"{FIRST_DAY + timedelta(days=day, hours=hour):%Y-%m-%dT%H:%M:%SZ}",
@@ -91,10 +91,10 @@ def test_a_sensor_matters_for_energy_alone_and_state_not_for_sizes():
         states = [{"energy of": one, "power mode": one} for one in ("a", "b")]
         return [run(day, state=states[day], metric=metric) for day in range(2)]
 
-    assert only_line(runs("gross-energy"), ENERGY).changes[0].words == "energy of a -> b; power mode a -> b"
-    assert only_line(runs("median"), MEDIAN).changes[0].words == "power mode a -> b"
-    assert only_line(runs("bytes"), BYTES).changes == ()
-    assert judge_drift(only_line(runs("bytes"), BYTES), BYTES) == ""
+    assert only_line(runs("energy"), ENERGY).changes[0].words == "energy of a -> b; power mode a -> b"
+    assert only_line(runs("latency"), MEDIAN).changes[0].words == "power mode a -> b"
+    assert only_line(runs("size"), BYTES).changes == ()
+    assert judge_drift(only_line(runs("size"), BYTES), BYTES) == ""
 
 
 def test_a_run_without_a_time_is_on_no_line():
@@ -191,14 +191,19 @@ def test_moments(text, utc):
 
 def test_metrics_have_units():
     shown = {metric.name: metric.show(0.00123456) for metric in METRICS}
-    assert shown["median"] == shown["p99"] == "1.23 ms"
-    assert shown["gross-energy"] == "1.23 mJ"
+    assert shown["latency"] == shown["p99"] == "1.23 ms"
+    assert shown["energy"] == "1.23 mJ"
     assert shown["accuracy"] == "0.12 %"
-    assert (find_metric("parameters").show(12345.0), find_metric("bytes").show(56267)) == ("12,345", "56.3 kB")
+    assert (find_metric("parameters").show(12345.0), find_metric("size").show(56267)) == ("12,345", "56.3 kB")
     assert find_metric("throughput").show(86202.2) == "86.2 k/s"
     assert find_metric("net-energy").show(0.0) == "0 uJ"
-    assert find_metric("median").show_ticks([0.001, 0.00125, 0.0015]) == ["1.00 ms", "1.25 ms", "1.50 ms"]
+    assert find_metric("latency").show_ticks([0.001, 0.00125, 0.0015]) == ["1.00 ms", "1.25 ms", "1.50 ms"]
     assert find_metric("accuracy").show_ticks([0.98, 0.985]) == ["98.0 %", "98.5 %"]
     assert find_metric("parameters").show_ticks([1000.0]) == ["1 k"]
-    with pytest.raises(ConfigError, match="give one of median"):
+    with pytest.raises(ConfigError, match="give one of latency"):
         find_metric("p95")
+
+
+def test_several_lines_say_how_far_they_may_be_trusted():
+    assert "one is still said to have one" in say_level(2, MEDIAN)
+    assert say_level(1, MEDIAN) == say_level(5, BYTES) == ""

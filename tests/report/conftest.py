@@ -9,11 +9,19 @@ from typing import Any
 
 import pytest
 
+from browsing import missing_program, start_browser
 from edge_bench import stats
 from edge_bench.schema import SCHEMA, VERSION, measurement_problem, unavailable, warning
+from full_study import make_history
 
 DENSE_UNITS = (16, 32, 64, 10)
 SMALL_UNITS = (9, 14, 22, 10)
+STAGES = (
+    ("baseline", 12, 0.99),
+    ("distil", 10, 0.98),
+    ("control:dense-longer", 10, 0.991),
+    ("control:from-scratch", 22, 0.976),
+)
 
 
 def make_stats(units: Sequence[int]) -> dict[str, Any]:
@@ -164,25 +172,6 @@ def make_study(num_rounds: int = 4) -> list[dict[str, Any]]:
     return runs
 
 
-def make_history() -> list[dict[str, Any]]:
-    stages = (
-        ("baseline", 12, 0.99),
-        ("distil", 10, 0.98),
-        ("control:dense-longer", 10, 0.991),
-        ("control:from-scratch", 22, 0.976),
-    )
-    return [
-        {
-            "stage": stage,
-            "epoch": epoch,
-            "train_loss": 2.2 * math.exp(-epoch / 3) + 0.02,
-            "val_metric": best - 0.5 * math.exp(-epoch / 2) + 0.004 * math.sin(epoch),
-        }
-        for stage, num, best in stages
-        for epoch in range(1, num + 1)
-    ]
-
-
 @pytest.fixture
 def study() -> list[dict[str, Any]]:
     return make_study()
@@ -200,4 +189,15 @@ def measurement() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def history() -> list[dict[str, Any]]:
-    return make_history()
+    return make_history(STAGES)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A driver of headless Chromium."""
+    pytest.importorskip("selenium", reason="selenium is not installed (extra: dev)")
+    if missing_program():
+        pytest.skip(missing_program())
+    started = start_browser(tmp_path_factory.mktemp("chromium"))
+    yield started
+    started.quit()

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from browsing import complaints, missing_program, open_page, set_media, set_script, set_width, start_browser
+from browsing import complaints, open_page, set_media, set_script, set_width
 from edge_dendrite.report.boards import build_boards_report
 from edge_dendrite.report.html import render_boards_html, render_html
 from edge_dendrite.report.rows import build_report
@@ -16,16 +16,6 @@ from full_study import make_full_study, make_history
 pytestmark = pytest.mark.needs("chromium")
 
 HOSTILE_NAME = 'kws-dense <script>document.title = "taken over"</script>'
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    pytest.importorskip("selenium", reason="selenium is not installed (extra: dev)")
-    if missing_program():
-        pytest.skip(missing_program())
-    started = start_browser(tmp_path_factory.mktemp("chromium"))
-    yield started
-    started.quit()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from browsing import complaints, missing_program, open_page, set_media, set_width, start_browser
+from browsing import complaints, open_page, set_media, set_width
 from edge_bench.schema import measurement_problem
 from edge_dendrite.report.boards import build_boards_report
 from edge_dendrite.report.html import render_boards_html, render_html
@@ -171,16 +171,6 @@ def test_markdown_and_json_keep_their_form(shift):
     for made in (report, boards):
         assert json.loads(json.dumps(made.to_dict(), allow_nan=False))["title"] == made.title
         assert not FORBIDDEN.search(json.dumps(made.to_dict(), ensure_ascii=False))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    pytest.importorskip("selenium", reason="selenium is not installed (extra: dev)")
-    if missing_program():
-        pytest.skip(missing_program())
-    started = start_browser(tmp_path_factory.mktemp("chromium"))
-    yield started
-    started.quit()
 
 
 @pytest.mark.needs("chromium")

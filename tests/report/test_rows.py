@@ -8,7 +8,7 @@ import json
 import pytest
 
 from edge_bench import stats
-from edge_dendrite.report.compare import compare_latency
+from edge_dendrite.report.rounds import compare_latency
 from edge_dendrite.report.rows import build_report
 
 

@@ -16,6 +16,8 @@ from edge_dendrite.ship.fleet_file import read_fleet
         '{"schema": "edge-dendrite.fleet", "version": 1, "boards": [{"name": "a"}]}',
         '{"schema": "edge-dendrite.fleet", "version": 1, "boards": [{"name": 1, "target": "", "state": "kept", '
         '"reason": "", "files": [], "duration_s": 0}]}',
+        '{"schema": "edge-dendrite.fleet", "version": 1, "boards": [{"name": "a", "target": "-oProxyCommand=x", '
+        '"state": "kept", "reason": "", "files": [], "duration_s": 0}]}',
     ],
 )
 def test_a_strange_fleet_file_is_refused(tmp_path, content):

@@ -40,6 +40,9 @@ _METER = SimpleNamespace(
 )
 
 
+STAGES = (("baseline", 12, 0.951), ("distil", 10, 0.949), ("control:from-scratch", 22, 0.942))
+
+
 def make_full_study(num_rounds: int = 5, num_samples: int = 1500, board: str = "Testboard 2") -> list[dict[str, Any]]:
     """Every network once a round, in alternating order; each run with so many latency samples."""
     runs: list[dict[str, Any]] = []
@@ -50,9 +53,8 @@ def make_full_study(num_rounds: int = 5, num_samples: int = 1500, board: str = "
     return runs
 
 
-def make_history() -> list[dict[str, Any]]:
-    """Epochs of the stages that led to these networks."""
-    stages = (("baseline", 12, 0.951), ("distil", 10, 0.949), ("control:from-scratch", 22, 0.942))
+def make_history(stages: Sequence[tuple[str, int, float]] = STAGES) -> list[dict[str, Any]]:
+    """Epochs of the stages that led to networks: each stage's name, how many it has, and what it comes near to."""
     return [
         {
             "stage": stage,

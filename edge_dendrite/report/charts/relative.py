@@ -19,7 +19,7 @@ from edge_dendrite.report.charts.draw import (
 )
 from edge_dendrite.report.charts.labels import text_width
 from edge_dendrite.report.charts.svg import INK, MUTED, new_figure, style, tip, to_svg
-from edge_dendrite.report.compare import compare_latency
+from edge_dendrite.report.rounds import compare_latency
 from edge_dendrite.report.rows import Row
 from edge_dendrite.roles import BASELINE
 

@@ -10,10 +10,10 @@ from edge_bench.stats import Samples
 from edge_bench.verdict import figures as measured
 from edge_bench.verdict import records
 from edge_dendrite.report import fields, pool
-from edge_dendrite.report.compare import compare_accuracies
 from edge_dendrite.report.comparison.sides import Loaded
 from edge_dendrite.report.comparison.thresholds import KINDS, Kind
 from edge_dendrite.report.format import clean_text
+from edge_dendrite.report.rounds import compare_accuracies
 
 NOT_MEASURED, NOT_COMPARABLE, REFUSED = "not measured", "not comparable", "refused"
 _SIZES = {"parameters": "num_parameters", "macs": "num_macs", "size": "onnx_bytes"}
