@@ -22,7 +22,7 @@ from edge_dendrite.compress.dendrites.grow import Grower
 from edge_dendrite.compress.layers.dendrites import has_dendrites
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.pruned import Pruned
-from edge_dendrite.compress.trials import Candidate, Diverged, Trial, candidates, first_of_each_shape
+from edge_dendrite.compress.trials import Candidate, Diverged, Lessons, Trial, candidates, first_of_each_shape
 from edge_dendrite.config import Budget, RecipeConfig
 from edge_dendrite.data.dataset import DataSet
 from edge_dendrite.errors import PruneError
@@ -99,7 +99,8 @@ def reduce(
     steps = [Step("as it came", _num_parameters(module), 0, validate(module), {})]
     _check_teacher(teacher, data)
     config = replace(config, trial_steps=num_steps)
-    best, trials = _Search(module, data, batches, target, teacher, config, device, progress).best()
+    lessons = Lessons(data, teacher, device, progress)
+    best, trials = _Search(module, lessons, batches, target, config, device, progress).best()
     steps.append(_step(best.method, best.module, best.num_steps / per_epoch, validate, trials))
     train(best.module, last)
     steps.append(_step("fine-tune", best.module, last, validate))
@@ -156,16 +157,15 @@ class _Search:
     def __init__(
         self,
         module: nn.Module,
-        data: DataSet,
+        lessons: Lessons,
         batches: Sequence[Batch],
         target: int,
-        teacher: Teacher,
         config: RecipeConfig,
         device: str,
         progress: Progress,
     ) -> None:
-        self._module, self._data, self._batches, self._target = module, data, batches, target
-        self._teacher, self._config, self._device, self._progress = teacher, config, device, progress
+        self._module, self._lessons, self._batches, self._target = module, lessons, batches, target
+        self._config, self._device, self._progress = config, device, progress
         self._seen: dict[str, float | str] = {}
 
     def best(self) -> tuple[Trial, dict[str, float | str]]:
@@ -186,7 +186,7 @@ class _Search:
         return final[0], self._seen
 
     def _trial(self, method: str, pruned: Pruned) -> Trial:
-        return Trial(method, pruned, self._data, self._teacher, self._config, self._device)
+        return Trial(method, pruned, self._lessons, self._config, self._device)
 
     def _trained(self, trials: Sequence[Trial], num_steps: int) -> list[Trial]:
         """Those that did not diverge after so many steps more, best first."""

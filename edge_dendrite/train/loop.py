@@ -116,6 +116,7 @@ class Training:
             self._wanted = known_outputs(
                 self._distiller.teacher,
                 self._data,
+                self._data.train,
                 config.batch_size,
                 self._processes.device,
                 self._precision,

@@ -7,10 +7,11 @@ import json
 import pytest
 import torch
 
+from edge_dendrite.compress import trials
 from edge_dendrite.compress.layers.dendrites import DendriticLayer
 from edge_dendrite.compress.plan import Plan, apply_plan_
 from edge_dendrite.compress.recipe import reduce
-from edge_dendrite.compress.trials import candidates
+from edge_dendrite.compress.trials import Lessons, Trial, branch_first, candidates, first_of_each_shape
 from edge_dendrite.config import BranchConfig, Budget, DistilConfig, FitConfig, GrowConfig, PruneConfig, RecipeConfig
 from edge_dendrite.data.source import load_data
 from edge_dendrite.errors import ConfigError, PruneError
@@ -192,3 +193,33 @@ def test_layers_without_fields_are_branched_to_the_budget_itself():
     assert sum(one.numel() for one in made.module.parameters()) <= 3_000
     with pytest.raises(PruneError, match="cannot be reached by branching"):
         way.make(module, batches, 300, QUICK)
+
+
+def test_branches_of_one_size_are_fitted_once_for_all_widths(trained, batches, monkeypatch):
+    fitted = []
+
+    def counted(*arguments):
+        fitted.append(arguments[2])
+        return branch_first(*arguments)
+
+    monkeypatch.setattr(trials, "branch_first", counted)
+    found, _ = first_of_each_shape(trained, candidates(QUICK), batches, 3_000, QUICK)
+    assert [words for words in found if words.startswith("branch")]
+    assert fitted == [2.0]
+
+
+def test_trials_that_ask_the_teacher_anew_learn_the_same(trained, data, batches):
+    """Where its outputs would take too much memory."""
+    pruned = candidates(QUICK)[0].make(trained, batches, 3_000, QUICK)
+    losses = []
+    for is_known in (True, False):
+        lessons = Lessons(data, Teacher(trained, DistilConfig()), "cpu")
+        assert lessons.train is not None and lessons.validation is not None
+        if not is_known:
+            lessons.train = lessons.validation = None
+        trial = Trial("prune", copy.deepcopy(pruned), lessons, QUICK, "cpu")
+        untrained = trial._validation_loss()
+        trial.train(10)
+        assert trial.loss < untrained
+        losses.append(trial.loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
