@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import asdict, replace
 
 from torch import nn
@@ -81,13 +82,17 @@ def _grown(job: Job, config: GrowConfig) -> nn.Module:
     def validate() -> float:
         return evaluate(module, job.data, job.data.validation)
 
+    growing_s = 0.0
     for _ in range(NUM_TIMES):
         grower.observe(validate())
+        start_s = time.perf_counter()
         grower.grow(job.scoring_batches)
+        growing_s += time.perf_counter() - start_s
         job.distil(module, job.study.grow_epochs // NUM_TIMES)
     grower.observe(validate())
     plan = grower.finish(validate)
     # Not that of the last epoch: the best weights came back, and idle dendrites went.
-    job.notes |= {"growths": [asdict(one) for one in grower.growths], "val_accuracy": validate()}
+    growths = [asdict(one) for one in grower.growths]
+    job.notes |= {"growths": growths, "growing_seconds": round(growing_s, 3), "val_accuracy": validate()}
     job.keep_network(module, Plan((*start.plan.edits, *plan.edits), (*start.plan.layers, *plan.layers)))
     return module

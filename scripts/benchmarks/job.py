@@ -284,7 +284,8 @@ class Clock:
 
     def __call__(self, description: str, done: int, total: int, /) -> None:
         now = time.perf_counter()
-        if self._last is not None and self._last[0] == description and done > self._last[1]:
+        is_training = description.startswith("training ")  # and not asking the teacher, or scoring units
+        if is_training and self._last is not None and self._last[0] == description and done > self._last[1]:
             self.seconds += now - self._last[2]
             self.steps += done - self._last[1]
         self._last = (description, done, now)

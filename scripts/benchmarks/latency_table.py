@@ -20,8 +20,16 @@ def latency_method(summary: Summary) -> Iterator[str]:
     yield (
         "Latency: ONNX Runtime on the processor below, batch 1, one thread, all networks of a seed in turns, each "
         "turn with a new session; the ratio to the dense network is taken turn by turn (median and 95 % interval). "
-        f"`{DENSE_LONGER}` has the dense network's shape: how far its ratio is from 1 is what the measurement "
-        f"itself cannot tell apart.{_inputs(rows)}{_floor(rows)}{_gated(rows)}"
+        f"{_equal(summary)}{_inputs(rows)}{_floor(rows)}{_gated(rows)}"
+    )
+
+
+def _equal(summary: Summary) -> str:
+    if not summary.of(DENSE_LONGER, None, LATENCY):
+        return ""
+    return (
+        f" `{DENSE_LONGER}` has the dense network's shape: how far its ratio is from 1 is what the measurement itself "
+        "cannot tell apart."
     )
 
 

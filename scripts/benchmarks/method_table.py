@@ -61,7 +61,7 @@ def _sentences(study: Study) -> Iterator[str]:
         )
     if GATED in arms:
         yield (
-            "Each gate is trained towards at most the rest of the inputs; what closed blocks do instead is the "
+            "All gates together are trained towards the rest of the work; what closed blocks do instead is the "
             f"block with branches for its layers (`{GATED}`) or one linear map."
         )
 

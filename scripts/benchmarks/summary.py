@@ -10,19 +10,20 @@ import numpy as np
 
 from edge_dendrite.paired import Interval, paired_difference
 from scripts.benchmarks.rows import NOISE, TRAINED, Row, unpack_bits
-from scripts.benchmarks.studies import DENSE, DENSE_LONGER, OUR_ARMS, OURS, RECIPE, SAME_SHAPE, SCRATCH, Study
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, OUR_ARMS, OURS, RECIPE, REDUCED, SAME_SHAPE, SCRATCH, Study
 
 
 @dataclass(frozen=True)
 class Comparison:
     """`arm - other` in test accuracy at one budget, over the seeds that both have.
 
-    same_shape: `other` has the arm's shape, and new weights.
+    same_shape: `other` has the arm's shape, and new weights. fewer_epochs: so many less than the arm.
     """
 
     arm: str
     other: str
     same_shape: bool
+    fewer_epochs: int
     difference: Interval
     num_seeds: int
     num_samples: int
@@ -37,7 +38,10 @@ class Comparison:
     @property
     def other_name(self) -> str:
         """What stands on the other side."""
-        return f"the same shape from scratch (`{self.other}`)" if self.same_shape else f"`{self.other}`"
+        if self.same_shape:
+            return f"the same shape from scratch (`{self.other}`)"
+        epochs = f" ({self.fewer_epochs} epochs fewer)" if self.fewer_epochs else ""
+        return f"`{self.other}`{epochs}"
 
     @property
     def words(self) -> str:
@@ -111,7 +115,8 @@ class Summary:
             pairs = [unpack_bits(group[seeds[0]]["test_correct"]).tolist() for group in (mine, theirs)]
         num_samples = mine[seeds[0]]["test_correct"]["num_samples"]
         same_shape = other in SAME_SHAPE.values() and self.has_shape_of(arm, other, budget)
-        return Comparison(arm, other, same_shape, paired_difference(*pairs), len(seeds), num_samples)
+        fewer_epochs = self.study.grow_epochs if other == REDUCED else 0
+        return Comparison(arm, other, same_shape, fewer_epochs, paired_difference(*pairs), len(seeds), num_samples)
 
     def comparisons(self, budget: float, sigma: float | None = None) -> list[Comparison]:
         """Each of our arms against its shape from scratch, every peer, and the dense networks; sigma: under noise."""
@@ -134,6 +139,7 @@ class Summary:
         own.sort(key=lambda one: one != SAME_SHAPE.get(arm))  # another arm's control where it has none itself
         plain = [] if arm != RECIPE else [one for one in (OURS, SCRATCH) if self.of(one, budget) and one not in own[:1]]
         peers = [one for one in self.arms(budget) if one not in OUR_ARMS and one not in controls]
+        peers.sort(key=lambda one: one == REDUCED)  # the one with fewer epochs last
         return [*own[:1], *plain, *peers, DENSE, DENSE_LONGER]
 
     def _is_control_of(self, arm: str, control: str, budget: float) -> bool:
@@ -153,9 +159,13 @@ class Summary:
         return bool(first and others) and all(seeds == first for seeds in others)
 
     def has_shape_of(self, arm: str, other: str, budget: float) -> bool:
-        """Whether both have the same widths in every seed that both have."""
-        widths = {row["seed"]: row["widths"] for row in self.of(other, budget)}
-        return all(row["widths"] == widths[row["seed"]] for row in self.of(arm, budget) if row["seed"] in widths)
+        """Whether both have the same widths and sizes in every seed that both have."""
+        # The widths alone do not tell: recurrent layers have none.
+        keys = ("widths", "num_parameters", "num_macs")
+        shapes = {row["seed"]: [row[key] for key in keys] for row in self.of(other, budget)}
+        return all(
+            [row[key] for key in keys] == shapes[row["seed"]] for row in self.of(arm, budget) if row["seed"] in shapes
+        )
 
     def _check_same_shapes(self) -> None:
         for budget in self.study.budgets:

@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterator, Sequence
 
 from edge_dendrite.report.format import file_size, percent
+from scripts.benchmarks.aims import aim_sentences
 from scripts.benchmarks.cells import accuracy, count_range, difference, seeds
 from scripts.benchmarks.gate_table import gate_section, gate_sentence
 from scripts.benchmarks.latency_table import latency, latency_method, latency_sentence, ratio
 from scripts.benchmarks.memory_table import memory_section, memory_sentence
 from scripts.benchmarks.method_table import training_words
 from scripts.benchmarks.noise_table import noise_section
-from scripts.benchmarks.rows import LATENCY, Row
-from scripts.benchmarks.studies import DENSE, DENSE_LONGER, SAME_SHAPE
+from scripts.benchmarks.recipe_table import recipe_sentences
+from scripts.benchmarks.rows import LATENCY, TRAINED, Row
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, GROWN, SAME_SHAPE
 from scripts.benchmarks.summary import Comparison, Summary, mean_and_spread
 
 
@@ -62,9 +64,11 @@ def _findings(summary: Summary) -> Iterator[str]:
         yield from (f"  - {_sentence(one)}" for one in comparisons)
         if arm in SAME_SHAPE and not any(one.same_shape for one in comparisons):
             yield "  - is not compared with its own shape from scratch yet."
-        yield from (f"  - {sentence}" for sentence in gate_sentence(summary.of(arm, budget)))
+        rows = summary.of(arm, budget)
+        yield from (f"  - {sentence}" for sentence in (*recipe_sentences(rows), *gate_sentence(rows)))
         yield f"  - {latency_sentence(summary, arm, budget)}"
         yield from (f"  - {sentence}" for sentence in memory_sentence(summary, arm, budget))
+        yield from (f"  - {sentence}" for sentence in aim_sentences(summary, arm, budget))
 
 
 def _sentence(one: Comparison) -> str:
@@ -86,11 +90,21 @@ def _budget(summary: Summary, budget: float) -> Iterator[str]:
     for arm, size in [(DENSE, None), (DENSE_LONGER, None), *((arm, budget) for arm in summary.arms(budget))]:
         if rows := summary.of(arm, size):
             yield _network(arm, rows, summary.of(arm, size, LATENCY), arm == summary.recommended(budget))
+    yield from (f"\n{note}" for note in _notes(summary, budget))
     yield from ("", "| ours | against | difference in test accuracy | pairs | |", "|---|---|---:|---|---|")
     for one in summary.comparisons(budget):
         other = one.other_name
         yield f"| `{one.arm}` | {other} | {difference(one.difference)} | {one.basis} | {one.words} |"
     yield ""
+
+
+def _notes(summary: Summary, budget: float) -> Iterator[str]:
+    """What the columns of a budget's table do not show of themselves."""
+    tables = [rows for _, rows in summary.rows_of_table(budget, TRAINED)]
+    if len({tuple(row["seed"] for row in rows) for rows in tables}) > 1:
+        yield "Means are over each network's own seeds, which are not the same: compare by the pairs below."
+    if GROWN in summary.arms(budget):
+        yield f"Validation data chose the weights and dendrites of `{GROWN}`: of that column only the test one is fair."
 
 
 def _network(arm: str, rows: Sequence[Row], latencies: Sequence[Row], recommended: bool) -> str:

@@ -164,3 +164,53 @@ def test_a_mean_is_called_a_mean():
     assert "| 20.0 us | 0.50" in text
     assert "The input decides the work of `edge-dendrite`" in text
     assert latency_sentence(summary, "edge-dendrite", 0.8).startswith("batch-1 mean latency 0.50")
+
+
+def test_aims_are_said_reached_or_missed():
+    study = find_study("recipe-mnist")
+    arm, control = "edge-dendrite-recipe", "from-scratch-recipe"
+    rows = []
+    for seed in range(2):
+        rows += [
+            trained("dense", seed, 990) | {"onnx_bytes": 20_000},
+            trained(arm, seed, 989),
+            trained(control, seed, 985),
+        ]
+    rows += [
+        latency(one, seed) | {"ratio_to_dense": {"value": value, "low": value, "high": value}}
+        for seed in range(2)
+        for one, value in (("dense", 1.0), (arm, 0.7))
+    ]
+    text = markdown(Summary(study, [row | {"study": study.name, "budget": row["budget"] and 0.9} for row in rows]))
+    assert "aim, at most 0.12 points below `dense`: reached (-0.10 points)." in text
+    assert "aim, latency at most 0.60 of the dense network's: **missed** (0.70 (0.70 to 0.70 over 2 seeds))." in text
+    assert "aim, ONNX file at most 0.10 of the dense network's: reached (0.100)." in text
+
+
+def test_growth_is_to_cut_the_error_of_as_many_epochs():
+    study = find_study("grow-mnist")
+    rows = [
+        trained(arm, seed, number)
+        for seed in range(2)
+        for arm, number in (("dense", 990), ("reduced", 900), ("reduced-longer", 960), ("grown", 966))
+    ]
+    text = markdown(Summary(study, [row | {"study": study.name, "budget": row["budget"] and 0.9} for row in rows]))
+    assert "aim, at least 15 % less error than `reduced-longer`: reached (15.0 % less over 2 seeds)." in text
+    assert "| `grown` | `reduced` (8 epochs fewer) |" in text
+    assert text.index("`reduced-longer`, and") < text.index("`reduced` (8 epochs fewer)")
+    assert "Validation data chose the weights and dendrites of `grown`" in text
+    assert "are not the same" not in text
+
+
+def test_what_the_trials_took_and_settings_that_changed_are_said():
+    study, arm = find_study("recipe-mnist"), "edge-dendrite-recipe"
+    rows = [trained("dense", 0, 990) | {"study": study.name}]
+    for seed, method in enumerate(("prune", "prune", "branch, grow")):
+        recipe = {"widths": [8], "grow": {"num_layers": 4}} if seed else {"widths": [8], "grow": {}}
+        steps = [{"method": "as it came"}, {"method": method}]
+        rows.append(trained(arm, seed, 980) | {"study": study.name, "budget": 0.9, "steps": steps, "recipe": recipe})
+    text = markdown(Summary(study, rows))
+    assert "the trials took: prune (seeds 0, 1); branch, grow (seed 2). Dendrites in 1 of 3 seeds." in text
+    assert "`grow.num_layers` is not the same in all seeds: not there yet (seed 0), 4 (seeds 1, 2)." in text
+    assert "`widths`" not in text
+    assert "Means are over each network's own seeds, which are not the same" in text

@@ -98,6 +98,7 @@ def test_what_a_row_holds(undisturbed):
     assert list(rows) == list(ARMS)
     dense, ours, scratch = (rows[arm] for arm in ARMS[:3])
     more, budget = STUDY.more_epochs, round(13_706 * 0.4)
+    num_batches = read_digits().num_train_batches(STUDY.fit.batch_size)
     assert (dense["num_parameters"], dense["budget"], dense["epochs"]) == (13_706, None, STUDY.fit.epochs)
     assert all(row["num_parameters"] <= budget and row["budget"] == 0.6 for row in rows.values() if row is not dense)
     assert scratch["widths"] == ours["widths"] != dense["widths"]
@@ -105,7 +106,7 @@ def test_what_a_row_holds(undisturbed):
     assert {row["dense_sha256"] for row in rows.values()} == {dense["dense_sha256"]}
     for row in rows.values():
         assert unpack_bits(row["test_correct"]).mean() == row["test_accuracy"] > 0.85
-        assert row["timed_steps"] > 0 and row["environment"]["num_threads"] == 1
+        assert row["timed_steps"] == row["epochs"] * num_batches and row["environment"]["num_threads"] == 1
 
 
 def test_the_file_on_the_disk_is_the_network_of_the_row(undisturbed):
