@@ -152,6 +152,16 @@ def test_a_pool_that_finds_nothing_says_so(network, batches):
     assert not any(isinstance(one, DendriticLayer) for one in network.modules())
 
 
+def test_noise_is_not_followed_where_there_are_fewer_batches_than_asked_for():
+    found = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.Linear(32, 8), nn.ReLU(), nn.Linear(8, 3))
+        noise = [(torch.randn(128, 32), torch.randint(3, (128,)))]
+        found.append(bool(Grower(network, GrowConfig(candidate_steps=100)).grow(noise)))
+    assert sum(found) <= 1  # one in twenty by chance
+
+
 def test_the_parameters_are_a_limit(network, batches):
     limit = num_parameters(network) + 45  # one dendrite of c costs 36 + 1 + 3, one of a 9 + 1 + 3
     grower = Grower(network, GrowConfig(**QUICK, layers=("c",), max_parameters=limit))
