@@ -221,6 +221,23 @@ def test_what_costs_nothing_to_zero_is_removed(network, batches):
     assert [(line.layer, line.before, line.after) for line in plan.layers] == [("c (dendrites)", 5, 4)]
 
 
+def test_an_interrupted_finish_leaves_the_dendrites_as_they_were():
+    made = new_dendrites(nn.Linear(4, 3), 2, "relu")
+    set_dendrites_(made, torch.eye(2, 4), torch.ones(2), torch.ones(3, 2))
+    network = nn.Sequential(DendriticLayer(nn.Linear(4, 3), [made]))
+    metrics = iter([1.0])
+
+    def validate():
+        try:
+            return next(metrics)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    with pytest.raises(KeyboardInterrupt):
+        Grower(network).finish(validate)
+    assert torch.equal(made.soma.weight, torch.ones(3, 2))
+
+
 def test_a_plan_gives_a_fresh_network_the_shape(network, batches):
     network.c, network.a = with_sets(network.c, (3,)), with_sets(network.a, (2,))
     edits = tuple(Replace(name, DENDRITES, {"sizes": [n], "activation": "tanh"}) for name, n in (("c", 3), ("a", 2)))
