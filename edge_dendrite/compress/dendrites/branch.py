@@ -8,7 +8,6 @@ replacement costs: the squared error of the layer's outputs weighted by the mean
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edge_dendrite.compress.batches import Batch, endless
+from edge_dendrite.compress.batches import Batch, once
 from edge_dendrite.compress.connections.dense_layers import (
     DenseLayer,
     find_dense_layers,
@@ -69,7 +68,7 @@ def branch(
     Raises PruneError when no layer can be replaced or the budget cannot be reached.
     """
     config = config or BranchConfig()
-    taken = list(itertools.islice(endless(batches), config.num_batches))
+    taken = once(batches, config.num_batches)
     inputs = taken[0][0]
     layers, kept = find_dense_layers(module, inputs)
     start = sum(one.numel() for one in module.parameters())

@@ -127,9 +127,10 @@ def field_inputs(fields: Fields, layer: Any, x: torch.Tensor) -> torch.Tensor:
     return flat.view(len(flat), fields.num_fields, fields.field_size)
 
 
-def some_samples(x: torch.Tensor) -> torch.Tensor:
-    """So few of a batch that patches of all positions fit into memory."""
-    return x[:_MAX_IMAGES] if x.dim() > 2 else x
+def some_samples(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    """So few of a batch that patches of all positions fit into memory. x: what the layer takes or gives."""
+    has_no_batch = isinstance(layer, _CONVOLUTIONS) and x.dim() < layer.weight.dim()
+    return x if has_no_batch or x.dim() < 3 else x[:_MAX_IMAGES]
 
 
 def _patches(layer: Any, x: torch.Tensor) -> torch.Tensor:

@@ -71,7 +71,11 @@ def _needed(sets: list[Any], validate: Callable[[], float]) -> list[torch.Tensor
         column = sets[number].soma.weight[:, at]
         values = column.clone()
         column.zero_()
-        without = validate()
+        try:
+            without = validate()
+        except BaseException:  # Ctrl-C too: what was only tried must not stay
+            column.copy_(values)
+            raise
         if without >= metric:
             metric, masks[number][at] = without, False
         else:

@@ -11,7 +11,6 @@ which blocks run to the target (Veit and Belongie 2018, section 3).
 from __future__ import annotations
 
 import copy
-import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ import torch
 from torch import nn
 
 from edge_dendrite.compress.agreement import difference
-from edge_dendrite.compress.batches import Batch, endless
+from edge_dendrite.compress.batches import Batch, once
 from edge_dendrite.compress.connections.mask_folding import plan_folding
 from edge_dendrite.compress.dendrites.blocks import Block, count_macs, find_blocks
 from edge_dendrite.compress.dendrites.branch import branch
@@ -94,11 +93,12 @@ def gate(module: nn.Module, batches: Iterable[Batch], config: GateConfig | None 
     """
     config = config or GateConfig()
     check_weights(module)
-    taken = [inputs for inputs, _ in itertools.islice(endless(batches), config.num_batches)]
+    pairs = once(batches, config.num_batches)
+    taken = [inputs for inputs, _ in pairs]
     blocks, kept = find_blocks(module, taken[0], config)
     copies = config.bypass == BRANCHES
     edits = [Replace(one.name, GATED, one.settings(config.hidden, copies)) for one in blocks]
-    branched = _branched(module, blocks, batches, config) if copies else None
+    branched = _branched(module, blocks, pairs, config) if copies else None
     if branched is not None:
         edits += _edits_of_bypasses(branched.plan, blocks)
     plan = Plan(tuple(edits), tuple(LayerChange(f"{one.name} (gate)", 1, 1, 0.0, 0.0) for one in blocks))
@@ -131,9 +131,9 @@ def penalty_of_gates(module: nn.Module, inputs: Inputs, config: GateConfig | Non
     return ComputePenalty(module, costs, config.target, config.weight, config.warm_up)
 
 
-def _branched(module: nn.Module, blocks: Sequence[Block], batches: Iterable[Batch], config: GateConfig) -> Pruned:
+def _branched(module: nn.Module, blocks: Sequence[Block], batches: Sequence[Batch], config: GateConfig) -> Pruned:
     """The network with branches in place of the layers of its blocks, fitted to them."""
-    inside = layers_with_fields(module, next(iter(batches))[0])
+    inside = layers_with_fields(module, batches[0][0])
     wanted = tuple(re.escape(name) for name in inside if any(name.startswith(f"{one.name}.") for one in blocks))
     if not wanted:
         raise PruneError("no layer inside of the gated blocks can have branches; give bypass='linear'")

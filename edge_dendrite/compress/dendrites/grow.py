@@ -15,7 +15,6 @@ backpropagation through everything afterwards: no gradient is cut anywhere.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edge_dendrite.compress.batches import Batch, endless
+from edge_dendrite.compress.batches import Batch, once
 from edge_dendrite.compress.connections.dense_layers import names_of
 from edge_dendrite.compress.dendrites.best_weights import BestWeights
 from edge_dendrite.compress.dendrites.candidates import train_candidates
@@ -107,7 +106,7 @@ class Grower:
         with torch.inference_mode(False), torch.enable_grad():  # trainers call from places without gradients
             self._return_to_best()
             self._waited = 0
-            taken = list(itertools.islice(endless(batches), self._config.num_batches))
+            taken = once(batches, self._config.num_batches)
             sites = self._found(taken)
             new: list[nn.Parameter] = []
             with opened(self.module, sites.blocks):

@@ -80,14 +80,16 @@ def field_inputs_in(
     module: nn.Module, name: str, fields: Fields, layer: Any, batches: Sequence[Batch], num_samples: int, seed: int
 ) -> torch.Tensor:
     """(n, g, s): what the layer `name` sees in another network, at the positions of `collect`. layer: the dense one."""
-    return _rows_of(module, name, lambda x: field_inputs(fields, layer, x), batches, num_samples, seed)
+    return _rows_of(
+        module, name, lambda x: field_inputs(fields, layer, some_samples(layer, x)), batches, num_samples, seed
+    )
 
 
 @torch.no_grad()
 def flat_inputs_in(module: nn.Module, name: str, batches: Sequence[Batch], num_samples: int, seed: int) -> torch.Tensor:
     """(n, f): inputs of a linear layer or a convolution with a kernel of 1, at random positions."""
     layer: Any = module.get_submodule(name)
-    return _rows_of(module, name, lambda x: flat_inputs(layer, x), batches, num_samples, seed)
+    return _rows_of(module, name, lambda x: flat_inputs(layer, some_samples(layer, x)), batches, num_samples, seed)
 
 
 def _rows_of(
@@ -105,7 +107,7 @@ def _rows_of(
         for call, (x, _) in enumerate(calls[name]):
             share = -(-num_samples // (len(batches) * len(calls[name])))
             generator = torch.Generator().manual_seed(_seed(seed, number, call))
-            rows = rows_of(some_samples(x))
+            rows = rows_of(x)
             parts.append(rows[_positions(len(rows), share, generator).to(rows.device)])
     return torch.cat(parts)
 
@@ -157,7 +159,7 @@ def _take(
 ) -> tuple[torch.Tensor, ...]:
     """(inputs, outputs, errors) at random positions."""
     # The steps of a slot may come first, and the last ones must not be missing.
-    x, y, gradient = seen if isinstance(layer, Slot) else (some_samples(one) for one in seen)
+    x, y, gradient = seen if isinstance(layer, Slot) else (some_samples(layer, one) for one in seen)
     rows = field_inputs(fields, layer, x)
     chosen = _positions(len(rows), share, generator).to(rows.device)
     return rows[chosen], flat_outputs(layer, y)[chosen], flat_outputs(layer, gradient)[chosen]

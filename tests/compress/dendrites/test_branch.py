@@ -166,6 +166,24 @@ def test_transformer_blocks_and_pointwise_convolutions_get_blocks(batches):
     assert "not among" in made.kept["4"]
 
 
+class OneByOne(nn.Module):
+    """Its convolution is called for each image alone, without a batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(40, 40, 3, padding=1), nn.Linear(40, 3)
+
+    def forward(self, x):
+        return self.out(torch.stack([self.conv(one).relu().mean((1, 2)) for one in x]))
+
+
+def test_a_convolution_that_is_called_without_a_batch_keeps_all_of_its_channels():
+    torch.manual_seed(0)
+    network, batches = OneByOne(), [(torch.randn(8, 40, 4, 4), torch.arange(8) % 3)]
+    small = branch(network, batches, None, BranchConfig(layers=("conv",), num_branches=(1,))).module
+    assert small.get_submodule("conv").branches.weight.shape == (40, 1, 3, 3)
+
+
 def test_residual_networks(batches):
     class Residual(nn.Module):
         def __init__(self):

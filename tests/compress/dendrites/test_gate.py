@@ -69,6 +69,23 @@ def test_a_bypass_is_the_best_linear_map(batches):
     assert torch.allclose(bypass.bias, network.block[0].bias, atol=1e-3)
 
 
+def test_branches_of_batches_that_can_be_read_only_once(batches):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+            self.head = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.head(self.block(x).relu().mean((2, 3)))
+
+    torch.manual_seed(0)
+    network, settings = Net(), GateConfig(blocks=("block",), bypass="branches", **FEW)
+    once, again = gate(network, iter(batches), settings), gate(network, batches, settings)
+    wanted = again.module.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in once.module.state_dict().items())
+
+
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()

@@ -152,6 +152,16 @@ def test_a_pool_that_finds_nothing_says_so(network, batches):
     assert not any(isinstance(one, DendriticLayer) for one in network.modules())
 
 
+def test_noise_is_not_followed_where_there_are_fewer_batches_than_asked_for():
+    found = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.Linear(32, 8), nn.ReLU(), nn.Linear(8, 3))
+        noise = [(torch.randn(128, 32), torch.randint(3, (128,)))]
+        found.append(bool(Grower(network, GrowConfig(candidate_steps=100)).grow(noise)))
+    assert sum(found) <= 1  # one in twenty by chance
+
+
 def test_the_parameters_are_a_limit(network, batches):
     limit = num_parameters(network) + 45  # one dendrite of c costs 36 + 1 + 3, one of a 9 + 1 + 3
     grower = Grower(network, GrowConfig(**QUICK, layers=("c",), max_parameters=limit))
@@ -209,6 +219,23 @@ def test_what_costs_nothing_to_zero_is_removed(network, batches):
     assert plan.edits == (Replace("c", DENDRITES, {"sizes": [4], "activation": "tanh"}),)
     assert torch.allclose(network(x), wanted, atol=1e-5)
     assert [(line.layer, line.before, line.after) for line in plan.layers] == [("c (dendrites)", 5, 4)]
+
+
+def test_an_interrupted_finish_leaves_the_dendrites_as_they_were():
+    made = new_dendrites(nn.Linear(4, 3), 2, "relu")
+    set_dendrites_(made, torch.eye(2, 4), torch.ones(2), torch.ones(3, 2))
+    network = nn.Sequential(DendriticLayer(nn.Linear(4, 3), [made]))
+    metrics = iter([1.0])
+
+    def validate():
+        try:
+            return next(metrics)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    with pytest.raises(KeyboardInterrupt):
+        Grower(network).finish(validate)
+    assert torch.equal(made.soma.weight, torch.ones(3, 2))
 
 
 def test_a_plan_gives_a_fresh_network_the_shape(network, batches):
