@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import nn
 
 from edge_dendrite.compress.check import check_fits
 from edge_dendrite.compress.controls import dendrites_zeroed, same_shape_from_scratch
+from edge_dendrite.compress.dendrites.samples import MIN_SAMPLES
 from edge_dendrite.compress.identity import digest_of
 from edge_dendrite.compress.layers.build import ATTENTION
 from edge_dendrite.compress.layers.dendrites import has_dendrites
@@ -178,11 +180,12 @@ class _Run:
         config, data, level = self._config, self._stages.data, self._level
         budget = config.budget if config.budget.max_drop is None else Budget(pruning_ratio=0.01)
         newborn = self._stages.new_network(config.fit.seed)
+        num_batches = math.ceil(MIN_SAMPLES / config.fit.batch_size)  # fewer samples would be refused by themselves
         if isinstance(config.prune, RecipeConfig):
-            batches = list(itertools.islice(data.batches(data.train, config.fit.batch_size), 4))
+            batches = list(itertools.islice(data.batches(data.train, config.fit.batch_size), max(4, num_batches)))
             rehearse(newborn, batches, budget, config.prune, config.finetune_epochs)
             return
-        quick: dict[str, Any] = {"num_batches": 1}
+        quick: dict[str, Any] = {"num_batches": num_batches}
         if hasattr(level, "num_rounds"):
             quick["num_rounds"] = 1
         if isinstance(level, PruneConfig):

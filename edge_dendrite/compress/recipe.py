@@ -120,7 +120,7 @@ def rehearse(module: nn.Module, batches: Sequence[Batch], budget: Budget, config
     quick = replace(
         config,
         prune=replace(config.prune, num_batches=1, num_rounds=1, masks=replace(config.prune.masks, num_steps=1)),
-        branch=replace(config.branch, num_batches=1, num_samples=64),
+        branch=replace(config.branch, num_batches=len(batches), num_samples=64),
     )
     found, reasons = first_of_each_shape(module, candidates(quick), batches, target, quick)
     if not found:

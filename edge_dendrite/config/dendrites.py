@@ -151,7 +151,7 @@ class RecipeConfig(Config):
     widths: tuple[int, ...] = (8, 4, 2)
     dendrite_share: float = 0.15
     trial_steps: int = 300
-    trial_share: float = 0.15
+    trial_share: float = 0.5
     trial_batch_size: int = 64
     trial_learning_rate: float = 1e-3
     prune: PruneConfig = field(default_factory=PruneConfig)

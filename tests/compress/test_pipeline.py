@@ -4,12 +4,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from edge_dendrite.compress.controls import same_shape_from_scratch
 from edge_dendrite.compress.model import load
 from edge_dendrite.compress.pipeline import compress_with_controls
 from edge_dendrite.compress.plan import Cut, Plan
-from edge_dendrite.config import Budget, CompressConfig, FitConfig
+from edge_dendrite.config import (
+    BranchConfig,
+    Budget,
+    CompressConfig,
+    FitConfig,
+    RecipeConfig,
+)
 from edge_dendrite.data.dataset import Split
 from edge_dendrite.errors import EdgeDendriteError, ModelError, TrainError
 from edge_dendrite.lock import locked
@@ -161,3 +168,18 @@ def test_data_that_do_not_fit_are_said_before_the_training(digits, tmp_path, dat
     split = Split(change_x(digits.train.inputs), change_y(digits.train.targets))
     with pytest.raises(EdgeDendriteError, match=message):
         compress_with_controls(DigitsCNN, replace(digits, train=split), CONFIG, tmp_path / "o", source="digits-cnn")
+
+
+@pytest.mark.parametrize(
+    "method", [BranchConfig(num_batches=16), RecipeConfig(branch_first=(2.0,), widths=(8,), trial_steps=5)]
+)
+def test_the_rehearsal_takes_as_many_batches_as_branches_need(digits, tmp_path, method):
+    """Of 8 samples each: one batch alone would be refused, while the run itself has enough of them."""
+    fit = FitConfig(epochs=1, batch_size=8, learning_rate=3e-3)
+    config = CompressConfig(Budget(max_parameters=8_000), fit, finetune_epochs=2, prune=method, controls=False)
+    outcome = compress_with_controls(plain_network, digits, config, tmp_path, source="plain")
+    assert sum(one.numel() for one in outcome.compressed.module.parameters()) <= 8_000
+
+
+def plain_network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
