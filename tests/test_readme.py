@@ -31,6 +31,8 @@ def blocks(language: str) -> list[str]:
 def test_python_blocks_run(number, tmp_path):
     code = blocks("python")[number]
     assert len([line for line in code.splitlines() if line.strip()]) < 20, "the promise is: under 20 lines"
+    if "ed.Grower" in code:
+        code += "assert plan.edits and grower.growths[0].num_dendrites and validate() > 0.9, (plan, grower.growths)\n"
     (tmp_path / "block.py").write_text(code)
     result = subprocess.run(
         [sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
