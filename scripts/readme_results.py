@@ -215,6 +215,8 @@ def all_sections() -> dict[str, str]:
         "pruning-cifar10-jpeg": study("pruning-cifar10-jpeg"),
         "recipe-mnist": study("recipe-mnist"),
         "recipe-mnist-gru": study("recipe-mnist-gru"),
+        "recipe-cifar10-jpeg": study("recipe-cifar10-jpeg"),
+        "recipe-digits": study("recipe-digits"),
         "gate-cifar10-jpeg": study("gate-cifar10-jpeg"),
         "grow-mnist-tenth": study("grow-mnist-tenth"),
         "grow-cifar10-jpeg": study("grow-cifar10-jpeg"),
