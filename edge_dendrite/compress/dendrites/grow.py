@@ -7,6 +7,8 @@
             new = grower.grow(batches)
             if new:
                 optimizer.add_param_group({"params": new})
+        if grower.is_done:
+            break
     grower.finish(lambda: validate(network))
 
 Source: cascade correlation (Fahlman and Lebiere 1990), with the pools at the neurons of any layer and ordinary
@@ -75,22 +77,35 @@ class Grower:
         self._sites: Sites | None = None
         self._best, self._waited = -math.inf, 0
         self._best_weights = BestWeights(module)
+        self._is_done = self._is_spent = self._is_on_trial = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether growing has come to its end: the parameters are used up, nothing was found to add, or the last growth
+        had its `patience` epochs and brought no gain, so that `finish` takes it back.
+
+        `observe` still remembers the best weights then, and never says again that it is time to grow. A call of `grow`
+        goes on all the same.
+        """
+        return self._is_done
 
     def observe(self, metric: float) -> bool:
         """Tell the validation metric after an epoch, larger is better; True when it is time to grow.
 
-        The weights of the best epoch are remembered. A metric that is not finite brings them back; an optimizer with
-        moments has to be made anew then, for they are not finite either.
+        False for good once it `is_done`. The weights of the best epoch are remembered. A metric that is not finite
+        brings them back; an optimizer with moments has to be made anew then, for they are not finite either.
         """
         if not math.isfinite(metric):
             self._best_weights.bring_back()
             self._waited += 1
         elif metric > self._best + self._config.min_gain:
-            self._best, self._waited = metric, 0
+            self._best, self._waited, self._is_on_trial = metric, 0, False
             self._best_weights.keep()
         else:
             self._waited += 1
-        return self._waited >= self._config.patience
+        is_time = self._waited >= self._config.patience
+        self._is_done |= is_time and (self._is_on_trial or self._is_spent)
+        return is_time and not self._is_done
 
     def grow(self, batches: Iterable[Batch], loss: Loss = functional.cross_entropy) -> list[nn.Parameter]:
         """Return to the best weights that `observe` was told of and add dendrites where they help most for their cost,
@@ -116,6 +131,8 @@ class Grower:
                     if not found:
                         break
                     new += found
+                self._is_spent = not any(self._room(name) for name in sites.fields)
+            self._is_done, self._is_on_trial = not new, bool(new)
             return new
 
     def _grow(self, sites: Sites, batches: Sequence[Batch], loss: Loss) -> list[nn.Parameter]:

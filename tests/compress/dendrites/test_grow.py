@@ -129,6 +129,35 @@ def test_a_growth_that_does_not_help_is_taken_back_bit_for_bit(network, batches)
     assert all(torch.equal(value, best[name]) for name, value in network.state_dict().items())
 
 
+def test_a_growth_without_gain_ends_growing(network, batches):
+    best = copy.deepcopy(network.state_dict())
+    grower = Grower(network, GrowConfig(**QUICK))
+    assert [grower.observe(value) for value in (0.9, 0.8, 0.8)] == [False, False, True] and not grower.is_done
+    assert grower.grow(batches) and not grower.is_done
+    assert not grower.observe(0.9) and not grower.is_done  # it has two epochs to help
+    assert not grower.observe(0.8) and grower.is_done
+    assert not grower.observe(0.7) and len(grower.growths) == 1  # no pool is trained any more
+    assert grower.finish(lambda: 0.0).edits == ()
+    assert all(torch.equal(value, best[name]) for name, value in network.state_dict().items())
+
+
+def test_growing_goes_on_after_a_gain_and_ends_when_the_parameters_are_used_up(network, batches):
+    limit = num_parameters(network) + 45  # for one dendrite of c
+    grower = Grower(network, GrowConfig(**QUICK, layers=("c",), max_parameters=limit))
+    assert grower.grow(batches) and not grower.is_done  # it still has to be trained
+    assert [grower.observe(value) for value in (0.5, 0.6, 0.6)] == [False] * 3 and not grower.is_done
+    assert not grower.observe(0.6) and grower.is_done
+    grower.observe(0.7)  # weights are still remembered
+    wanted = copy.deepcopy(network.state_dict())
+    with torch.no_grad():
+        network.a.weight.zero_()
+    assert grower.finish(itertools.count(0, -1).__next__).edits
+    assert torch.equal(network.a.weight, wanted["a.weight"])
+    wider = Grower(network, GrowConfig(**QUICK))
+    wider.grow(batches)
+    assert [wider.observe(value) for value in (0.5, 0.5, 0.5)] == [False, False, True] and not wider.is_done
+
+
 def test_a_metric_that_is_not_finite_brings_the_best_weights_back(network):
     best = copy.deepcopy(network.state_dict())
     grower = Grower(network, GrowConfig(patience=2))
@@ -149,6 +178,7 @@ def test_a_pool_that_finds_nothing_says_so(network, batches):
     grower = Grower(network, GrowConfig(**QUICK))
     assert grower.grow(solved) == []
     assert grower.growths[-1].num_dendrites == 0 and "no candidate" in grower.growths[-1].words
+    assert grower.is_done and not any(grower.observe(0.5) for _ in range(5))
     assert not any(isinstance(one, DendriticLayer) for one in network.modules())
 
 
