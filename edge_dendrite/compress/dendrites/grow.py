@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +110,7 @@ class Grower:
 
     def grow(self, batches: Iterable[Batch], loss: Loss = functional.cross_entropy) -> list[nn.Parameter]:
         """Return to the best weights that `observe` was told of and add dendrites where they help most for their cost,
-        at one layer after the other, each time on the errors that are left.
+        at one layer after the other, none of them twice, each time on the errors that are left.
 
         batches: training data, as in `prune`. loss: a mean over the batch. Returns the new parameters for the caller's
         optimizer; none where no candidate follows an error more than by chance, none lowers the loss, or the
@@ -125,19 +126,21 @@ class Grower:
             taken = list(itertools.islice(endless(batches), self._config.num_batches))
             sites = self._found(taken)
             new: list[nn.Parameter] = []
+            filled: list[str] = []
             with opened(self.module, sites.blocks):
-                for _ in range(self._config.num_layers):
-                    found = self._grow(sites, taken, loss)
+                while len(filled) < self._config.num_layers and sites.fields.keys() - filled:
+                    found = self._grow(sites, filled, taken, loss)
                     if not found:
                         break
                     new += found
+                    filled.append(self.growths[-1].layer)
                 self._is_spent = not any(self._room(name) for name in sites.fields)
             self._is_done, self._is_on_trial = not new, bool(new)
             return new
 
-    def _grow(self, sites: Sites, batches: Sequence[Batch], loss: Loss) -> list[nn.Parameter]:
-        """With all blocks open."""
-        fields = {name: one for name, one in sites.fields.items() if self._room(name)}
+    def _grow(self, sites: Sites, filled: Sequence[str], batches: Sequence[Batch], loss: Loss) -> list[nn.Parameter]:
+        """With all blocks open. filled: layers that got dendrites in this growth."""
+        fields = {name: one for name, one in sites.fields.items() if name not in filled and self._room(name)}
         before = self._loss(batches, loss)
         if not math.isfinite(before):
             raise PruneError(f"the loss on the training batches is {before}; look for NaN in the data")
@@ -264,9 +267,14 @@ class Grower:
     def _insert_random(
         self, names: list[str], before: float, batches: Sequence[Batch], loss: Loss
     ) -> list[nn.Parameter]:
-        """Dendrites with small random weights at the layer that can have the most of them; training does the rest."""
+        """Dendrites with small random weights at the layer that can have the most of them; training does the rest.
+
+        Of several the one that got some least often, and of these the smallest.
+        """
         generator = torch.Generator().manual_seed(self._config.seed + len(self.growths))
-        for name in sorted(names, key=lambda one: (-self._room(one), math.prod(sizes_of(self._layer(one))))):
+        times = Counter(one.layer for one in self.growths)
+        keys = {name: (-self._room(name), times[name], math.prod(sizes_of(self._layer(name)))) for name in names}
+        for name in sorted(names, key=keys.__getitem__):
             made: Any = new_dendrites(self._layer(name), self._room(name), self._config.activation)
             count, (num_inputs, num_neurons) = made.soma.weight.shape[1], sizes_of(self._layer(name))
             set_dendrites_(

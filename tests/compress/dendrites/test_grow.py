@@ -331,6 +331,24 @@ def test_a_forward_that_looks_at_its_layers_keeps_them(batches, mode):
     assert "in_features" in grower.kept["c"] and isinstance(network.c, nn.Linear)
 
 
+@pytest.mark.parametrize("mode", ["correlation", "gradient"])
+def test_one_growth_takes_no_layer_twice(network, batches, mode):
+    grower = Grower(network, GrowConfig(**QUICK, mode=mode, num_layers=9))
+    assert grower.grow(batches)
+    layers = [one.layer for one in grower.growths if one.num_dendrites]
+    assert 2 <= len(layers) == len(set(layers)) <= 3
+    assert all(len(part.sets) == 1 for part in network.modules() if isinstance(part, DendriticLayer))
+
+
+def test_random_dendrites_come_to_one_layer_after_the_other(network, batches):
+    """All have room for as many: not always the smallest one."""
+    grower = Grower(network, GrowConfig(**QUICK, mode="gradient"))
+    for metric in (0.5, 0.6, 0.7):
+        grower.observe(metric)
+        assert grower.grow(batches)
+    assert [one.layer for one in grower.growths] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("mode", ["correlation", "gradient"])
 def test_inside_of_a_place_without_gradients(network, batches, context, mode):
