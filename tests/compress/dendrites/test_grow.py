@@ -86,13 +86,21 @@ def test_new_dendrites_lower_the_loss_and_come_back_as_parameters(network, batch
 
 def test_the_loop_of_the_documentation_trains_on_with_the_same_optimizer(network, batches):
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
-    grower = Grower(network, GrowConfig(**QUICK, max_parameters=num_parameters(network) + 300))
-    for _ in range(12):
+    # An epoch that gains less than this is the time to grow: there can be few others, so it comes.
+    config = GrowConfig(**{**QUICK, "patience": 1}, min_gain=0.05, max_parameters=num_parameters(network) + 300)
+    grower = Grower(network, config)
+    born = []
+    for _ in range(60):
         train(network, batches, 1, optimizer)
         if grower.observe(-mean_loss(network, batches)):
             new = grower.grow(batches)
             if new:
                 optimizer.add_param_group({"params": new})
+                born += [(one, one.detach().clone()) for one in new]
+        if grower.is_done:
+            break
+    assert grower.is_done and born and any(one.num_dendrites for one in grower.growths)
+    assert not any(torch.equal(one, then) for one, then in born)  # the optimizer trains them
     plan = grower.finish(lambda: -mean_loss(network, batches))
     assert math.isfinite(mean_loss(network, batches))
     assert num_parameters(network) <= num_parameters(Renamed()) + 300
