@@ -31,6 +31,7 @@ _SIZES = ("accuracy", "parameters", "non-zero", "MACs", "ONNX")
 _TIMES = ("median", "p90", "p99", "throughput")
 _USES = ("peak memory", "gross energy", "net energy")
 _WIDE = 160
+_MAX_KEPT = 20
 _AGENT_PROGRESS = re.compile(r"edge-bench: (?P<phase>[a-z ]+?) +(?P<percent>\d+) %$")
 
 
@@ -136,6 +137,16 @@ def print_plan(plan: Plan) -> None:
     ]
     columns = ["layer", "units before", "after", "score removed", "parameters saved*", "MACs saved*"]
     print_table("plan (* by this layer alone; cuts of neighbours overlap)", columns, rows)
+
+
+def print_kept(kept: Mapping[str, str]) -> None:
+    """The first layers that stay whole, with the reason, and how many more there are."""
+    if not kept:
+        return
+    rows = list(kept.items())
+    print_table("layers that stay whole", ["layer", "reason"], rows[:_MAX_KEPT], num_text_columns=2)
+    if len(rows) > _MAX_KEPT:
+        say(f"and {len(rows) - _MAX_KEPT} more layers that stay whole; --json names all")
 
 
 def print_report(report: Report) -> None:

@@ -633,11 +633,14 @@ def test_the_recipe_says_what_each_step_gained(recipe_file, tmp_path):
     quick = ("--epochs", 2, "--finetune-epochs", 2, "--out", tmp_path / "out", "--config", recipe_file)
     result = inside(*DIGITS, *quick, "--max-parameters", 4000, "--no-controls", "--json")
     assert result.exit_code == 0, result.output
-    steps = json.loads(result.stdout)["steps"]
+    found = json.loads(result.stdout)
+    steps = found["steps"]
+    assert found["kept"]["fc2"] == "an output of the network"
     assert steps[0]["method"] == "as it came" and steps[2]["method"] == "fine-tune"
     assert steps[1]["num_parameters"] <= 4000 < steps[0]["num_parameters"] == 13_706
     shown = inside(*DIGITS, *quick, "--max-parameters", 4000, "--no-controls")
     assert "what each step gained" in shown.stdout and "trials, best first" in shown.stdout
+    assert "layers that stay whole" in shown.stdout and "an output of the network" in shown.stdout
 
 
 def test_max_drop_alone_is_for_the_recipe_and_within_its_epochs(here):

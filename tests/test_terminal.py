@@ -10,6 +10,8 @@ import threading
 
 import pytest
 
+from edge_dendrite.terminal import print_kept
+
 PROGRAM = """
 import json, sys
 from edge_dendrite.report.rows import build_report
@@ -18,6 +20,14 @@ print_report(build_report(json.load(open(sys.argv[1])), title="A report"))
 """
 WORDS = ("accuracy", "parameters", "non-zero", "MACs", "ONNX", "median", "p90", "p99", "throughput", "peak memory")
 WORDS += ("gross energy", "net energy")
+
+
+def test_of_many_layers_that_stay_whole_the_first_are_shown_and_the_rest_counted(capsys):
+    print_kept({})
+    print_kept({f"layer{number}": "it has hooks" for number in range(25)})
+    shown = capsys.readouterr()
+    assert shown.out.count("it has hooks") == 20 and "layer19" in shown.out and "layer20" not in shown.out
+    assert "5 more layers" in shown.err
 
 
 def on_a_terminal(arguments, num_columns):

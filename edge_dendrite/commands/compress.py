@@ -50,7 +50,15 @@ from edge_dendrite.options import (
     SeedOption,
     SeedsOption,
 )
-from edge_dendrite.terminal import TerminalProgress, print_comparison, print_plan, print_steps, print_table, say
+from edge_dendrite.terminal import (
+    TerminalProgress,
+    print_comparison,
+    print_kept,
+    print_plan,
+    print_steps,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from edge_dendrite.compress.comparison import Comparison
@@ -184,8 +192,7 @@ def _show_plan(planned: Planned, is_trained: bool, as_json: bool) -> None:
     print_plan(planned.plan)
     for what, (before, after) in (("parameters", planned.num_parameters), ("MACs", planned.num_macs)):
         typer.echo(f"{what}: {before:,} -> {after:,} ({1 - after / max(before, 1):.1%} fewer)")
-    if planned.kept:
-        print_table("layers that stay whole", ["layer", "reason"], list(planned.kept.items()), num_text_columns=2)
+    print_kept(planned.kept)
 
 
 def _show_outcome(outcome: Outcome, metric: str, out: Path, as_json: bool) -> None:
@@ -193,9 +200,10 @@ def _show_outcome(outcome: Outcome, metric: str, out: Path, as_json: bool) -> No
     steps = outcome.compressed.steps
     if as_json:
         result = {"models": models, "plan": outcome.compressed.plan.to_dict(), "steps": steps, "out": str(out)}
-        typer.echo(json.dumps({**result, "missing": dict(outcome.missing)}))
+        typer.echo(json.dumps({**result, "kept": dict(outcome.kept), "missing": dict(outcome.missing)}))
         return
     print_plan(outcome.compressed.plan)
+    print_kept(outcome.kept)
     if steps:
         print_steps(steps, metric)
     print_table(

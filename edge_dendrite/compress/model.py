@@ -38,8 +38,9 @@ class CompressedModel:
 
     source: built-in name or `package.module:factory`; only told to the user, never imported when loading.
     role: baseline, compressed, or control:... ; recipe: all settings that it was made with; history: one entry per
-    epoch; steps: what the recipe did, one entry each; val_metric: on validation data, None when it was not measured.
-    input_shape is without the batch. data: what the data that it was trained on are called, as far as it is known.
+    epoch; steps: what the recipe did, one entry each; kept: layers that stayed whole, with the reason; val_metric: on
+    validation data, None when it was not measured. input_shape is without the batch. data: what the data that it was
+    trained on are called, as far as it is known.
     """
 
     module: nn.Module
@@ -55,6 +56,7 @@ class CompressedModel:
     val_metric: float | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
     data: str = ""
+    kept: dict[str, str] = field(default_factory=dict)
 
     @property
     def stats(self) -> ModelStats:
@@ -118,6 +120,7 @@ class CompressedModel:
             "val_metric": self.val_metric,
             "stats": self.stats.to_dict(),
             **({"steps": self.steps} if self.steps else {}),
+            **({"kept": self.kept} if self.kept else {}),
             **({"data": self.data} if self.data else {}),
         }
 
@@ -179,6 +182,7 @@ def load(folder: str | Path, model: Callable[[], nn.Module] | None = None) -> Co
         recipe=record["recipe"],
         val_metric=record["val_metric"],
         steps=record.get("steps", []),
+        kept=dict(record.get("kept", {})),
         data=str(record.get("data", "")),
     )
 

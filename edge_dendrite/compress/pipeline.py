@@ -67,6 +67,11 @@ class Outcome:
         """All of them, baseline first."""
         return (self.baseline, self.compressed, *self.controls)
 
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """Layers of the compressed model that stayed whole, with the reason."""
+        return self.compressed.kept
+
     def _repr_html_(self) -> str:
         rows = [
             [
@@ -228,7 +233,7 @@ class _Run:
         )
         key = digest_of([key, pruned.plan.to_dict()])
         model = self._stages.trained(pruned.module, COMPRESSED, self._more, teacher, key)
-        return replace(model, plan=pruned.plan)
+        return replace(model, plan=pruned.plan, kept=pruned.kept)
 
     def _reduced_to(
         self, budget: Budget, baseline: CompressedModel, teacher: Teacher, recipe: RecipeConfig, key: str
@@ -264,7 +269,8 @@ class _Run:
         )
         model = self._stages.finished(reduced.module, COMPRESSED, history)
         steps = [asdict(step) for step in reduced.steps]
-        return replace(model, plan=reduced.plan, steps=steps, val_metric=reduced.steps[-1].metric)
+        rest: dict[str, Any] = {"steps": steps, "kept": reduced.kept, "val_metric": reduced.steps[-1].metric}
+        return replace(model, plan=reduced.plan, **rest)
 
     def _searched(self, baseline: CompressedModel, teacher: Teacher, max_drop: float) -> CompressedModel:
         """The smallest network found whose metric on validation data is at most `max_drop` below the baseline's."""

@@ -51,7 +51,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Reduced:
-    """The network, the plan that leads to its shape, layers that stayed whole with the reason, and the steps."""
+    """The network, the plan that leads to its shape, layers that stayed whole with the reason, and the steps.
+
+    kept: "LAYER (dendrites)" for a layer that can have no dendrites.
+    """
 
     module: nn.Module
     plan: Plan
@@ -220,6 +223,7 @@ class _Search:
         if not grown:
             self._seen[method] = grower.growths[-1].words
             return []
+        trial.kept = {**trial.kept, **{f"{name} (dendrites)": reason for name, reason in grower.kept.items()}}
         return [trial]
 
 

@@ -54,4 +54,7 @@ def read_record(folder: str | Path) -> Mapping[str, Any]:
         entries = record.get(key, [])
         if not isinstance(entries, list) or not all(isinstance(entry, kind) for entry in entries):
             raise ModelError(f"{path}: {key!r} holds something that is not a {kind.__name__}; the file was changed")
+    kept = record.get("kept", {})
+    if not isinstance(kept, dict) or not all(isinstance(reason, str) for reason in kept.values()):
+        raise ModelError(f"{path}: 'kept' is not a dict of reasons; the file was changed")
     return record

@@ -56,7 +56,8 @@ class GrowConfig(Config):
 
     mode: "correlation" trains candidates on the error that neurons still make; "gradient" adds random ones and leaves
     the rest to ordinary training. activation: of the dendrites: relu, tanh or sigmoid. num_dendrites: at most so many
-    at one layer. num_layers: that get some in one growth, one after the other. num_candidates: pool of each neuron.
+    at one layer in one growth. num_layers: that get some in one growth, one after the other, none of them twice.
+    num_candidates: pool of each neuron.
     freeze: dendrites keep the weights that they were added with; what the neurons make of them is trained, and so is
     everything before them.
     layers: names (fqn) or regular expressions of layers that may get some; empty for all. A recurrent layer or

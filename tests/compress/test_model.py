@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,6 +32,15 @@ def test_a_saved_model_comes_back_with_its_shapes_and_values(compressed, digits,
     assert loaded.preprocessing == digits.preprocessing
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["model.json", "model.safetensors"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m"]
+
+
+def test_reasons_of_layers_that_stayed_whole_come_back(compressed, tmp_path):
+    named = replace(compressed, kept={"fc2": "an output of the network"})
+    assert load(named.save(tmp_path / "m")).kept == named.kept
+    path = tmp_path / "m" / "model.json"
+    path.write_text(path.read_text("utf-8").replace('"an output of the network"', "3"), "utf-8")
+    with pytest.raises(ModelError, match="'kept' is not a dict of reasons"):
+        load(tmp_path / "m")
 
 
 def test_nothing_is_overwritten(compressed, tmp_path):

@@ -46,6 +46,11 @@ def test_every_arm_gets_its_epochs_and_its_shape(out):
     assert [model.role for model in (longer, scratch)] == ["control:dense-longer", "control:from-scratch"]
 
 
+def test_layers_that_stay_whole_are_named_with_the_reason_also_by_a_second_call(out, digits):
+    again = compress_with_controls(DigitsCNN, digits, CONFIG, out, source="digits-cnn")
+    assert again.kept["fc2"] == load(out).kept["fc2"] == "an output of the network"
+
+
 def test_a_second_call_reuses_everything(out, digits):
     calls = []
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}

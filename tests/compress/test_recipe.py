@@ -98,11 +98,25 @@ def test_a_second_run_is_the_same(trained, data, batches):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_dendrites_grow_in_the_room_that_is_left(trained, data, batches):
+def test_dendrites_grow_in_the_room_that_is_left(trained, data, batches, monkeypatch):
     config = RecipeConfig.from_dict({**QUICK.to_dict(), "dendrite_share": 0.3, "branch_first": []})
+    sizes = {}
+    train = Trial.train
+
+    def recorded(trial, num_steps):
+        train(trial, num_steps)
+        with_dendrites = [part for part in trial.module.modules() if isinstance(part, DendriticLayer)]
+        size = sum(one.numel() for one in trial.module.parameters())
+        sizes.setdefault(trial.method, []).append((size, len(with_dendrites)))
+
+    monkeypatch.setattr(Trial, "train", recorded)
     reduced, _ = made(trained, data, batches, 3_000, config)
     grown = {words: loss for words, loss in reduced.steps[1].trials.items() if words.endswith(", grow")}
     assert len(grown) == 1 and isinstance(next(iter(grown.values())), float)
+    (before, none), (after, some) = sizes[next(iter(grown))]
+    assert none == 0 < some
+    assert before <= 2_100 and before < after <= 3_000  # 0.7 of the budget, and the budget
+    assert number(reduced) <= 3_000
 
 
 def test_no_room_for_dendrites(trained, data, batches):

@@ -78,7 +78,8 @@ def blocks_of_inputs(layer: DenseLayer, inputs_nf: torch.Tensor, block_size: int
     """Blocks of inputs that vary together in `inputs_nf`, of the divisor next to `block_size`; None if there is none.
 
     Inputs are ordered as the leaves of an average-linkage tree over 1 - |correlation|, and that order is divided.
-    Raises PruneError for inputs that are not finite.
+    Source of the tree: Sokal and Michener 1958, "A statistical method for evaluating systematic relationships". Raises
+    PruneError for inputs that are not finite.
     """
     if not bool(inputs_nf.isfinite().all()):
         raise PruneError(f"what {layer.name} sees is not finite; look for NaN in the data")

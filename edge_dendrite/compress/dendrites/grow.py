@@ -7,6 +7,8 @@
             new = grower.grow(batches)
             if new:
                 optimizer.add_param_group({"params": new})
+        if grower.is_done:
+            break
     grower.finish(lambda: validate(network))
 
 Source: cascade correlation (Fahlman and Lebiere 1990), with the pools at the neurons of any layer and ordinary
@@ -16,6 +18,7 @@ backpropagation through everything afterwards: no gradient is cut anywhere.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,26 +77,39 @@ class Grower:
         self._sites: Sites | None = None
         self._best, self._waited = -math.inf, 0
         self._best_weights = BestWeights(module)
+        self._is_done = self._is_spent = self._is_on_trial = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether growing has come to its end: the parameters are used up, nothing was found to add, or the last growth
+        had its `patience` epochs and brought no gain, so that `finish` takes it back.
+
+        `observe` still remembers the best weights then, and never says again that it is time to grow. A call of `grow`
+        goes on all the same.
+        """
+        return self._is_done
 
     def observe(self, metric: float) -> bool:
         """Tell the validation metric after an epoch, larger is better; True when it is time to grow.
 
-        The weights of the best epoch are remembered. A metric that is not finite brings them back; an optimizer with
-        moments has to be made anew then, for they are not finite either.
+        False for good once it `is_done`. The weights of the best epoch are remembered. A metric that is not finite
+        brings them back; an optimizer with moments has to be made anew then, for they are not finite either.
         """
         if not math.isfinite(metric):
             self._best_weights.bring_back()
             self._waited += 1
         elif metric > self._best + self._config.min_gain:
-            self._best, self._waited = metric, 0
+            self._best, self._waited, self._is_on_trial = metric, 0, False
             self._best_weights.keep()
         else:
             self._waited += 1
-        return self._waited >= self._config.patience
+        is_time = self._waited >= self._config.patience
+        self._is_done |= is_time and (self._is_on_trial or self._is_spent)
+        return is_time and not self._is_done
 
     def grow(self, batches: Iterable[Batch], loss: Loss = functional.cross_entropy) -> list[nn.Parameter]:
         """Return to the best weights that `observe` was told of and add dendrites where they help most for their cost,
-        at one layer after the other, each time on the errors that are left.
+        at one layer after the other, none of them twice, each time on the errors that are left.
 
         batches: training data, as in `prune`. loss: a mean over the batch. Returns the new parameters for the caller's
         optimizer; none where no candidate follows an error more than by chance, none lowers the loss, or the
@@ -109,17 +125,21 @@ class Grower:
             taken = once(batches, self._config.num_batches)
             sites = self._found(taken)
             new: list[nn.Parameter] = []
+            filled: list[str] = []
             with opened(self.module, sites.blocks):
-                for _ in range(self._config.num_layers):
-                    found = self._grow(sites, taken, loss)
+                while len(filled) < self._config.num_layers and sites.fields.keys() - filled:
+                    found = self._grow(sites, filled, taken, loss)
                     if not found:
                         break
                     new += found
+                    filled.append(self.growths[-1].layer)
+                self._is_spent = not any(self._room(name) for name in sites.fields)
+            self._is_done, self._is_on_trial = not new, bool(new)
             return new
 
-    def _grow(self, sites: Sites, batches: Sequence[Batch], loss: Loss) -> list[nn.Parameter]:
-        """With all blocks open."""
-        fields = {name: one for name, one in sites.fields.items() if self._room(name)}
+    def _grow(self, sites: Sites, filled: Sequence[str], batches: Sequence[Batch], loss: Loss) -> list[nn.Parameter]:
+        """With all blocks open. filled: layers that got dendrites in this growth."""
+        fields = {name: one for name, one in sites.fields.items() if name not in filled and self._room(name)}
         before = self._loss(batches, loss)
         if not math.isfinite(before):
             raise PruneError(f"the loss on the training batches is {before}; look for NaN in the data")
@@ -246,9 +266,14 @@ class Grower:
     def _insert_random(
         self, names: list[str], before: float, batches: Sequence[Batch], loss: Loss
     ) -> list[nn.Parameter]:
-        """Dendrites with small random weights at the layer that can have the most of them; training does the rest."""
+        """Dendrites with small random weights at the layer that can have the most of them; training does the rest.
+
+        Of several the one that got some least often, and of these the smallest.
+        """
         generator = torch.Generator().manual_seed(self._config.seed + len(self.growths))
-        for name in sorted(names, key=lambda one: (-self._room(one), math.prod(sizes_of(self._layer(one))))):
+        times = Counter(one.layer for one in self.growths)
+        keys = {name: (-self._room(name), times[name], math.prod(sizes_of(self._layer(name)))) for name in names}
+        for name in sorted(names, key=keys.__getitem__):
             made: Any = new_dendrites(self._layer(name), self._room(name), self._config.activation)
             count, (num_inputs, num_neurons) = made.soma.weight.shape[1], sizes_of(self._layer(name))
             set_dendrites_(

@@ -3,6 +3,10 @@
 Filters are the principal directions of what each field contributes; the soma is solved by ridge regression on what the
 branches really send, nonlinearity included.
 
+Sources: Izenman 1975, "Reduced-rank regression for the multivariate linear model" (directions that carry most of the
+outputs on given data, here one regression for each field); Hoerl and Kennard 1970, "Ridge regression: biased estimation
+for nonorthogonal problems".
+
 Shape suffixes: n samples, g fields, s inputs of a field, m branches of a field, k neurons, r all branches.
 """
 

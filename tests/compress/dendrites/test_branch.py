@@ -154,7 +154,58 @@ def test_fields_of_a_convolution_are_what_its_kernel_sees(layer):
     assert torch.allclose(y, layer(x).movedim(1, -1).reshape(-1, 5), atol=1e-5)
 
 
-def test_transformer_blocks_and_pointwise_convolutions_get_blocks(batches):
+def test_a_transformer_block_gets_branches_in_its_mlp():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.between = nn.LayerNorm(32), nn.LayerNorm(32)
+            self.attention = nn.MultiheadAttention(32, 2, batch_first=True)
+            self.mlp = nn.Sequential(nn.Linear(32, 128), nn.GELU(), nn.Linear(128, 32))
+            self.head = nn.Linear(32, 4)
+
+        def forward(self, x):
+            h = self.before(x)
+            x = x + self.attention(h, h, h, need_weights=False)[0]
+            return self.head((x + self.mlp(self.between(x))).mean(1))
+
+    torch.manual_seed(0)
+    network = Block().eval()
+    batches = [(torch.randn(32, 6, 32), torch.arange(32) % 4) for _ in range(4)]
+    made = branch(network, batches, Budget(pruning_ratio=0.4), FEW)  # more than either linear layer alone can give
+    assert isinstance(made.module.mlp[0], BlockBranches) and isinstance(made.module.mlp[2], BlockBranches)
+    assert num_parameters(made.module) <= 0.6 * num_parameters(network)
+    assert type(made.module.attention) is nn.MultiheadAttention and "attention.out_proj" in made.kept
+    assert relative_error(made.module, network, batches) < 0.5
+    fresh = apply_plan_(Block(), Plan.from_dict(json.loads(json.dumps(made.plan.to_dict())))).eval()
+    fresh.load_state_dict(made.module.state_dict())
+    assert torch.equal(fresh(batches[0][0]), made.module(batches[0][0]))
+
+
+def test_a_layer_of_bert_gets_branches_in_its_mlp():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    settings = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = transformers.BertConfig(vocab_size=32, max_position_embeddings=8, num_labels=3, **settings)
+    model = transformers.BertForSequenceClassification(config).eval()
+    ids = torch.randint(1, 32, (128, 6), generator=torch.Generator().manual_seed(1))
+    batches = [({"input_ids": x}, x[:, 0] % 3) for x in ids.split(32)]
+    wanted = (r".*\.layer\.0\.intermediate\.dense", r".*\.layer\.0\.output\.dense")
+    made = branch(
+        model,
+        batches,
+        None,
+        BranchConfig(num_batches=4, num_samples=512, layers=wanted),
+        loss=lambda outputs, targets: functional.cross_entropy(outputs.logits, targets),
+    )
+    layer = made.module.bert.encoder.layer[0]
+    assert isinstance(layer.intermediate.dense, BlockBranches) and isinstance(layer.output.dense, BlockBranches)
+    assert isinstance(layer.attention.output.dense, nn.Linear)
+    logits = made.module(ids[:4]).logits
+    assert logits.shape == (4, 3) and bool(logits.isfinite().all())
+    assert num_parameters(made.module) < num_parameters(model)
+
+
+def test_linear_layers_over_positions_and_pointwise_convolutions_get_blocks(batches):
     torch.manual_seed(0)
     mlp = nn.Sequential(nn.Flatten(2), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 64), nn.Flatten(), nn.Linear(64, 4))
     made = branch(mlp, batches, Budget(pruning_ratio=0.5), FEW)

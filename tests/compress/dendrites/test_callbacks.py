@@ -72,7 +72,6 @@ def test_the_trainer_of_transformers(corners, tmp_path):
     labels = ((tokens[:, 0] > 7) ^ (tokens[:, 1] > 7)).long()
     data = [{"input_ids": one, "labels": label} for one, label in zip(tokens, labels, strict=True)]
     batches = [({"input_ids": x}, y) for x, y in zip(tokens.split(64), labels.split(64), strict=True)]
-    # Always time to grow, and the pools are small: whether it pays is not asked here.
     grower = Grower(model, GrowConfig(mode="gradient", num_dendrites=2, patience=1, layers=(".*intermediate.dense",)))
     arguments = transformers.TrainingArguments(
         output_dir=str(tmp_path), num_train_epochs=3, eval_strategy="epoch", report_to=[], use_cpu=True,
@@ -83,10 +82,11 @@ def test_the_trainer_of_transformers(corners, tmp_path):
         model=model, args=arguments, train_dataset=data, eval_dataset=data, callbacks=[callback]
     )
     trainer.train()
-    assert [one.num_dendrites for one in grower.growths] == [2, 2]
+    # At a learning rate of 0 nothing is gained: after the first growth the callback asks for no second one.
+    assert [one.num_dendrites for one in grower.growths] == [2] and grower.is_done
     layers = [one for one in model.modules() if isinstance(one, DendriticLayer)]
     assert len(layers) == 1
     known = {id(one) for group in trainer.optimizer.param_groups for one in group["params"]}
     assert {id(one) for one in layers[0].sets.parameters()} <= known
     trainer.evaluate()  # after the training nothing grows
-    assert len(grower.growths) == 2
+    assert len(grower.growths) == 1

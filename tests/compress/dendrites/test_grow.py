@@ -86,13 +86,21 @@ def test_new_dendrites_lower_the_loss_and_come_back_as_parameters(network, batch
 
 def test_the_loop_of_the_documentation_trains_on_with_the_same_optimizer(network, batches):
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
-    grower = Grower(network, GrowConfig(**QUICK, max_parameters=num_parameters(network) + 300))
-    for _ in range(12):
+    # An epoch that gains less than this is the time to grow: there can be few others, so it comes.
+    config = GrowConfig(**{**QUICK, "patience": 1}, min_gain=0.05, max_parameters=num_parameters(network) + 300)
+    grower = Grower(network, config)
+    born = []
+    for _ in range(60):
         train(network, batches, 1, optimizer)
         if grower.observe(-mean_loss(network, batches)):
             new = grower.grow(batches)
             if new:
                 optimizer.add_param_group({"params": new})
+                born += [(one, one.detach().clone()) for one in new]
+        if grower.is_done:
+            break
+    assert grower.is_done and born and any(one.num_dendrites for one in grower.growths)
+    assert not any(torch.equal(one, then) for one, then in born)  # the optimizer trains them
     plan = grower.finish(lambda: -mean_loss(network, batches))
     assert math.isfinite(mean_loss(network, batches))
     assert num_parameters(network) <= num_parameters(Renamed()) + 300
@@ -129,6 +137,35 @@ def test_a_growth_that_does_not_help_is_taken_back_bit_for_bit(network, batches)
     assert all(torch.equal(value, best[name]) for name, value in network.state_dict().items())
 
 
+def test_a_growth_without_gain_ends_growing(network, batches):
+    best = copy.deepcopy(network.state_dict())
+    grower = Grower(network, GrowConfig(**QUICK))
+    assert [grower.observe(value) for value in (0.9, 0.8, 0.8)] == [False, False, True] and not grower.is_done
+    assert grower.grow(batches) and not grower.is_done
+    assert not grower.observe(0.9) and not grower.is_done  # it has two epochs to help
+    assert not grower.observe(0.8) and grower.is_done
+    assert not grower.observe(0.7) and len(grower.growths) == 1  # no pool is trained any more
+    assert grower.finish(lambda: 0.0).edits == ()
+    assert all(torch.equal(value, best[name]) for name, value in network.state_dict().items())
+
+
+def test_growing_goes_on_after_a_gain_and_ends_when_the_parameters_are_used_up(network, batches):
+    limit = num_parameters(network) + 45  # for one dendrite of c
+    grower = Grower(network, GrowConfig(**QUICK, layers=("c",), max_parameters=limit))
+    assert grower.grow(batches) and not grower.is_done  # it still has to be trained
+    assert [grower.observe(value) for value in (0.5, 0.6, 0.6)] == [False] * 3 and not grower.is_done
+    assert not grower.observe(0.6) and grower.is_done
+    grower.observe(0.7)  # weights are still remembered
+    wanted = copy.deepcopy(network.state_dict())
+    with torch.no_grad():
+        network.a.weight.zero_()
+    assert grower.finish(itertools.count(0, -1).__next__).edits
+    assert torch.equal(network.a.weight, wanted["a.weight"])
+    wider = Grower(network, GrowConfig(**QUICK))
+    wider.grow(batches)
+    assert [wider.observe(value) for value in (0.5, 0.5, 0.5)] == [False, False, True] and not wider.is_done
+
+
 def test_a_metric_that_is_not_finite_brings_the_best_weights_back(network):
     best = copy.deepcopy(network.state_dict())
     grower = Grower(network, GrowConfig(patience=2))
@@ -149,6 +186,7 @@ def test_a_pool_that_finds_nothing_says_so(network, batches):
     grower = Grower(network, GrowConfig(**QUICK))
     assert grower.grow(solved) == []
     assert grower.growths[-1].num_dendrites == 0 and "no candidate" in grower.growths[-1].words
+    assert grower.is_done and not any(grower.observe(0.5) for _ in range(5))
     assert not any(isinstance(one, DendriticLayer) for one in network.modules())
 
 
@@ -329,6 +367,24 @@ def test_a_forward_that_looks_at_its_layers_keeps_them(batches, mode):
     grower = Grower(network, GrowConfig(**QUICK, mode=mode, layers=("c",)))
     assert grower.grow(batches) == []
     assert "in_features" in grower.kept["c"] and isinstance(network.c, nn.Linear)
+
+
+@pytest.mark.parametrize("mode", ["correlation", "gradient"])
+def test_one_growth_takes_no_layer_twice(network, batches, mode):
+    grower = Grower(network, GrowConfig(**QUICK, mode=mode, num_layers=9))
+    assert grower.grow(batches)
+    layers = [one.layer for one in grower.growths if one.num_dendrites]
+    assert 2 <= len(layers) == len(set(layers)) <= 3
+    assert all(len(part.sets) == 1 for part in network.modules() if isinstance(part, DendriticLayer))
+
+
+def test_random_dendrites_come_to_one_layer_after_the_other(network, batches):
+    """All have room for as many: not always the smallest one."""
+    grower = Grower(network, GrowConfig(**QUICK, mode="gradient"))
+    for metric in (0.5, 0.6, 0.7):
+        grower.observe(metric)
+        assert grower.grow(batches)
+    assert [one.layer for one in grower.growths] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
