@@ -15,7 +15,7 @@ from scripts.benchmarks.method_table import training_words
 from scripts.benchmarks.noise_table import noise_section
 from scripts.benchmarks.recipe_table import recipe_sentences
 from scripts.benchmarks.rows import LATENCY, TRAINED, Row
-from scripts.benchmarks.studies import DENSE, DENSE_LONGER, GROWN, SAME_SHAPE
+from scripts.benchmarks.studies import DENSE, DENSE_LONGER, GROWN, RECIPE, SAME_SHAPE
 from scripts.benchmarks.summary import Comparison, Summary, mean_and_spread
 
 
@@ -57,18 +57,22 @@ def _findings(summary: Summary) -> Iterator[str]:
         arm = summary.recommended(budget)
         if arm is None:
             continue
-        comparisons = [one for one in summary.comparisons(budget) if one.arm == arm]
-        size = percent(budget, 0)
         choice = " (the better one of ours on validation data)" if summary.is_choice(budget) else ""
-        yield f"- **{size} {summary.study.cut}**, `{arm}`{choice}:"
-        yield from (f"  - {_sentence(one)}" for one in comparisons)
-        if arm in SAME_SHAPE and not any(one.same_shape for one in comparisons):
-            yield "  - is not compared with its own shape from scratch yet."
-        rows = summary.of(arm, budget)
-        yield from (f"  - {sentence}" for sentence in (*recipe_sentences(rows), *gate_sentence(rows)))
-        yield f"  - {latency_sentence(summary, arm, budget)}"
-        yield from (f"  - {sentence}" for sentence in memory_sentence(summary, arm, budget))
-        yield from (f"  - {sentence}" for sentence in aim_sentences(summary, arm, budget))
+        yield from _findings_of(summary, arm, budget, choice)
+        if arm != RECIPE and summary.of(RECIPE, budget):  # the study is about it, also where another one is better
+            yield from _findings_of(summary, RECIPE, budget, "")
+
+
+def _findings_of(summary: Summary, arm: str, budget: float, choice: str) -> Iterator[str]:
+    comparisons, rows = [one for one in summary.comparisons(budget) if one.arm == arm], summary.of(arm, budget)
+    yield f"- **{percent(budget, 0)} {summary.study.cut}**, `{arm}`{choice}:"
+    yield from (f"  - {_sentence(one)}" for one in comparisons)
+    if arm in SAME_SHAPE and not any(one.same_shape for one in comparisons):
+        yield "  - is not compared with its own shape from scratch yet."
+    yield from (f"  - {sentence}" for sentence in (*recipe_sentences(rows), *gate_sentence(rows)))
+    yield f"  - {latency_sentence(summary, arm, budget)}"
+    yield from (f"  - {sentence}" for sentence in memory_sentence(summary, arm, budget))
+    yield from (f"  - {sentence}" for sentence in aim_sentences(summary, arm, budget))
 
 
 def _sentence(one: Comparison) -> str:
