@@ -80,7 +80,8 @@ def reduce(
 
     batches: (inputs, targets) for scores and fits, as in `prune`. train: trains a network in place for so many epochs,
     with the schedule and the teacher that the caller wants. The trials of candidates that lose come on top; they run on
-    `device`, as in `fit`.
+    `device`, as in `fit`. Where the trials are more than `config.trial_share` of all epochs, they only choose: the
+    winner is trained from where it stood before, for all epochs, and no dendrites are tried.
     Raises PruneError when no candidate reaches the budget or all diverge, for a budget that is not of parameters, and
     for so few epochs that the trials leave none.
     """
@@ -88,8 +89,10 @@ def reduce(
     _check_epochs(epochs)
     _, target = _resolved(module, budget)
     per_epoch = data.num_train_batches(config.trial_batch_size)
-    num_steps = max(1, min(config.trial_steps, int(config.trial_share * epochs * per_epoch / _ROUNDS)))
-    last = epochs - math.ceil(_ROUNDS * num_steps / per_epoch)
+    # Shorter ones would choose what is good before training, which is not what is good after it.
+    num_steps = max(1, min(config.trial_steps, epochs * per_epoch // _ROUNDS))
+    goes_on = _ROUNDS * num_steps <= config.trial_share * epochs * per_epoch
+    last = epochs - math.ceil(_ROUNDS * num_steps / per_epoch) if goes_on else epochs
     if last < 1:
         raise PruneError(
             f"the trials of the candidate that is taken need {epochs - last} of {epochs} epochs; give more, or a "
@@ -103,7 +106,9 @@ def reduce(
     _check_teacher(teacher, data)
     config = replace(config, trial_steps=num_steps)
     lessons = Lessons(data, teacher, device, progress)
-    best, trials = _Search(module, lessons, batches, target, config, device, progress).best()
+    best, trials = _Search(module, lessons, batches, target, config, device, progress, grows=goes_on).best()
+    if not goes_on:
+        best.restart()
     steps.append(_step(best.method, best.module, best.num_steps / per_epoch, validate, trials))
     train(best.module, last)
     steps.append(_step("fine-tune", best.module, last, validate))
@@ -166,7 +171,10 @@ class _Search:
         config: RecipeConfig,
         device: str,
         progress: Progress,
+        *,
+        grows: bool,
     ) -> None:
+        self._grows = grows
         self._module, self._lessons, self._batches, self._target = module, lessons, batches, target
         self._config, self._device, self._progress = config, device, progress
         self._seen: dict[str, float | str] = {}
@@ -210,6 +218,9 @@ class _Search:
         """The candidate with a part of its budget left for dendrites, trained as far as the others, and grown."""
         config, method = self._config, f"{way.words}, grow"
         if config.dendrite_share == 0.0:
+            return []
+        if not self._grows:
+            self._seen[method] = "too few epochs: dendrites grow on what was learned in a trial that goes on"
             return []
         try:
             smaller = round(self._target * (1.0 - config.dendrite_share))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import math
@@ -64,7 +65,13 @@ class Trial:
     def __init__(self, method: str, pruned: Pruned, lessons: Lessons, config: RecipeConfig, device: str) -> None:
         self.method, self.module, self.plan, self.kept = method, pruned.module, pruned.plan, pruned.kept
         self._lessons, self._config, self._device = lessons, config, device
+        self._untrained = copy.deepcopy(self.module.state_dict())
         self.num_steps, self.loss = 0, math.inf
+
+    def restart(self) -> None:
+        """Forget what was learned: the network as it came."""
+        self.module.load_state_dict(self._untrained)
+        self.num_steps = 0
 
     def train(self, num_steps: int) -> None:
         """So many steps more. Raises Diverged."""

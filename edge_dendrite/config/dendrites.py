@@ -143,7 +143,8 @@ class RecipeConfig(Config):
     branch_first: candidates are branched down to so many times the budget, then pruned; beside them stands pruning
     alone. widths: layers' widths become multiples of one of these. dendrite_share: the part of the budget that one more
     candidate keeps for dendrites; 0 for none. trial_steps: of the first round, at most; the second has twice as many,
-    and both together at most a part trial_share of all steps that the network is trained for. trial_batch_size,
+    and both together at most as many as the network is trained for. The winner goes on from its trial where that is at
+    most a part trial_share of all steps, and else starts again, without dendrites. trial_batch_size,
     trial_learning_rate: of the trials. prune, branch, grow: settings of the methods; round_to and max_parameters are
     the recipe's. seed: of the trials' batches.
     """
@@ -152,9 +153,9 @@ class RecipeConfig(Config):
     widths: tuple[int, ...] = (8, 4, 2)
     dendrite_share: float = 0.15
     trial_steps: int = 300
-    trial_share: float = 0.5
+    trial_share: float = 0.25
     trial_batch_size: int = 64
-    trial_learning_rate: float = 1e-3
+    trial_learning_rate: float = 3e-3
     prune: PruneConfig = field(default_factory=PruneConfig)
     branch: BranchConfig = field(default_factory=BranchConfig)
     grow: GrowConfig = field(default_factory=lambda: GrowConfig(num_layers=4))

@@ -9,8 +9,8 @@ from edge_dendrite.report.format import plural
 from scripts.benchmarks.rows import Row
 
 
-def recipe_sentences(rows: Sequence[Row]) -> Iterator[str]:
-    """Nothing for rows of other arms."""
+def recipe_sentences(rows: Sequence[Row], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Nothing for rows of other arms. settings: as a new row would have them."""
     if not rows or "steps" not in rows[0]:
         return
     seeds_by_method: dict[str, list[int]] = {}
@@ -19,19 +19,25 @@ def recipe_sentences(rows: Sequence[Row]) -> Iterator[str]:
     found = "; ".join(f"{method} ({_seeds(seeds)})" for method, seeds in seeds_by_method.items())
     num_grown = sum(row["steps"][1]["method"].endswith(", grow") for row in rows)
     yield f"the trials took: {found}. Dendrites in {num_grown} of {plural(len(rows), 'seed')}."
-    yield from _differences(rows)
+    yield from _differences(rows, _flat(settings))
 
 
-def _differences(rows: Sequence[Row]) -> Iterator[str]:
-    """Settings that came or changed while seeds were added."""
+def _differences(rows: Sequence[Row], now: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that came or changed while seeds were added, or since."""
     settings = {row["seed"]: _flat(row["recipe"]) for row in rows}
-    for key in sorted({key for one in settings.values() for key in one}):
+    for key in sorted({*now, *(key for one in settings.values() for key in one)}):
         seeds_by_value: dict[str, list[int]] = {}
         for seed, one in settings.items():
-            seeds_by_value.setdefault(str(one[key]) if key in one else "not there yet", []).append(seed)
+            seeds_by_value.setdefault(_value(one, key), []).append(seed)
+        values = ", ".join(f"{value} ({_seeds(seeds)})" for value, seeds in seeds_by_value.items())
         if len(seeds_by_value) > 1:
-            values = ", ".join(f"{value} ({_seeds(seeds)})" for value, seeds in seeds_by_value.items())
             yield f"the setting `{key}` is not the same in all seeds: {values}."
+        elif _value(now, key) not in seeds_by_value:
+            yield f"the setting `{key}` is {_value(now, key)} by now; here it was {next(iter(seeds_by_value))}."
+
+
+def _value(settings: Mapping[str, Any], key: str) -> str:
+    return str(settings[key]) if key in settings else "not there yet"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

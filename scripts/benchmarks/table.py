@@ -65,11 +65,12 @@ def _findings(summary: Summary) -> Iterator[str]:
 
 def _findings_of(summary: Summary, arm: str, budget: float, choice: str) -> Iterator[str]:
     comparisons, rows = [one for one in summary.comparisons(budget) if one.arm == arm], summary.of(arm, budget)
+    settings = summary.study.recipe.to_dict()
     yield f"- **{percent(budget, 0)} {summary.study.cut}**, `{arm}`{choice}:"
     yield from (f"  - {_sentence(one)}" for one in comparisons)
     if arm in SAME_SHAPE and not any(one.same_shape for one in comparisons):
         yield "  - is not compared with its own shape from scratch yet."
-    yield from (f"  - {sentence}" for sentence in (*recipe_sentences(rows), *gate_sentence(rows)))
+    yield from (f"  - {sentence}" for sentence in (*recipe_sentences(rows, settings), *gate_sentence(rows)))
     yield f"  - {latency_sentence(summary, arm, budget)}"
     yield from (f"  - {sentence}" for sentence in memory_sentence(summary, arm, budget))
     yield from (f"  - {sentence}" for sentence in aim_sentences(summary, arm, budget))

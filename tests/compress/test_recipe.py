@@ -145,12 +145,30 @@ def test_too_few_epochs(trained, data, batches):
         made(trained, data, batches, 3_000, epochs=1)
 
 
-def test_trials_take_a_bounded_share_of_the_training(trained, data, batches):
+def test_a_winner_of_long_trials_starts_again(trained, data, batches):
     config = RecipeConfig.from_dict({**QUICK.to_dict(), "trial_steps": 1000, "trial_share": 0.1})
-    reduced, calls = made(trained, data, batches, 3_000, config)
-    # A tenth of 4 epochs of 21 batches, in three parts.
-    assert reduced.steps[1].epochs == 3 * 2 / data.num_train_batches(64)
-    assert calls[0][1] == 3
+    seen = []
+
+    def train(module, count):
+        seen.append((copy.deepcopy(module.state_dict()), count))
+
+    teacher = Teacher(trained, DistilConfig())
+    reduced = reduce(trained, data, batches, Budget(max_parameters=3_000), 4, teacher, train, config)
+    chosen = reduced.steps[1]
+    assert chosen.epochs == 0
+    way = next(one for one in candidates(config) if one.words == chosen.method)
+    untrained = way.make(trained, batches, 3_000, config).module.state_dict()
+    (start, count) = seen[0]
+    assert count == 4 and all(torch.equal(value, untrained[name]) for name, value in start.items())
+    # As long as all of the training, so that what is chosen is good after it.
+    assert max(loss for loss in chosen.trials.values() if isinstance(loss, float)) < 2.0
+    assert chosen.trials[f"{chosen.method}, grow"].startswith("too few epochs")
+
+
+def test_a_winner_of_short_trials_goes_on(trained, data, batches):
+    reduced, calls = made(trained, data, batches, 3_000)
+    assert reduced.steps[1].epochs == 3 * 10 / data.num_train_batches(64)
+    assert calls[0][1] == 2
 
 
 def test_a_budget_of_something_else(trained, data, batches):
