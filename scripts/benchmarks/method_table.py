@@ -56,8 +56,9 @@ def _sentences(study: Study) -> Iterator[str]:
         yield f"`{GRADUAL}` reaches its size in several cuts, distilled after each."
     if RECIPE in arms:
         yield (
-            f"`{RECIPE}` tries candidates for {3 * study.recipe.trial_steps} steps at most, which count among its "
-            "epochs, and takes the one with the smallest loss on validation data; the trials of the others come on top."
+            f"`{RECIPE}` tries candidates for {3 * study.recipe.trial_steps} steps at most and takes the one with the "
+            "smallest loss on validation data. Its steps count among its epochs, or are forgotten where they are more "
+            f"than {percent(study.recipe.trial_share, 0)} of them; the trials of the others come on top."
         )
     if GATED in arms:
         yield (
