@@ -30,6 +30,7 @@ QUICK = RecipeConfig(
     branch_first=(2.0,),
     widths=(4,),
     trial_steps=5,
+    trial_share=0.5,
     prune=PruneConfig(num_rounds=2, num_batches=2),
     branch=BranchConfig(num_batches=2, num_samples=512),
     grow=GrowConfig(num_batches=4, candidate_steps=20),
