@@ -105,7 +105,9 @@ def reduce(
     steps = [Step("as it came", _num_parameters(module), 0, validate(module), {})]
     _check_teacher(teacher, data)
     config = replace(config, trial_steps=num_steps)
-    lessons = Lessons(data, teacher, device, progress)
+    # The first round at most; the second is about as much again.
+    num_samples = len(candidates(config)) * num_steps * config.trial_batch_size
+    lessons = Lessons(data, teacher, device, num_samples, progress)
     best, trials = _Search(module, lessons, batches, target, config, device, progress, grows=goes_on).best()
     if not goes_on:
         best.restart()

@@ -21,7 +21,7 @@ from edge_dendrite.compress.neurons.prune import prune
 from edge_dendrite.compress.plan import Plan
 from edge_dendrite.compress.pruned import Pruned
 from edge_dendrite.config import Budget, RecipeConfig
-from edge_dendrite.data.dataset import DataSet
+from edge_dendrite.data.dataset import DataSet, Split
 from edge_dendrite.errors import PruneError
 from edge_dendrite.progress import Progress, silent
 from edge_dendrite.train.device import Precision, choose_device, placed, seeded
@@ -40,18 +40,23 @@ class Diverged(Exception):
 class Lessons:
     """What all trials learn from: the data, and what the teacher says of them, asked once.
 
-    train, validation: its outputs (n, ...); None where they would take too much memory, and each trial asks anew.
+    num_samples: of the training data that all trials together take; more data than that are not worth asking about.
+    train, validation: its outputs (n, ...); None where each trial asks anew, also for want of memory.
     """
 
-    def __init__(self, data: DataSet, teacher: Teacher, device: str, progress: Progress = silent) -> None:
+    def __init__(
+        self, data: DataSet, teacher: Teacher, device: str, num_samples: int, progress: Progress = silent
+    ) -> None:
         self.data, self.teacher = data, Teacher(teacher.module, replace(teacher.config, features=()))
         place = choose_device(device, teacher.module)
         precision = Precision("float32", place)
+
+        def ask(split: Split) -> torch.Tensor | None:
+            return known_outputs(teacher.module, data, split, _EVALUATION_BATCH, place, precision, False, progress)
+
         with placed(place, teacher.module):
-            self.train, self.validation = (
-                known_outputs(teacher.module, data, split, _EVALUATION_BATCH, place, precision, False, progress)
-                for split in (data.train, data.validation)
-            )
+            self.train = ask(data.train) if len(data.train) <= num_samples else None
+            self.validation = ask(data.validation)
 
 
 class Trial:

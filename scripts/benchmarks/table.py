@@ -109,7 +109,7 @@ def _notes(summary: Summary, budget: float) -> Iterator[str]:
     if len({tuple(row["seed"] for row in rows) for rows in tables}) > 1:
         yield "Means are over each network's own seeds, which are not the same: compare by the pairs below."
     if GROWN in summary.arms(budget):
-        yield f"Validation data chose the weights and dendrites of `{GROWN}`: of that column only the test one is fair."
+        yield f"Validation data chose the weights and dendrites of `{GROWN}`, so they flatter it: compare by test data."
 
 
 def _network(arm: str, rows: Sequence[Row], latencies: Sequence[Row], recommended: bool) -> str:

@@ -241,14 +241,14 @@ def test_branches_of_one_size_are_fitted_once_for_all_widths(trained, batches, m
 
 
 def test_trials_that_ask_the_teacher_anew_learn_the_same(trained, data, batches):
-    """Where its outputs would take too much memory."""
+    """Where there are more data than the trials look at, or its outputs would take too much memory."""
     pruned = candidates(QUICK)[0].make(trained, batches, 3_000, QUICK)
     losses = []
     for is_known in (True, False):
-        lessons = Lessons(data, Teacher(trained, DistilConfig()), "cpu")
-        assert lessons.train is not None and lessons.validation is not None
+        lessons = Lessons(data, Teacher(trained, DistilConfig()), "cpu", len(data.train) - (not is_known))
+        assert (lessons.train is not None) == is_known and lessons.validation is not None
         if not is_known:
-            lessons.train = lessons.validation = None
+            lessons.validation = None
         trial = Trial("prune", copy.deepcopy(pruned), lessons, QUICK, "cpu")
         untrained = trial._validation_loss()
         trial.train(10)
