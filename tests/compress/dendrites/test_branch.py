@@ -183,6 +183,7 @@ def test_a_transformer_block_gets_branches_in_its_mlp():
 
 def test_a_layer_of_bert_gets_branches_in_its_mlp():
     import transformers  # slow to import, and for this test alone
+
     torch.manual_seed(0)
     settings = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     config = transformers.BertConfig(vocab_size=32, max_position_embeddings=8, num_labels=3, **settings)
